@@ -1,0 +1,181 @@
+//! Payload fingerprints: is this the same payload as last time?
+
+use std::fmt;
+
+use blake3::Hash;
+
+use crate::digest::{Domain, hash_parts};
+
+/// 32 bytes that stand for a payload, and the number of the scheme that made them.
+///
+/// Stored with a claim, so that the same key with another payload is refused rather than answered with the wrong
+/// result. Comparing takes the same time wherever the bytes differ, and `Debug` does not show them.
+///
+/// ```
+/// use claimstore_hash::{Fingerprint, Match};
+///
+/// let stored = Fingerprint::raw(b"amount=100");
+/// assert_eq!(stored.compare(&Fingerprint::raw(b"amount=100")), Match::Same);
+/// assert_eq!(stored.compare(&Fingerprint::raw(b"amount=999")), Match::Different);
+///
+/// // A digest of your own is of another scheme, and says nothing about ours.
+/// let own = Fingerprint::from([7; 32]);
+/// assert_eq!(stored.compare(&own), Match::Unknown);
+/// ```
+///
+/// `==` asks for the same scheme and the same bytes; deciding about a payload wants [`compare`](Self::compare),
+/// which tells *different* from *not comparable*.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    scheme: u8,
+    /// Kept as `Hash` for its equality in constant time.
+    digest: Hash,
+}
+
+/// What two fingerprints say about their payloads.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Match {
+    /// The payloads are the same, by the rules of the scheme.
+    Same,
+    /// The payloads differ.
+    Different,
+    /// The fingerprints are of different schemes and cannot be compared.
+    Unknown,
+}
+
+impl Fingerprint {
+    /// The scheme of digests the caller computes: `Fingerprint::from([u8; 32])`.
+    pub const CALLER: u8 = 0;
+    /// The scheme of [`Fingerprint::raw`] and [`Fingerprint::raw_parts`].
+    pub const RAW: u8 = 1;
+
+    /// The fingerprint of a payload's bytes as they are: one byte more or less, and it is another.
+    pub fn raw(payload: impl AsRef<[u8]>) -> Fingerprint {
+        Fingerprint::raw_parts(&[payload])
+    }
+
+    /// The fingerprint of a payload in several parts, each taken as it is: a method, a path and a body, say.
+    ///
+    /// Where one part ends and the next begins counts. One part gives the same as [`Fingerprint::raw`].
+    pub fn raw_parts<P: AsRef<[u8]>>(parts: &[P]) -> Fingerprint {
+        let digest = hash_parts(Domain::RawFingerprint, parts.iter().map(AsRef::as_ref));
+        Fingerprint { scheme: Fingerprint::RAW, digest }
+    }
+
+    /// A fingerprint of the given scheme: one read back from where it was stored, or a digest of the caller's own.
+    ///
+    /// Numbers 128 to 255 are the caller's, like [`Fingerprint::CALLER`]: a program that changes how it computes
+    /// its digests takes another number, and the earlier ones are not mistaken for other payloads. Numbers 2 to
+    /// 127 are kept for later versions of this crate.
+    pub fn with_scheme(scheme: u8, digest: [u8; 32]) -> Fingerprint {
+        Fingerprint { scheme, digest: Hash::from(digest) }
+    }
+
+    /// The number of the scheme.
+    pub fn scheme(&self) -> u8 {
+        self.scheme
+    }
+
+    /// The bytes, for storing. Compare with [`compare`](Self::compare), not with these: `==` on arrays stops at
+    /// the first difference.
+    pub fn to_bytes(self) -> [u8; 32] {
+        self.digest.into()
+    }
+
+    /// Compares two fingerprints, in constant time where they are of one scheme.
+    pub fn compare(&self, other: &Fingerprint) -> Match {
+        if self.scheme != other.scheme {
+            Match::Unknown
+        } else if self.digest == other.digest {
+            Match::Same
+        } else {
+            Match::Different
+        }
+    }
+}
+
+/// A digest the caller computed: any 32 bytes that are the same for the same payload.
+impl From<[u8; 32]> for Fingerprint {
+    fn from(digest: [u8; 32]) -> Fingerprint {
+        Fingerprint::with_scheme(Fingerprint::CALLER, digest)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fingerprint").field("scheme", &self.scheme).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn raw_fingerprints_are_what_they_were_in_the_first_release() {
+        let check = |payload: &[u8], expected: &str| {
+            assert_eq!(Fingerprint::raw(payload).digest.to_hex().as_str(), expected, "{payload:?}");
+        };
+        check(b"", "79961118b88d0a903e0c934a41cebfa27df37c15c41ac8bfe8b501d18db7c8c5");
+        check(br#"{"amount":100}"#, "e21b7287e8cce6b19decfbba41c6a5404d921a60c173c922b2c95e6bb083c971");
+        check(&[0xa5; 5000], "64ad19cb59a964512ae16a138f8b2a7348f7b8ef39b857829170ee924e50b169");
+    }
+
+    #[test]
+    fn only_one_scheme_is_compared() {
+        let check = |one: (u8, u8), other: (u8, u8), expected| {
+            let make = |(scheme, fill)| Fingerprint::with_scheme(scheme, [fill; 32]);
+            assert_eq!(make(one).compare(&make(other)), expected, "{one:?} {other:?}");
+            assert_eq!(make(one) == make(other), expected == Match::Same, "{one:?} {other:?}");
+        };
+        check((0, 1), (0, 1), Match::Same);
+        check((0, 1), (0, 2), Match::Different);
+        check((0, 1), (1, 1), Match::Unknown);
+        check((0, 1), (255, 2), Match::Unknown);
+        check((255, 9), (255, 9), Match::Same);
+    }
+
+    #[test]
+    fn every_byte_of_the_digest_counts() {
+        let one = Fingerprint::from([0; 32]);
+        for at in 0..32 {
+            let mut digest = [0; 32];
+            digest[at] = 1;
+            assert_eq!(one.compare(&digest.into()), Match::Different, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn the_debug_text_keeps_the_digest_to_itself() {
+        let shown = format!("{:?} {:#?}", Fingerprint::from([0xab; 32]), Fingerprint::from([0xab; 32]));
+        for secret in ["ab", "AB", "171"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        assert!(shown.starts_with("Fingerprint { scheme: 0, .. }"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn another_payload_another_fingerprint(one: Vec<u8>, other: Vec<u8>) {
+            let expected = if one == other { Match::Same } else { Match::Different };
+            prop_assert_eq!(Fingerprint::raw(&one).compare(&Fingerprint::raw(&other)), expected);
+            prop_assert_eq!(Fingerprint::raw(&one).compare(&Fingerprint::raw(&one)), Match::Same);
+        }
+
+        #[test]
+        fn where_parts_end_counts(parts in prop::collection::vec("[ab]{1,3}", 2..5)) {
+            let whole = Fingerprint::raw(parts.concat());
+            prop_assert_eq!(Fingerprint::raw_parts(&parts).compare(&whole), Match::Different);
+        }
+
+        #[test]
+        fn storing_and_reading_back(scheme: u8, digest: [u8; 32]) {
+            let kept = Fingerprint::with_scheme(scheme, digest);
+            prop_assert_eq!((kept.scheme(), kept.to_bytes()), (scheme, digest));
+            prop_assert_eq!(Fingerprint::with_scheme(kept.scheme(), kept.to_bytes()), kept);
+        }
+    }
+}
