@@ -1,0 +1,240 @@
+//! redb on our own files: what stands between redb and [`io::File`](crate::io::File).
+//!
+//! redb is trusted with nothing it has not proved. A file is opened *on trial*: redb sees it, repairs it and
+//! walks every page of it, but what redb writes meanwhile stays in memory. Only when the owner of the file
+//! has found everything in order are those writes let through ([`Db::admit`]); a refused file is left as it
+//! was. Panics of redb on damaged bytes are caught here and become `Corrupt`.
+
+mod guarded;
+mod sealed;
+#[cfg(test)]
+pub(super) mod testing;
+
+pub(super) use guarded::Guarded;
+pub(super) use sealed::{Tally, seal, unseal};
+
+use crate::error::{Error, ErrorKind};
+use crate::io::{OpenMode, Storage};
+use crate::sync::{Arc, AtomicBool, Ordering};
+use guarded::RedbFile;
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
+use std::fmt;
+use std::io;
+
+/// One open redb file.
+pub(super) struct Db {
+    /// `None` only while dropping.
+    database: Option<Database>,
+    file: Arc<Guarded>,
+}
+
+impl Db {
+    /// Makes the file `name`, lets `write_first` make its first transaction, and only then gives it that name: a
+    /// file of this name is always complete.
+    pub(super) fn create(
+        storage: &Arc<dyn Storage>,
+        name: &str,
+        cache_bytes: usize,
+        write_first: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
+    ) -> Result<Db, Error> {
+        let draft = format!("{name}.new");
+        match storage.remove(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("a half-made redb file could not be removed", error));
+            }
+            _ => {}
+        }
+        let file = storage
+            .open(&draft, OpenMode::CreateNew)
+            .map_err(|error| Error::io("a redb file could not be created", error))?;
+        let file = Guarded::live(file);
+        let (database, _) = file.call(|| start(&file, cache_bytes))?;
+        let db = Db { database: Some(database), file };
+        let transaction = db.begin()?;
+        db.file.call(|| write_first(&transaction))?;
+        db.commit(transaction)?;
+        // The content is durable before the name is, and the name before anybody hears of it.
+        storage.rename(&draft, name).map_err(|error| Error::io("a redb file could not be named", error))?;
+        storage.sync_dir("").map_err(|error| Error::io("the store directory could not be synced", error))?;
+        Ok(db)
+    }
+
+    /// Opens the file `name` on trial, every page checked against redb's own checksums.
+    ///
+    /// After a failed sync the page cache may show bytes the device never got; they are dropped first, so
+    /// that what is found is what is durable.
+    pub(super) fn open(storage: &Arc<dyn Storage>, name: &str, cache_bytes: usize) -> Result<Db, Error> {
+        let file = storage.open(name, OpenMode::Existing).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                Error::with_source(ErrorKind::Corrupt, "a redb file is missing", error)
+            }
+            _ => Error::io("a redb file could not be opened", error),
+        })?;
+        let refresh = || {
+            file.sync_data()?;
+            file.drop_cache()?;
+            file.is_empty()
+        };
+        // redb would take an empty file for a new one.
+        if refresh().map_err(|error| Error::io("a redb file could not be read", error))? {
+            return Err(Error::corrupt("a redb file is empty"));
+        }
+        let file = Guarded::on_trial(file);
+        let (database, walked) = file.call(|| start(&file, cache_bytes))?;
+        let mut db = Db { database: Some(database), file };
+        if !walked {
+            db.check()?;
+        }
+        Ok(db)
+    }
+
+    /// Ends the trial: writes what redb has written meanwhile, in redb's order, with redb's syncs.
+    pub(super) fn admit(&self) -> Result<(), Error> {
+        self.file.admit().map_err(|error| Error::io("a redb file could not be repaired", error))
+    }
+
+    /// Runs `read` on a snapshot.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        self.file.call(|| read(&self.database()?.begin_read()?))
+    }
+
+    /// Starts a write transaction; waits for the one before. Its commit will be durable.
+    pub(super) fn begin(&self) -> Result<WriteTransaction, Error> {
+        self.file.call(|| {
+            let mut transaction = self.database()?.begin_write()?;
+            transaction.set_durability(Durability::Immediate).map_err(redb::Error::from)?;
+            // Two syncs a commit; in return a damaged commit is never taken for a torn one and skipped.
+            // Quick repair stays off: it writes the whole page allocator with every commit (milliseconds
+            // beside a file of a gigabyte) to spare a walk that every open here takes anyway.
+            transaction.set_two_phase_commit(true);
+            Ok(transaction)
+        })
+    }
+
+    /// Commits. An error leaves it open whether the transaction is there; the file then takes no more writes.
+    pub(super) fn commit(&self, transaction: WriteTransaction) -> Result<(), CommitFailed> {
+        self.file.commit(transaction)
+    }
+
+    /// What calls of redb outside this struct run in.
+    pub(super) fn file(&self) -> &Arc<Guarded> {
+        &self.file
+    }
+
+    /// Closes the file so that the next open finds it clean; says whether that worked. No commit depends on it.
+    pub(super) fn close(mut self) -> Result<(), Error> {
+        self.shut();
+        match self.file.trouble() {
+            Some(error) => Err(Error::io("a redb file could not be closed", error)),
+            None => Ok(()),
+        }
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        let Some(database) = &mut self.database else { return Err(closed().into_error(&self.file)) };
+        // `Ok(false)` is a repair without loss: redb re-counted its pages, and every page it can reach had
+        // its checksum. Whatever was written is still on trial.
+        self.file.call(|| Ok(database.check_integrity().map(drop)?))
+    }
+
+    fn database(&self) -> Result<&Database, Fault> {
+        self.database.as_ref().ok_or_else(closed)
+    }
+
+    fn shut(&mut self) {
+        // A file still on trial was refused: nothing of it is written.
+        self.file.condemn_if_on_trial();
+        let database = self.database.take();
+        // Closing writes, and so can stumble over damage. Nothing durable depends on it.
+        drop(self.file.call(|| {
+            drop(database);
+            Ok(())
+        }));
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// Starts redb; tells whether it walked and checked every page, as it does when the file was not closed.
+fn start(file: &Arc<Guarded>, cache_bytes: usize) -> Result<(Database, bool), Fault> {
+    let walked = Arc::new(AtomicBool::new(false));
+    let seen = walked.clone();
+    let mut builder = Database::builder();
+    builder.set_cache_size(cache_bytes).set_repair_callback(move |_| seen.store(true, Ordering::Relaxed));
+    let database = builder.create_with_backend(RedbFile(file.clone()))?;
+    Ok((database, walked.load(Ordering::Relaxed)))
+}
+
+fn closed() -> Fault {
+    Fault::Ours(Error::new(ErrorKind::Closed, "the redb file is closed"))
+}
+
+/// Why something done with redb failed, before it is known what that means.
+#[derive(Debug)]
+pub(in crate::bucket) enum Fault {
+    Redb(redb::Error),
+    Ours(Error),
+}
+
+impl<E: Into<redb::Error>> From<E> for Fault {
+    fn from(error: E) -> Fault {
+        Fault::Redb(error.into())
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::Ours(error)
+    }
+}
+
+impl Fault {
+    /// Sorts the failure: the operating system's if the file met one, else the bytes'.
+    fn into_error(self, file: &Guarded) -> Error {
+        match (self, file.trouble()) {
+            (Fault::Ours(error), _) => error,
+            (Fault::Redb(redb::Error::ValueTooLarge(_)), _) => {
+                Error::new(ErrorKind::TooLarge, "the row is too large")
+            }
+            (Fault::Redb(redb::Error::TableAlreadyOpen(..)), _) => {
+                Error::new(ErrorKind::Misuse, "the table is open already in this transaction")
+            }
+            (Fault::Redb(_), Some(trouble)) => Error::io("a redb file could not be read or written", trouble),
+            // redb's own words may quote table names, which are the caller's: they stay here.
+            (Fault::Redb(_), None) => Error::corrupt("redb does not accept its file"),
+        }
+    }
+}
+
+/// Why a commit gave no `Ok`. The file takes no more writes either way.
+#[derive(Debug)]
+pub(crate) enum CommitFailed {
+    /// The transaction is not there and will not come back.
+    Absent(Error),
+    /// The transaction is wholly there or wholly absent: reopening tells.
+    Unknown(Error),
+}
+
+impl From<CommitFailed> for Error {
+    fn from(failed: CommitFailed) -> Error {
+        match failed {
+            CommitFailed::Absent(error) => error,
+            CommitFailed::Unknown(error) => {
+                Error::with_source(ErrorKind::Indeterminate, "a commit failed half-way", error)
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! A file as redb sees it: on trial first, condemned after the first failure.
+
+use super::{CommitFailed, Fault};
+use crate::error::Error;
+use crate::io::File;
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use redb::{StorageBackend, WriteTransaction};
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// A file as redb sees it, with a memory of what went wrong.
+pub(in crate::bucket) struct Guarded {
+    file: Arc<dyn File>,
+    /// Once true, what redb writes is written.
+    live: AtomicBool,
+    /// Until then, what redb wrote, in order.
+    trial: Mutex<Vec<Change>>,
+    /// Set once and for ever: no write and no sync gets through any more. A failed sync may have lost any
+    /// earlier write, so a later one that succeeds would prove nothing.
+    condemned: AtomicBool,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+enum Change {
+    Write(u64, Box<[u8]>),
+    SetLen(u64),
+    Sync,
+}
+
+/// An [`io::Error`] that can be told again.
+#[derive(Debug, Clone, Copy)]
+struct Trouble {
+    kind: io::ErrorKind,
+    code: Option<i32>,
+}
+
+impl Guarded {
+    /// A new file, which there is nothing to find out about.
+    pub(super) fn live(file: Arc<dyn File>) -> Arc<Guarded> {
+        Guarded::new(file, true)
+    }
+
+    /// A file that may yet be refused: until [`admit`](Guarded::admit) nothing is written to it.
+    pub(super) fn on_trial(file: Arc<dyn File>) -> Arc<Guarded> {
+        Guarded::new(file, false)
+    }
+
+    fn new(file: Arc<dyn File>, live: bool) -> Arc<Guarded> {
+        Arc::new(Guarded {
+            file,
+            live: AtomicBool::new(live),
+            trial: Mutex::new(Vec::new()),
+            condemned: AtomicBool::new(false),
+            trouble: Mutex::new(None),
+        })
+    }
+
+    /// Runs something that may enter redb. A panic inside means that redb stumbled over damage.
+    pub(in crate::bucket) fn call<T>(&self, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Error> {
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(fault)) => Err(fault.into_error(self)),
+            Err(_panic) => {
+                // What redb holds in memory may be half changed: none of it may reach the file.
+                self.condemn();
+                Err(Error::corrupt("redb stumbled over its file"))
+            }
+        }
+    }
+
+    /// Commits; see [`Db::commit`].
+    pub(in crate::bucket) fn commit(&self, transaction: WriteTransaction) -> Result<(), CommitFailed> {
+        if self.is_condemned() {
+            // Nothing was let through since, so the commit cannot have begun.
+            return Err(CommitFailed::Absent(self.failed_earlier()));
+        }
+        let mut rolled_back = false;
+        let committed = self.call(|| {
+            transaction.commit().map_err(|error| {
+                rolled_back = matches!(error, redb::CommitError::TransactionPoisoned);
+                Fault::from(error)
+            })
+        });
+        committed.map_err(|error| {
+            self.condemn();
+            if rolled_back { CommitFailed::Absent(error) } else { CommitFailed::Unknown(error) }
+        })
+    }
+
+    fn failed_earlier(&self) -> Error {
+        match self.trouble() {
+            Some(trouble) => Error::io("the redb file failed before", trouble),
+            None => Error::corrupt("the redb file failed before"),
+        }
+    }
+
+    /// Lets no write and no sync through from now on.
+    pub(in crate::bucket) fn condemn(&self) {
+        self.condemned.store(true, Ordering::Release);
+    }
+
+    pub(in crate::bucket) fn is_condemned(&self) -> bool {
+        self.condemned.load(Ordering::Acquire)
+    }
+
+    pub(super) fn condemn_if_on_trial(&self) {
+        if !self.is_live() {
+            self.condemn();
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        self.live.load(Ordering::Acquire)
+    }
+
+    /// Writes what redb wrote on trial, in its order and with its syncs, so that a crash in between finds what
+    /// redb allows for. Nobody else may be using the file yet.
+    pub(super) fn admit(&self) -> io::Result<()> {
+        for change in self.trial.lock().drain(..) {
+            self.noted(|| self.put(&change))?;
+        }
+        self.live.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn change(&self, change: Change) -> io::Result<()> {
+        if self.is_condemned() {
+            return Err(io::Error::other("an earlier write or sync failed"));
+        }
+        if self.is_live() {
+            return self.noted(|| self.put(&change));
+        }
+        self.trial.lock().push(change);
+        Ok(())
+    }
+
+    fn put(&self, change: &Change) -> io::Result<()> {
+        match change {
+            Change::Write(offset, data) => self.file.write_all_at(data, *offset),
+            Change::SetLen(len) => self.file.set_len(*len),
+            Change::Sync => self.file.sync_data(),
+        }
+    }
+
+    /// Keeps the first error, and condemns the file over it.
+    fn noted<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        act().inspect_err(|error| {
+            self.condemn();
+            self.note(error);
+        })
+    }
+
+    fn note(&self, error: &io::Error) {
+        self.trouble.lock().get_or_insert(Trouble { kind: error.kind(), code: error.raw_os_error() });
+    }
+
+    pub(super) fn trouble(&self) -> Option<io::Error> {
+        let trouble = (*self.trouble.lock())?;
+        Some(trouble.code.map_or_else(|| trouble.kind.into(), io::Error::from_raw_os_error))
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let stored = self.file.len()?;
+        Ok(if self.is_live() { stored } else { trial_len(stored, &self.trial.lock()) })
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.is_live() {
+            return self.read_file(offset, out);
+        }
+        self.read_on_trial(&self.trial.lock(), offset, out)
+    }
+
+    fn read_file(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let read = self.file.read_exact_at(out, offset);
+        read.inspect_err(|error| {
+            // Beyond the end leads only a damaged page number or a cut file: that is the bytes' fault.
+            if error.kind() != io::ErrorKind::UnexpectedEof {
+                self.note(error);
+            }
+        })
+    }
+
+    /// The file's bytes with the changes laid over them, in order.
+    fn read_on_trial(&self, changes: &[Change], offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let mut len = self.file.len()?;
+        let end = offset.checked_add(out.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
+        if end > trial_len(len, changes) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let stored = usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());
+        if let Some(stored) = out.get_mut(..stored) {
+            self.read_file(offset, stored)?;
+        }
+        zero_beyond(len, offset, out);
+        for change in changes {
+            match change {
+                Change::Write(at, data) => {
+                    lay_over(*at, data, offset, out);
+                    len = len.max(at.saturating_add(data.len() as u64));
+                }
+                Change::SetLen(new) => {
+                    // What is cut off and grown again reads as zero.
+                    zero_beyond(*new, offset, out);
+                    len = *new;
+                }
+                Change::Sync => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded").field("condemned", &self.is_condemned()).finish_non_exhaustive()
+    }
+}
+
+fn trial_len(stored: u64, changes: &[Change]) -> u64 {
+    changes.iter().fold(stored, |len, change| match change {
+        Change::Write(at, data) => len.max(at.saturating_add(data.len() as u64)),
+        Change::SetLen(new) => *new,
+        Change::Sync => len,
+    })
+}
+
+fn zero_beyond(len: u64, offset: u64, out: &mut [u8]) {
+    let kept = usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX);
+    if let Some(beyond) = out.get_mut(kept..) {
+        beyond.fill(0);
+    }
+}
+
+/// Copies the part of `data` (which stands at `at`) that falls into `out` (which stands at `offset`).
+fn lay_over(at: u64, data: &[u8], offset: u64, out: &mut [u8]) {
+    let skip_data = usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX);
+    let skip_out = usize::try_from(at.saturating_sub(offset)).unwrap_or(usize::MAX);
+    if let (Some(data), Some(out)) = (data.get(skip_data..), out.get_mut(skip_out..)) {
+        for (to, from) in out.iter_mut().zip(data) {
+            *to = *from;
+        }
+    }
+}
+
+/// What redb is given. Locks are left to the store's own [`Storage::lock`].
+#[derive(Debug)]
+pub(super) struct RedbFile(pub(super) Arc<Guarded>);
+
+impl StorageBackend for RedbFile {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.change(Change::SetLen(len))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.change(Change::Sync)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.change(Change::Write(offset, data.into()))
+    }
+}

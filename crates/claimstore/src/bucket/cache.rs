@@ -1,0 +1,233 @@
+//! Verified blocks kept in memory.
+
+use super::block::Block;
+use crate::sync::{Arc, Mutex};
+use hashbrown::HashTable;
+use std::fmt;
+
+/// Shards keep readers on different blocks from waiting for each other.
+const SHARDS: usize = 16;
+/// What a cached block costs beside its bytes.
+const ENTRY_BYTES: usize = 128;
+
+/// A cache of blocks, bounded in bytes. Makes room by second chance: a block that was asked for since the
+/// hand last came by is passed over once.
+pub(crate) struct BlockCache {
+    shards: Box<[Mutex<Shard>]>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Name {
+    run: u64,
+    block: u32,
+}
+
+#[derive(Default)]
+struct Shard {
+    capacity: usize,
+    used: usize,
+    /// Places in `slots`, by name.
+    places: HashTable<usize>,
+    slots: Vec<Slot>,
+    hand: usize,
+}
+
+struct Slot {
+    name: Name,
+    block: Arc<Block>,
+    asked: bool,
+}
+
+impl BlockCache {
+    /// A cache that holds about `capacity_bytes`; 0 keeps nothing.
+    pub(crate) fn new(capacity_bytes: usize) -> BlockCache {
+        let shard = || Mutex::new(Shard { capacity: capacity_bytes / SHARDS, ..Shard::default() });
+        BlockCache { shards: (0..SHARDS).map(|_| shard()).collect() }
+    }
+
+    /// Forgets all blocks of a run that is gone.
+    pub(crate) fn drop_run(&self, run: u64) {
+        for shard in &self.shards {
+            shard.lock().retain(|name| name.run != run);
+        }
+    }
+
+    /// Bytes in use.
+    #[cfg(test)]
+    pub(crate) fn used_bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().used).sum()
+    }
+
+    pub(super) fn get(&self, run: u64, block: u32) -> Option<Arc<Block>> {
+        let name = Name { run, block };
+        self.shard(name)?.lock().get(name)
+    }
+
+    pub(super) fn insert(&self, run: u64, block: u32, bytes: &Arc<Block>) {
+        let name = Name { run, block };
+        if let Some(shard) = self.shard(name) {
+            shard.lock().insert(name, bytes);
+        }
+    }
+
+    fn shard(&self, name: Name) -> Option<&Mutex<Shard>> {
+        self.shards.get((name.hash() >> 60) as usize % SHARDS)
+    }
+}
+
+impl fmt::Debug for BlockCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockCache").finish_non_exhaustive()
+    }
+}
+
+impl Name {
+    fn hash(self) -> u64 {
+        let mixed = self.run.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(self.block);
+        let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        mixed ^ (mixed >> 32)
+    }
+}
+
+impl Shard {
+    fn get(&mut self, name: Name) -> Option<Arc<Block>> {
+        let at = self.find(name)?;
+        let slot = self.slots.get_mut(at)?;
+        slot.asked = true;
+        Some(slot.block.clone())
+    }
+
+    fn insert(&mut self, name: Name, block: &Arc<Block>) {
+        let cost = block.bytes() + ENTRY_BYTES;
+        // A block that would push out half a shard is worth less than what it pushes out.
+        if cost > self.capacity / 2 || self.find(name).is_some() {
+            return;
+        }
+        while self.used + cost > self.capacity && self.evict_one() {}
+        let slots = &self.slots;
+        let rehash = |at: &usize| slots.get(*at).map_or(0, |slot| slot.name.hash());
+        self.places.insert_unique(name.hash(), self.slots.len(), rehash);
+        self.slots.push(Slot { name, block: block.clone(), asked: false });
+        self.used += cost;
+    }
+
+    fn evict_one(&mut self) -> bool {
+        while let Some(slot) = self.slots.get_mut(self.hand) {
+            if slot.asked {
+                slot.asked = false;
+                self.move_hand();
+                continue;
+            }
+            // The slot is taken by the newest block, which the hand must not look at next.
+            self.remove(self.hand);
+            self.move_hand();
+            return true;
+        }
+        false
+    }
+
+    fn move_hand(&mut self) {
+        self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
+    }
+
+    fn retain(&mut self, keep: impl Fn(Name) -> bool) {
+        let mut at = 0;
+        while let Some(slot) = self.slots.get(at) {
+            if keep(slot.name) { at += 1 } else { self.remove(at) }
+        }
+    }
+
+    /// Takes a slot out; the last slot moves into its place.
+    fn remove(&mut self, at: usize) {
+        let last = self.slots.len().saturating_sub(1);
+        self.forget_place(at);
+        if at != last {
+            self.forget_place(last);
+        }
+        let removed = self.slots.swap_remove(at);
+        self.used -= removed.block.bytes() + ENTRY_BYTES;
+        if let Some(moved) = self.slots.get(at) {
+            let (hash, slots) = (moved.name.hash(), &self.slots);
+            self.places.insert_unique(hash, at, |at| slots.get(*at).map_or(0, |slot| slot.name.hash()));
+        }
+        if self.hand >= self.slots.len() {
+            self.hand = 0;
+        }
+    }
+
+    fn forget_place(&mut self, at: usize) {
+        let Some(hash) = self.slots.get(at).map(|slot| slot.name.hash()) else { return };
+        if let Ok(entry) = self.places.find_entry(hash, |place| *place == at) {
+            entry.remove();
+        }
+    }
+
+    fn find(&self, name: Name) -> Option<usize> {
+        let is_it = |at: &usize| self.slots.get(*at).is_some_and(|slot| slot.name == name);
+        self.places.find(name.hash(), is_it).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arc, BlockCache, SHARDS};
+    use crate::bucket::block::{Block, BlockBuilder, BlockName};
+    use crate::bucket::fixture::completed;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn block(body_bytes: usize) -> Arc<Block> {
+        let name = BlockName { store_id: [0; 16], run: 1, block: 1 };
+        let (mut builder, mut bytes) = (BlockBuilder::new(), Vec::new());
+        builder.push(b"", b"key", &completed(1, &vec![0; body_bytes]));
+        let (_, crc) = builder.finish(&name, &mut bytes);
+        Arc::new(Block::check(bytes, &name, crc).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_was_put_there_and_the_bound_holds(
+            calls in prop::collection::vec((0u64..4, 0u32..40, 0usize..3_000, 0u8..10), 1..400),
+        ) {
+            let cache = BlockCache::new(40_000);
+            let mut put: HashMap<(u64, u32), Arc<Block>> = HashMap::new();
+            for (run, number, body_bytes, what) in calls {
+                match what {
+                    0 => {
+                        cache.drop_run(run);
+                        put.retain(|(of, _), _| *of != run);
+                    }
+                    1..5 => {
+                        let found = cache.get(run, number);
+                        prop_assert!(found.is_none_or(|block| Arc::ptr_eq(&block, &put[&(run, number)])));
+                    }
+                    _ => {
+                        let block = if let Some(block) = cache.get(run, number) { block } else { block(body_bytes) };
+                        cache.insert(run, number, &block);
+                        put.insert((run, number), block);
+                    }
+                }
+                prop_assert!(cache.used_bytes() <= 40_000);
+            }
+            (0..4).for_each(|run| cache.drop_run(run));
+            prop_assert_eq!(cache.used_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn blocks_in_use_outlive_a_walk_over_all_others() {
+        let (cache, one) = (BlockCache::new(SHARDS * 10_000), block(100));
+        cache.insert(1, 0, &one);
+        for other in 1..2_000 {
+            assert!(cache.get(1, 0).is_some(), "gone after {other} others");
+            cache.insert(2, other, &one);
+        }
+    }
+
+    #[test]
+    fn a_cache_without_room_keeps_nothing() {
+        let cache = BlockCache::new(0);
+        cache.insert(1, 0, &block(0));
+        assert!(cache.get(1, 0).is_none());
+    }
+}

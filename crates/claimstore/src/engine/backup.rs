@@ -1,0 +1,110 @@
+//! A copy of the store that opens: checkpoint, then runs, tables and a catalogue of its own.
+//!
+//! The upkeep lock is held from the checkpoint to the end, so the runs named by the catalogue stay; claims go
+//! on, and are not in the copy. The copy begins a life far above the original's, so that no token of the one
+//! is ever given by the other.
+
+use super::Engine;
+use super::checkpoint::{Home, clock_mark};
+use crate::bucket::{Catalog, CatalogState, RUNS_DIR, RunSummary, run_file_name};
+use crate::codec::Cursor;
+use crate::error::{Error, ErrorKind};
+use crate::io::{OpenMode, Storage};
+use crate::journal;
+use crate::recovery::write_identity;
+use crate::sync::Arc;
+
+/// How far a restored copy's life lies above the original's: tokens the original gives meanwhile stay below.
+pub(crate) const RESTORED_LIVES: u64 = 1_024;
+const COPY_BYTES: usize = 1 << 20;
+const TABLES: &str = "tables.redb";
+
+impl Engine {
+    /// Copies the store as of now into `target`, which must be empty.
+    pub(crate) fn backup(&self, target: &Arc<dyn Storage>) -> Result<(), Error> {
+        let mut home = self.upkeep_lock()?;
+        let occupied =
+            target.list("").map_err(|error| Error::io("the backup directory cannot be read", error))?;
+        if !occupied.is_empty() {
+            return Err(Error::new(ErrorKind::Misuse, "a backup needs an empty directory"));
+        }
+        self.checkpoint_in(&mut home)?;
+        self.copy_to(&home, target)
+            .map_err(|error| Error::io("the backup could not be written", error))??;
+        Ok(())
+    }
+
+    fn copy_to(&self, home: &Home, target: &Arc<dyn Storage>) -> std::io::Result<Result<(), Error>> {
+        target.create_dir(journal::JOURNAL_DIR)?;
+        target.create_dir(RUNS_DIR)?;
+        for row in &home.state.runs {
+            if let Ok(summary) = RunSummary::decode(&mut Cursor::new(row)) {
+                self.copy_file(target, &run_file_name(summary.number))?;
+            }
+        }
+        target.sync_dir(RUNS_DIR)?;
+        if let Some(tables) = self.tables.existing() {
+            // While this transaction is open nobody else writes, and the file is as the last commit left it.
+            let quiet = match tables.try_begin() {
+                Ok(Some(quiet)) => quiet,
+                Ok(None) => {
+                    return Ok(Err(Error::new(ErrorKind::Overloaded, "a transact is running; retry")));
+                }
+                Err(error) => return Ok(Err(error)),
+            };
+            self.copy_file(target, TABLES)?;
+            quiet.abort();
+        }
+        let mut salt = [0u8; 8];
+        self.entropy.fill(&mut salt)?;
+        let salt = u64::from_le_bytes(salt).max(1);
+        let segment_bytes = self.limits.segment_bytes.min(4 << 20);
+        drop(journal::prepare(target, self.store_id, 1, segment_bytes, salt, None, true)?);
+        let state = CatalogState {
+            generation: home.state.generation + 1,
+            life: home.state.life.saturating_add(RESTORED_LIVES as u32),
+            journal: (1, salt, 0),
+            mark: clock_mark(self.time.mark()),
+            sealed: None,
+            // As of after the tables were copied: their rows may name namespaces newer than the checkpoint.
+            namespaces: self.namespace_rows(),
+            ..home.state.clone()
+        };
+        let catalog = match Catalog::create(target, self.store_id, &state) {
+            Ok(catalog) => catalog,
+            Err(error) => return Ok(Err(error)),
+        };
+        let closed = catalog.close();
+        target.sync_dir(journal::JOURNAL_DIR)?;
+        write_identity(target, self.store_id)?;
+        Ok(closed)
+    }
+
+    /// Copies a file in bounded reads.
+    fn copy_file(&self, target: &Arc<dyn Storage>, name: &str) -> std::io::Result<()> {
+        let from = self.storage.open(name, OpenMode::Existing)?;
+        let to = target.open(name, OpenMode::CreateNew)?;
+        let (len, mut offset) = (from.len()?, 0);
+        let mut buf = vec![0u8; COPY_BYTES];
+        while offset < len {
+            let wanted = usize::try_from(len - offset).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+            let Some(piece) = buf.get_mut(..wanted) else { break };
+            from.read_exact_at(piece, offset)?;
+            to.write_all_at(piece, offset)?;
+            to.start_writeback(offset, wanted as u64);
+            offset += wanted as u64;
+        }
+        to.sync_data()
+    }
+
+    /// For a store that was restored from a snapshot: raises the life by 1,024, so that tokens given after the
+    /// snapshot are never given again. Takes effect at the next open; durable when it returns.
+    pub(crate) fn after_restore(&self) -> Result<(), Error> {
+        let mut home = self.upkeep_lock()?;
+        let life = u64::from(home.state.life) + RESTORED_LIVES;
+        if life >= super::LAST_LIFE {
+            return Err(Error::new(ErrorKind::Full, "the store has no further lives"));
+        }
+        self.commit_catalogue(&mut home, |state| state.life = life as u32)
+    }
+}

@@ -1,0 +1,529 @@
+//! Checkpoints: durable records move from the live table and the journal into sorted runs.
+//!
+//! Invariant of the catalogue: `checkpoint_seq` = S means that the state after all operations up to S is in
+//! the runs (the open bucket's included) and in `tables.redb`; what came later is in the journal from
+//! `journal` on. The order of the steps keeps it true at every point where power may fail:
+//!
+//! 1. note the journal's current segment, *then* choose S: what comes after S lies in that segment or later;
+//! 2. wait until everything up to S is durable, and take the entries at or below S;
+//! 3. write the runs: file synced, directory synced;
+//! 4. wait until everything queued so far is durable: an entry above S hides the version at S that it
+//!    replaced, so it must not be lost once the journal before S is gone;
+//! 5. one catalogue commit names the runs, S and the segment;
+//! 6. show the runs, raise the generation, and only then take the entries out of the live table;
+//! 7. retire the segments before the noted one.
+
+use super::commit::Leads;
+use super::time::Mark;
+use super::{Class, Engine};
+use crate::bucket::{
+    BucketId, Catalog, CatalogState, ClockMark, Merger, NamespaceRow, Run, RunSummary, RunWriter, remove_run,
+};
+use crate::codec::{Record, State};
+use crate::error::{Error, ErrorKind};
+use crate::journal;
+use crate::options::Durability;
+use crate::planted;
+use crate::sync::{Arc, MutexGuard, Ordering};
+use std::collections::BTreeMap;
+
+/// A new journal's first segment is small, so that it is made quickly; the next ones have full size.
+pub(crate) const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
+/// Reading less than this at open is not worth a new segment.
+const LONG_SEGMENT_BYTES: u64 = 1 << 20;
+
+/// What only upkeep changes. Its lock makes checkpoints, merges, prunes and backups take turns.
+#[derive(Debug)]
+pub(crate) struct Home {
+    /// `None` once the store is closed.
+    catalog: Option<Catalog>,
+    pub(crate) state: CatalogState,
+    next_run: u64,
+    /// Rows of `tables.redb` that a run has, and that could not be removed yet.
+    leftover_rows: Vec<(Vec<u8>, u64)>,
+    pub(crate) merge: Option<Merging>,
+}
+
+/// A merge under way, between two of its slices.
+#[derive(Debug)]
+pub(crate) struct Merging {
+    pub(crate) merger: Merger,
+    pub(crate) inputs: Vec<u64>,
+}
+
+/// An entry a checkpoint takes.
+struct Taken {
+    /// The first bytes of the key, which settle most comparisons without following a pointer.
+    head: u128,
+    hash: u64,
+    key: Box<[u8]>,
+    record: Record,
+    spilled: bool,
+    may_shadow: bool,
+    in_tables: bool,
+}
+
+/// Rows by the bucket they go to. A row refers to its `Taken`, or is a tombstone over it.
+type Groups = BTreeMap<BucketId, Vec<(usize, bool)>>;
+
+impl Home {
+    pub(crate) fn new(catalog: Catalog, state: CatalogState) -> Home {
+        let next_run = state.next_run;
+        Home { catalog: Some(catalog), state, next_run, leftover_rows: Vec::new(), merge: None }
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.state.generation
+    }
+
+    /// Raises the life, durably, before any token of it can be given.
+    pub(crate) fn begin_life(&mut self, life: u32, mark: ClockMark) -> Result<(), Error> {
+        let Some(catalog) = &mut self.catalog else {
+            return Err(Error::new(ErrorKind::Closed, "the store was closed"));
+        };
+        let generation = self.state.generation + 1;
+        let next = CatalogState { generation, life, mark, sealed: None, ..self.state.clone() };
+        catalog.commit(&next)?;
+        self.state = next;
+        Ok(())
+    }
+
+    /// A number for a new run file. Numbers of failed attempts are not used again in this life.
+    pub(crate) fn take_run_number(&mut self) -> u64 {
+        let number = self.next_run;
+        self.next_run += 1;
+        number
+    }
+}
+
+impl Engine {
+    /// Moves everything durable and resolved into runs.
+    pub(crate) fn checkpoint(&self) -> Result<(), Error> {
+        let mut home = self.upkeep_lock()?;
+        self.checkpoint_in(&mut home)
+    }
+
+    /// The upkeep lock, of a store that is still open: what waited for it may have waited for the close.
+    pub(crate) fn upkeep_lock(&self) -> Result<MutexGuard<'_, Home>, Error> {
+        self.check_open()?;
+        if self.tables.is_writing_here() {
+            return Err(Error::new(ErrorKind::Misuse, "upkeep inside a transact would wait for itself"));
+        }
+        let home = self.home.lock();
+        self.check_open()?;
+        Ok(home)
+    }
+
+    pub(crate) fn checkpoint_in(&self, home: &mut Home) -> Result<(), Error> {
+        let start = self.commit.with_journal(|writer| writer.current());
+        let through = self.durable_frontier()?;
+        // A namespace whose definition is at or below S is seen by now, or will be before this lock is ours:
+        // the catalogue commit must name it, for its operation goes with the segments.
+        drop(self.spaces.defining.lock());
+        let taken = self.take(through);
+        if taken.is_empty() && start.segment == home.state.journal.0 {
+            return Ok(());
+        }
+        if planted::active(14) {
+            self.retire_segments(start.segment);
+        }
+        let groups = self.group(&taken)?;
+        let summaries = self.write_runs(home, &taken, &groups)?;
+        self.durable_frontier()?;
+        let published = self.forget_replaced_table_rows(home, &taken).and_then(|()| {
+            let runs = self.open_runs(&summaries)?;
+            self.commit_catalogue(home, |state| {
+                state.checkpoint_seq = state.checkpoint_seq.max(through);
+                state.journal = (start.segment, start.salt, start.batch);
+                state.runs.extend(summaries.iter().map(encoded));
+            })?;
+            Ok(runs)
+        });
+        let runs = match published {
+            Ok(runs) => runs,
+            Err(error) => {
+                self.discard_unlisted(home, &summaries);
+                return Err(error);
+            }
+        };
+        if planted::active(21) {
+            self.leave_live(&taken);
+        }
+        self.publish_moved(&taken, runs);
+        self.leave_live(&taken);
+        self.retire_segments(start.segment);
+        self.forget_copied_table_rows(home, &taken);
+        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Waits until everything queued so far is durable; answers the last sequence number of it.
+    pub(crate) fn durable_frontier(&self) -> Result<u64, Error> {
+        let (batch, seq) = self.commit.frontier();
+        if planted::active(25) {
+            return Ok(seq);
+        }
+        self.wait(batch)?;
+        if self.durability != Durability::Sync && !self.commit.is_synced(batch) {
+            self.commit.sync(self)?;
+        }
+        Ok(seq)
+    }
+
+    /// Copies the entries at or below `through` that are resolved, or in progress and not yet written out in
+    /// this version.
+    fn take(&self, through: u64) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        self.live.each_shard(|shard| {
+            for (hash, key, entry) in shard.iter() {
+                let (record, marks) = (&entry.record, entry.marks);
+                let written = record.state == State::InProgress && marks.spill_current;
+                if marks.placeholder || written || record.seq > through {
+                    continue;
+                }
+                taken.push(Taken {
+                    head: head_of(key),
+                    hash,
+                    key: key.into(),
+                    record: record.clone(),
+                    spilled: marks.spilled,
+                    may_shadow: marks.may_shadow,
+                    in_tables: marks.in_tables,
+                });
+            }
+        });
+        taken.sort_unstable_by(|a, b| a.head.cmp(&b.head).then_with(|| a.key.cmp(&b.key)));
+        taken
+    }
+
+    /// Sends each row to its bucket, and tombstones to the buckets where an older version would come back.
+    fn group(&self, taken: &[Taken]) -> Result<Groups, Error> {
+        let now_ms = self.time.now_ms();
+        let set = self.cold.set();
+        let mut groups = Groups::new();
+        for (at, row) in taken.iter().enumerate() {
+            let target = bucket_of(&row.record);
+            if let Some(bucket) = target {
+                groups.entry(bucket).or_default().push((at, false));
+            }
+            if row.spilled && target != Some(BucketId::Open) {
+                groups.entry(BucketId::Open).or_default().push((at, true));
+            }
+            if !row.may_shadow || target == Some(BucketId::Open) {
+                continue;
+            }
+            for (bucket, older) in set.buckets_holding(&row.key, row.hash, &self.cold.cache)? {
+                let visible = older.state != State::Erased && !older.is_expired(now_ms);
+                if visible && older.seq < row.record.seq && bucket != BucketId::Open && Some(bucket) != target
+                {
+                    groups.entry(bucket).or_default().push((at, true));
+                }
+            }
+        }
+        Ok(groups)
+    }
+
+    fn write_runs(
+        &self,
+        home: &mut Home,
+        taken: &[Taken],
+        groups: &Groups,
+    ) -> Result<Vec<RunSummary>, Error> {
+        let mut summaries = Vec::new();
+        for (bucket, rows) in groups {
+            let number = home.take_run_number();
+            match self.write_run(number, *bucket, taken, rows) {
+                Ok(summary) => summaries.push(summary),
+                Err(error) => {
+                    self.discard(&summaries);
+                    return Err(Error::io("a checkpoint could not write a run", error));
+                }
+            }
+        }
+        Ok(summaries)
+    }
+
+    fn write_run(
+        &self,
+        number: u64,
+        bucket: BucketId,
+        taken: &[Taken],
+        rows: &[(usize, bool)],
+    ) -> std::io::Result<RunSummary> {
+        let mut writer = RunWriter::create(&self.storage, self.store_id, number, bucket, rows.len())?;
+        for (at, tombstone) in rows {
+            let Some(row) = taken.get(*at) else { continue };
+            if *tombstone {
+                writer.push(&row.key, row.hash, &Record::erased(row.record.seq))?;
+            } else {
+                writer.push(&row.key, row.hash, &row.record)?;
+            }
+        }
+        writer.finish()
+    }
+
+    pub(crate) fn open_runs(&self, summaries: &[RunSummary]) -> Result<Vec<Arc<Run>>, Error> {
+        let open = |summary| Run::open(&self.storage, self.store_id, summary, &self.hasher).map(Arc::new);
+        summaries.iter().map(open).collect()
+    }
+
+    /// Removes run files that no catalogue names. Best effort: what stays is removed at the next open.
+    fn discard(&self, summaries: &[RunSummary]) {
+        for summary in summaries {
+            drop(remove_run(&self.storage, summary.number));
+        }
+    }
+
+    /// Like [`discard`](Engine::discard), unless the catalogue turned out to name them after all, or may do so
+    /// at the next open.
+    pub(crate) fn discard_unlisted(&self, home: &Home, summaries: &[RunSummary]) {
+        // Who does not know what the catalogue names, or no longer owns the directory, removes nothing.
+        if home.catalog.as_ref().is_none_or(Catalog::is_lost) {
+            return;
+        }
+        let unlisted = summaries.iter().filter(|summary| !home.state.runs.contains(&encoded(summary)));
+        self.discard(&unlisted.cloned().collect::<Vec<_>>());
+    }
+
+    /// Shows the new runs. From here on the rows are in the runs and in the live table.
+    fn publish_moved(&self, taken: &[Taken], runs: Vec<Arc<Run>>) {
+        for row in taken.iter().filter(|row| counts_in_runs(&row.record)) {
+            self.each_usage(row, |usage, bytes| {
+                usage.moving_records.fetch_add(1, Ordering::AcqRel);
+                usage.moving_bytes.fetch_add(bytes, Ordering::AcqRel);
+            });
+        }
+        self.cold.publish(self.cold.set().with(runs, &[]));
+        self.refresh_run_usage();
+    }
+
+    /// Takes the rows out of the live table, or notes that an older version of them now lies in a run.
+    fn leave_live(&self, taken: &[Taken]) {
+        for row in taken {
+            let mut shard = self.live.shard(row.hash);
+            let Some(entry) = shard.find_mut(row.hash, &row.key) else { continue };
+            let unchanged = entry.record.seq == row.record.seq;
+            let in_progress = row.record.state == State::InProgress;
+            if in_progress {
+                entry.marks.spilled = true;
+                entry.marks.spill_current = unchanged;
+            } else if unchanged && !entry.marks.reserved {
+                self.live.remove(&mut shard, row.hash, &row.key);
+                self.each_usage(row, |usage, bytes| usage.remove_live(bytes as usize));
+            } else {
+                // The newer version must be followed by a tombstone in the bucket just written.
+                entry.marks.may_shadow = true;
+                entry.marks.spilled = false;
+            }
+            drop(shard);
+            if counts_in_runs(&row.record) {
+                self.each_usage(row, |usage, bytes| {
+                    usage.moving_records.fetch_sub(1, Ordering::AcqRel);
+                    usage.moving_bytes.fetch_sub(bytes, Ordering::AcqRel);
+                });
+            }
+        }
+        self.live.each_shard(super::live::Shard::shrink);
+    }
+
+    fn each_usage(&self, row: &Taken, change: impl Fn(&super::spaces::Usage, u64)) {
+        let id = row.key.first_chunk::<4>().map(|id| u32::from_be_bytes(*id));
+        if let Some(space) = id.and_then(|id| self.spaces.by_id(id)) {
+            change(&space.usage, (row.key.len() + row.record.body.len()) as u64);
+        }
+    }
+
+    /// Rows of `tables.redb` whose keys were erased since, and rows left over from earlier checkpoints, go
+    /// *before* the catalogue commit: afterwards nothing might hide them.
+    fn forget_replaced_table_rows(&self, home: &mut Home, taken: &[Taken]) -> Result<(), Error> {
+        let erased = || taken.iter().filter(|row| row.record.state == State::Erased);
+        let mut rows: Vec<(Vec<u8>, u64)> = erased().filter(|row| row.in_tables).map(table_row).collect();
+        if erased().next().is_some() {
+            rows.extend(home.leftover_rows.iter().cloned());
+        }
+        if self.remove_table_rows(&rows)? {
+            home.leftover_rows.retain(|row| !rows.contains(row));
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Overloaded, "a transact is running; the checkpoint is tried again"))
+    }
+
+    /// Rows of `tables.redb` that are in a run now. What cannot be removed is kept in mind.
+    fn forget_copied_table_rows(&self, home: &mut Home, taken: &[Taken]) {
+        let mut rows: Vec<(Vec<u8>, u64)> = taken.iter().filter(|row| row.in_tables).map(table_row).collect();
+        rows.append(&mut home.leftover_rows);
+        if !matches!(self.remove_table_rows(&rows), Ok(true)) {
+            home.leftover_rows = rows;
+        }
+    }
+
+    /// False: a `transact` is running, and nothing waits for it here.
+    fn remove_table_rows(&self, rows: &[(Vec<u8>, u64)]) -> Result<bool, Error> {
+        match self.tables.existing() {
+            Some(tables) if !rows.is_empty() => tables.remove_claims(rows),
+            _ => Ok(true),
+        }
+    }
+
+    /// One durable catalogue commit. After a failed one the catalogue is opened anew and asked: if the
+    /// change is there after all, the commit counts. A full disk is met with the reserve file.
+    pub(crate) fn commit_catalogue(
+        &self,
+        home: &mut Home,
+        change: impl Fn(&mut CatalogState),
+    ) -> Result<(), Error> {
+        match self.try_commit_catalogue(home, &change) {
+            Err(error) if error.kind() == ErrorKind::Full && self.release_reserve() => {
+                let retried = self.try_commit_catalogue(home, &change);
+                self.restore_reserve();
+                retried
+            }
+            other => other,
+        }
+    }
+
+    fn try_commit_catalogue(&self, home: &mut Home, change: impl Fn(&mut CatalogState)) -> Result<(), Error> {
+        // A merge or prune does not touch the journal, but what poisoned it may be in the live table.
+        self.poison.check()?;
+        let namespaces = self.namespace_rows();
+        let Some(catalog) = &mut home.catalog else {
+            return Err(Error::new(ErrorKind::Closed, "the store was closed"));
+        };
+        if catalog.is_lost() {
+            // An earlier commit failed and could not be asked about. If it is there after all, this one takes
+            // it back: memory never followed it, and no file of either state was removed.
+            catalog.reopen()?;
+        }
+        let mut next = home.state.clone();
+        change(&mut next);
+        next.generation = catalog.state().generation + 1;
+        next.next_run = home.next_run;
+        next.mark = clock_mark(self.time.mark());
+        next.namespaces = namespaces;
+        if let Err(error) = catalog.commit(&next)
+            && catalog.reopen()? != next
+        {
+            // Known to be absent: a full disk is said as such, so that the reserve can help.
+            let full = is_full(&error);
+            return Err(if full {
+                Error::with_source(ErrorKind::Full, "the disk is full", error)
+            } else {
+                error
+            });
+        }
+        home.state = next;
+        self.catalogue_generation.store(home.state.generation, Ordering::Release);
+        Ok(())
+    }
+
+    pub(crate) fn namespace_rows(&self) -> Vec<NamespaceRow> {
+        let spaces = self.spaces.all();
+        spaces.iter().map(|space| NamespaceRow { id: space.id, bytes: space.row() }).collect()
+    }
+
+    /// Segments before `first` are covered by the catalogue; two are kept to be used again.
+    fn retire_segments(&self, first: u64) {
+        self.upkeep.retire_before(first, |number| self.storage.remove(&journal::segment_name(number)));
+        // Not needed for correctness: replay never begins before the catalogue's segment.
+        drop(self.storage.sync_dir(journal::JOURNAL_DIR));
+    }
+
+    /// Ends the journal of a store that closes: a checkpoint, the seal, and the catalogue's word that it is
+    /// sealed.
+    pub(crate) fn seal(&self) -> Result<(), Error> {
+        let mut home = self.home.lock();
+        home.merge = None;
+        self.leave_long_segment()?;
+        // A full disk must not keep the store from closing: the journal still has everything.
+        let checkpointed = self.checkpoint_in(&mut home);
+        if let Err(error) = &checkpointed
+            && error.kind() != ErrorKind::Full
+        {
+            return checkpointed;
+        }
+        self.durable_frontier()?;
+        if self.commit.is_full() {
+            self.prepare_segment(Class::Settlement)?;
+        }
+        let batch = self
+            .commit
+            .seal(&self.stamp())
+            .map_err(|error| Error::io("the journal could not be sealed", error))?;
+        self.commit_catalogue(&mut home, |state| state.sealed = Some(batch))
+    }
+
+    /// The next open reads the last segment up to its seal: one that is long already is left for a small one,
+    /// so that it reads next to nothing.
+    fn leave_long_segment(&self) -> Result<(), Error> {
+        if self.poison.is_set() || self.commit.with_journal(|writer| writer.used_bytes()) < LONG_SEGMENT_BYTES
+        {
+            return Ok(());
+        }
+        let bytes = self.limits.segment_bytes.min(FIRST_SEGMENT_BYTES);
+        match self.prepare_segment_of(Class::Settlement, bytes) {
+            Ok(_) => self.commit.rotate(self),
+            // Without space for it, the next open takes a little longer.
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn close_catalogue(&self) {
+        let mut home = self.home.lock();
+        home.merge = None;
+        if let Some(catalog) = home.catalog.take() {
+            // Everything durable was committed; a quiet close only saves redb a repair.
+            drop(catalog.close());
+        }
+    }
+}
+
+/// Where a record goes; tombstones of their own go nowhere.
+fn bucket_of(record: &Record) -> Option<BucketId> {
+    match record.state {
+        State::Completed | State::Failed if planted::active(18) => {
+            Some(BucketId::for_expiry(record.claimed_at_ms, record.ttl_ms))
+        }
+        State::Completed | State::Failed => Some(BucketId::for_expiry(record.until_ms, record.ttl_ms)),
+        State::Retry | State::Parked => Some(BucketId::Held),
+        State::InProgress => Some(BucketId::Open),
+        State::Erased => None,
+    }
+}
+
+/// The first sixteen bytes of a key as a number that sorts like them.
+fn head_of(key: &[u8]) -> u128 {
+    let mut head = [0u8; 16];
+    head.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+    u128::from_be_bytes(head)
+}
+
+fn table_row(row: &Taken) -> (Vec<u8>, u64) {
+    (row.key.to_vec(), row.record.seq)
+}
+
+/// Whether a full disk or quota is at the root of an error.
+fn is_full(error: &Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn counts_in_runs(record: &Record) -> bool {
+    !matches!(record.state, State::InProgress | State::Erased)
+}
+
+pub(crate) fn encoded(summary: &RunSummary) -> Vec<u8> {
+    let mut out = Vec::new();
+    summary.encode(&mut out);
+    out
+}
+
+pub(crate) fn clock_mark(mark: Mark) -> ClockMark {
+    ClockMark { store_ms: mark.store_ms, wall_ms: mark.wall_ms, boot_ms: mark.boot_ms, boot_id: mark.boot_id }
+}

@@ -1,0 +1,597 @@
+//! The life of a claim up to its answer.
+//!
+//! Invariant: between the look-up that finds a key absent and the insertion of its claim no checkpoint may
+//! have moved the key (the generation is compared under the shard lock), and every answer waits for the
+//! batch of the record it rests on.
+
+use super::commit::{Order, Waits};
+use super::decide::{self, Decision, Hold, Now, Wanted};
+use super::live::{Entry, Marks, Shard};
+use super::spaces::{Keyed, Space};
+use super::time::Moment;
+use super::{Class, Engine};
+use crate::bucket::RunSet;
+use crate::claim::{Claim, ClaimRequest, Holder, Receipt};
+use crate::codec::{Fingerprint, Record, State};
+use crate::error::{Error, ErrorKind};
+use crate::lease::Lease;
+use crate::options::{MAX_BATCH_ITEMS, MAX_LEASE, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL, millis};
+use crate::planted;
+use crate::policy::Policy;
+use crate::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+/// Bytes an operation takes beside key, body and origin.
+pub(crate) const OP_BYTES: usize = 192;
+
+/// A claim that has been decided; the answer may be given once `batch` is committed.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) batch: u64,
+    pub(crate) answer: Answer,
+}
+
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Claimed(Granted),
+    Duplicate(Receipt),
+    InProgress(Holder),
+    Refused(Error),
+}
+
+/// A granted claim before its lease is handed out.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) keyed: Keyed,
+    pub(crate) token: u64,
+    pub(crate) attempt: u32,
+    pub(crate) progress: Option<Box<[u8]>>,
+    lease_ms: u64,
+}
+
+/// A request, checked, with the policy's defaults filled in.
+#[derive(Debug)]
+pub(crate) struct Prepared<'a> {
+    pub(crate) keyed: Keyed,
+    pub(crate) wanted: Wanted<'a>,
+    pub(crate) policy: Arc<Policy>,
+}
+
+impl Engine {
+    /// Claims, on this thread.
+    pub(crate) fn claim(
+        self: &Arc<Self>,
+        space: &Arc<Space>,
+        request: &ClaimRequest,
+    ) -> Result<Claim, Error> {
+        let begun = self.begin(space, request, Waits::Here)?;
+        self.wait(begun.batch)?;
+        self.deliver(space, &request.key, begun.answer)
+    }
+
+    /// Decides a claim and queues its effect. Nothing may be told before [`Begun::batch`] is committed.
+    pub(crate) fn begin(&self, space: &Space, request: &ClaimRequest, waits: Waits) -> Result<Begun, Error> {
+        self.check_open()?;
+        let mut prepared = self.prepare(space, &space.policy(), request)?;
+        // Facts in the live table are answered without the order lock or a look at the runs.
+        let seen_live = {
+            let shard = self.live.shard(prepared.keyed.hash);
+            let entry = shard.find(prepared.keyed.hash, &prepared.keyed.full);
+            if let Some(begun) = self.answer_live(space, &prepared, entry) {
+                return Ok(begun);
+            }
+            entry.is_some()
+        };
+        loop {
+            let generation = self.cold.generation();
+            let cold = self.cold.lookup(&prepared.keyed.full, prepared.keyed.hash)?.map(|found| found.record);
+            if cold.is_some()
+                && !seen_live
+                && let Some(begun) = self.answer_cold(space, &prepared, cold.as_ref(), generation)
+            {
+                return Ok(begun);
+            }
+            let known = self.known_bytes(&prepared.keyed, cold.as_ref());
+            let mut order = self.admit(request_bytes(request, known), Class::Claim)?;
+            let at = self.time.moment();
+            let begun =
+                self.decide_and_apply(&mut order, space, &mut prepared, cold.as_ref(), generation, at, waits);
+            if let Some(begun) = begun {
+                return Ok(begun);
+            }
+        }
+    }
+
+    /// Decides a batch and queues its effects as one frame. Answers the batch to wait for and an answer for
+    /// each request, or no answer for any.
+    pub(crate) fn begin_many(
+        &self,
+        space: &Space,
+        requests: &[ClaimRequest],
+        waits: Waits,
+    ) -> Result<(u64, Vec<Answer>), Error> {
+        self.check_open()?;
+        if requests.len() > MAX_BATCH_ITEMS {
+            return Err(Error::new(ErrorKind::TooLarge, "a batch must have at most 65,536 items"));
+        }
+        let policy = space.policy();
+        let mut prepared: Vec<Result<Prepared<'_>, Error>> =
+            requests.iter().map(|request| self.prepare(space, &policy, request)).collect();
+        loop {
+            let generation = self.cold.generation();
+            let set = self.cold.set();
+            let found = prepared
+                .iter()
+                .map(|item| self.look_cold(&set, item.as_ref().ok()))
+                .collect::<Result<Vec<_>, _>>()?;
+            let bytes = requests.iter().zip(&prepared).zip(&found).map(|((request, item), cold)| {
+                let known = item.as_ref().map_or(0, |item| self.known_bytes(&item.keyed, cold.as_ref()));
+                request_bytes(request, known)
+            });
+            let bytes = bytes.sum();
+            let mut order = self.admit(bytes, Class::Claim)?;
+            // A checkpoint removes entries under shard locks, not under this one: each item checks again.
+            if self.cold.generation() == generation
+                && let Some(answers) =
+                    self.apply_many(&mut order, space, &mut prepared, &found, generation, waits)
+            {
+                return Ok(answers);
+            }
+        }
+    }
+
+    /// Bytes of a key's newest record that a new version may carry over.
+    pub(crate) fn known_bytes(&self, keyed: &Keyed, cold: Option<&Record>) -> usize {
+        let shard = self.live.shard(keyed.hash);
+        let live = shard.find(keyed.hash, &keyed.full).map(|entry| &entry.record);
+        live.or(cold).map_or(0, Record::loose_bytes)
+    }
+
+    fn look_cold(&self, set: &RunSet, prepared: Option<&Prepared<'_>>) -> Result<Option<Record>, Error> {
+        let Some(Prepared { keyed, .. }) = prepared else { return Ok(None) };
+        Ok(set.lookup(&keyed.full, keyed.hash, &self.cold.cache)?.map(|found| found.record))
+    }
+
+    /// `None`: a checkpoint passed before anything was decided; look again. Once an item took effect the
+    /// rest are looked up again one by one, so that the batch stays whole.
+    fn apply_many(
+        &self,
+        order: &mut MutexGuard<'_, Order>,
+        space: &Space,
+        prepared: &mut [Result<Prepared<'_>, Error>],
+        found: &[Option<Record>],
+        generation: u64,
+        waits: Waits,
+    ) -> Option<(u64, Vec<Answer>)> {
+        // Read after the look-ups (hazard 19), once for all.
+        let at = self.time.moment();
+        let mut last_batch = 0;
+        let mut answers = Vec::with_capacity(prepared.len());
+        for (item, cold) in prepared.iter_mut().zip(found) {
+            let answer = match item {
+                Err(error) => Answer::Refused(Error::again(error)),
+                Ok(item) => {
+                    match self.decide_and_apply(order, space, item, cold.as_ref(), generation, at, waits) {
+                        Some(begun) => {
+                            last_batch = last_batch.max(begun.batch);
+                            begun.answer
+                        }
+                        None if answers.is_empty() => return None,
+                        None => match self.decide_again(order, space, item, waits) {
+                            Ok(begun) => {
+                                last_batch = last_batch.max(begun.batch);
+                                begun.answer
+                            }
+                            Err(error) => Answer::Refused(error),
+                        },
+                    }
+                }
+            };
+            answers.push(answer);
+        }
+        Some((last_batch, answers))
+    }
+
+    /// A checkpoint passed in the middle of a batch: the rest of its items look again, with the order lock
+    /// held. Rare, and bounded by the blocks of one key.
+    fn decide_again(
+        &self,
+        order: &mut MutexGuard<'_, Order>,
+        space: &Space,
+        item: &mut Prepared<'_>,
+        waits: Waits,
+    ) -> Result<Begun, Error> {
+        loop {
+            let generation = self.cold.generation();
+            let cold = self.look_cold(&self.cold.set(), Some(item))?;
+            let at = self.time.moment();
+            if let Some(begun) =
+                self.decide_and_apply(order, space, item, cold.as_ref(), generation, at, waits)
+            {
+                return Ok(begun);
+            }
+        }
+    }
+
+    /// Checks a request against limits and policy.
+    pub(crate) fn prepare<'a>(
+        &self,
+        space: &Space,
+        policy: &Arc<Policy>,
+        request: &'a ClaimRequest,
+    ) -> Result<Prepared<'a>, Error> {
+        planted::remember_time(|| self.time.now_ms());
+        let keyed = self.keyed(space, policy, &request.key)?;
+        let ttl_ms = request.ttl_ms.unwrap_or(policy.ttl_ms);
+        let lease_ms = request.lease_ms.unwrap_or(policy.lease_ms);
+        let misuse = |message| Err(Error::new(ErrorKind::Misuse, message));
+        if !(MIN_TTL..=MAX_TTL).contains(&Duration::from_millis(ttl_ms)) {
+            return misuse("a ttl must lie between 1 second and 10 years");
+        }
+        if lease_ms == 0 || lease_ms > millis(MAX_LEASE) {
+            return misuse("a lease must lie between 1 ms and 366 days");
+        }
+        if keyed.time_ms.is_some() && ttl_ms < policy.ttl_ms {
+            return misuse("a ttl below the policy's would let a time-ordered key come back");
+        }
+        if policy.require_fingerprint && request.fingerprint.is_none() {
+            return misuse("the namespace requires a fingerprint");
+        }
+        if request.origin.len() > MAX_ORIGIN_BYTES {
+            return Err(Error::new(ErrorKind::TooLarge, "an origin must have at most 4,096 bytes"));
+        }
+        let fingerprint = request
+            .fingerprint
+            .as_ref()
+            .map(|given| Fingerprint { scheme: given.scheme(), digest: given.to_bytes() });
+        let key_time_ms = keyed.time_ms;
+        let wanted = Wanted { ttl_ms, lease_ms, fingerprint, origin: &request.origin, key_time_ms };
+        Ok(Prepared { keyed, wanted, policy: policy.clone() })
+    }
+
+    /// The answer, if the live table alone gives one.
+    fn answer_live(&self, space: &Space, prepared: &Prepared<'_>, entry: Option<&Entry>) -> Option<Begun> {
+        let entry = entry?;
+        let answer = self.answer_without_effect(space, prepared, Some(entry), None, self.time.moment())?;
+        Some(Begun { batch: resting_on(entry), answer })
+    }
+
+    /// The answer, if a checkpointed record alone gives one and nothing moved since it was read.
+    fn answer_cold(
+        &self,
+        space: &Space,
+        prepared: &Prepared<'_>,
+        cold: Option<&Record>,
+        generation: u64,
+    ) -> Option<Begun> {
+        let shard = self.live.shard(prepared.keyed.hash);
+        let moved = self.cold.generation() != generation;
+        if moved || shard.find(prepared.keyed.hash, &prepared.keyed.full).is_some() {
+            return None;
+        }
+        let answer = self.answer_without_effect(space, prepared, None, cold, self.time.moment())?;
+        Some(Begun { batch: 0, answer })
+    }
+
+    fn answer_without_effect(
+        &self,
+        space: &Space,
+        prepared: &Prepared<'_>,
+        entry: Option<&Entry>,
+        cold: Option<&Record>,
+        at: Moment,
+    ) -> Option<Answer> {
+        let record = entry.map(|entry| &entry.record).or(cold);
+        match self.decide(space, prepared, entry, cold, at) {
+            Decision::Duplicate { failure, fingerprint_checked } => {
+                Some(Answer::Duplicate(Receipt::of(record?, failure, fingerprint_checked)))
+            }
+            Decision::InProgress { retry_after_ms } => {
+                Some(Answer::InProgress(holder(record, retry_after_ms)))
+            }
+            Decision::Refuse(kind) => Some(Answer::Refused(refusal(kind))),
+            Decision::Claim { .. } | Decision::Park | Decision::Fail => None,
+        }
+    }
+
+    /// Under the shard lock; `at` was read after the look-up (hazard 19).
+    pub(crate) fn decide(
+        &self,
+        space: &Space,
+        prepared: &Prepared<'_>,
+        entry: Option<&Entry>,
+        cold: Option<&Record>,
+        at: Moment,
+    ) -> Decision {
+        let store_ms = planted::remembered_time(30).unwrap_or(at.store_ms);
+        // Only keys that carry a time are judged by the wall clock.
+        let wall_ms = prepared.wanted.key_time_ms.map_or(0, |_| self.time.wall_ms());
+        let standing = match entry {
+            Some(entry) if entry.marks.reserved => return Decision::InProgress { retry_after_ms: 1 },
+            Some(entry) => Some((&entry.record, entry.hold(self.life, store_ms, at.boot_ms))),
+            None => cold.map(|record| (record, Hold::Orphaned)),
+        };
+        let now = Now { store_ms, wall_ms };
+        decide::decide(standing, &prepared.wanted, &prepared.policy, space.watermark_ms(), now)
+    }
+
+    /// Decides under both locks and applies the effect. `None`: a checkpoint passed since the look-up.
+    #[expect(clippy::too_many_arguments, reason = "both locks, the look-up and its circumstances")]
+    pub(crate) fn decide_and_apply(
+        &self,
+        order: &mut MutexGuard<'_, Order>,
+        space: &Space,
+        prepared: &mut Prepared<'_>,
+        cold: Option<&Record>,
+        generation: u64,
+        at: Moment,
+        waits: Waits,
+    ) -> Option<Begun> {
+        let keyed = &prepared.keyed;
+        let mut shard = self.live.shard(keyed.hash);
+        let entry = shard.find(keyed.hash, &keyed.full).filter(|entry| {
+            // What would have been an answer before the lock was taken came in meanwhile.
+            !planted::active(3)
+                || self.answer_without_effect(space, prepared, Some(entry), None, at).is_none()
+        });
+        if entry.is_none() && self.cold.generation() != generation {
+            return None;
+        }
+        let cold = cold.filter(|_| entry.is_none());
+        let decision = self.decide(space, prepared, entry, cold, at);
+        let earlier = entry.map(|entry| &entry.record).or(cold);
+        let has_effect = matches!(decision, Decision::Claim { .. } | Decision::Park | Decision::Fail);
+        let bytes = OP_BYTES
+            + keyed.full.len()
+            + prepared.wanted.origin.len()
+            + earlier.map_or(0, Record::loose_bytes);
+        if has_effect && !order.takes(bytes) {
+            // The record has grown since the room was asked for.
+            let error = Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry");
+            return Some(Begun { batch: 0, answer: Answer::Refused(error) });
+        }
+        let begun = match decision {
+            Decision::Claim { attempt } => {
+                if let Err(error) = self.check_new_claim(space, prepared, earlier.is_none()) {
+                    return Some(Begun { batch: 0, answer: Answer::Refused(error) });
+                }
+                let seq = order.take_seq();
+                let mut record = decide::claimed(earlier, attempt, &prepared.wanted, seq, at.store_ms);
+                if let Some(released) = earlier.filter(|earlier| planted::active(7) && earlier.token > 0)
+                    && matches!(released.state, State::Erased | State::Retry)
+                {
+                    record.token = released.token;
+                }
+                let token = record.token;
+                let marks = Marks { leased: true, undelivered: true, ..carried(entry, cold.is_some()) };
+                let progress = if record.body.is_empty() { None } else { Some(record.body.clone()) };
+                let lease_ms = record.lease_ms;
+                let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
+                drop(shard);
+                self.counters.claimed(attempt > 1);
+                // The key goes on to the lease: no further copy of it is made.
+                let keyed = std::mem::take(&mut prepared.keyed);
+                let granted = Granted { keyed, token, attempt, progress, lease_ms };
+                Begun { batch, answer: Answer::Claimed(granted) }
+            }
+            Decision::Park => {
+                let record = decide::parked(earlier?, b"attempts used up", order.take_seq(), at.store_ms);
+                let marks = carried(entry, cold.is_some());
+                let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
+                Begun { batch, answer: Answer::Refused(refusal(ErrorKind::Parked)) }
+            }
+            Decision::Fail => {
+                let ending =
+                    decide::Ending::Fail(&crate::claim::FailureClass::Terminal { response: Box::default() });
+                let (seq, now_ms) = (order.take_seq(), at.store_ms);
+                let record = decide::settled(earlier?, &ending, &prepared.policy, keyed.time_ms, seq, now_ms);
+                let receipt = Receipt::of(&record, true, false);
+                let marks = carried(entry, cold.is_some());
+                let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
+                Begun { batch, answer: Answer::Duplicate(receipt) }
+            }
+            Decision::Duplicate { .. } | Decision::InProgress { .. } | Decision::Refuse(_) => {
+                let batch = entry.map_or(0, resting_on);
+                Begun { batch, answer: self.answer_without_effect(space, prepared, entry, cold, at)? }
+            }
+        };
+        Some(begun)
+    }
+
+    /// Limits that only new work meets.
+    pub(crate) fn check_new_claim(
+        &self,
+        space: &Space,
+        prepared: &Prepared<'_>,
+        is_new: bool,
+    ) -> Result<(), Error> {
+        if self.live.in_progress() >= self.limits.in_progress {
+            return Err(Error::new(ErrorKind::Overloaded, "the most claims are in progress"));
+        }
+        if self.live.bytes() >= self.limits.live_bytes {
+            self.upkeep.ask();
+            return Err(Error::new(
+                ErrorKind::Overloaded,
+                "results wait for a checkpoint; retry in a moment",
+            ));
+        }
+        if is_new { Self::check_quota(space, &prepared.policy, prepared.keyed.full.len()) } else { Ok(()) }
+    }
+
+    pub(crate) fn granted(keyed: &Keyed, record: &Record) -> Granted {
+        Granted {
+            keyed: keyed.clone(),
+            token: record.token,
+            attempt: record.attempt,
+            progress: if record.body.is_empty() { None } else { Some(record.body.clone()) },
+            lease_ms: record.lease_ms,
+        }
+    }
+
+    /// Puts a key's new version in place: into the live table and the queue in one critical section.
+    #[expect(clippy::too_many_arguments, reason = "both locks, the key, and what becomes of it")]
+    pub(crate) fn put(
+        &self,
+        order: &mut Order,
+        shard: &mut Shard,
+        space: &Space,
+        keyed: &Keyed,
+        record: Record,
+        marks: Marks,
+        at: Moment,
+        waits: Waits,
+    ) -> u64 {
+        let batch = order.append_record(&keyed.full, &record, at.store_ms, waits);
+        let lease_until_ms = at.boot_ms.saturating_add(record.lease_ms);
+        let entry = Entry { record, batch, lease_until_ms, marks };
+        self.put_entry(shard, space, keyed, entry);
+        batch
+    }
+
+    /// Puts an entry in place and keeps the namespace's usage.
+    pub(crate) fn put_entry(
+        &self,
+        shard: &mut Shard,
+        space: &Space,
+        keyed: &Keyed,
+        entry: Entry,
+    ) -> Option<Entry> {
+        let added = keyed.full.len() + entry.record.body.len();
+        let old = self.live.put(shard, keyed.hash, &keyed.full, entry);
+        space.usage.add_live(added);
+        if let Some(old) = &old {
+            space.usage.remove_live(keyed.full.len() + old.record.body.len());
+        }
+        old
+    }
+
+    /// Turns a committed answer into what the caller gets.
+    pub(crate) fn deliver(
+        self: &Arc<Self>,
+        space: &Arc<Space>,
+        key: &[u8],
+        answer: Answer,
+    ) -> Result<Claim, Error> {
+        match answer {
+            Answer::Claimed(granted) => {
+                self.start_lease(&granted);
+                Ok(Claim::Claimed(Lease::new(self, space, key, granted)))
+            }
+            Answer::Duplicate(receipt) => {
+                self.counters.duplicate();
+                Ok(Claim::Duplicate(receipt))
+            }
+            Answer::InProgress(holder) => {
+                self.counters.in_progress();
+                Ok(Claim::InProgress(holder))
+            }
+            Answer::Refused(error) => {
+                self.counters.refused(error.kind());
+                Err(error)
+            }
+        }
+    }
+
+    /// The lease runs from here: a lease of T does not lapse before T after the acknowledgement, and nobody
+    /// took the claim over while its answer was on the way.
+    fn start_lease(&self, granted: &Granted) {
+        let mut shard = self.live.shard(granted.keyed.hash);
+        if let Some(entry) = shard.find_mut(granted.keyed.hash, &granted.keyed.full)
+            && entry.record.token == granted.token
+        {
+            entry.marks.undelivered = false;
+            entry.lease_until_ms = self.time.moment().boot_ms.saturating_add(granted.lease_ms);
+        }
+    }
+
+    /// Claims a batch, on this thread.
+    pub(crate) fn claim_many(
+        self: &Arc<Self>,
+        space: &Arc<Space>,
+        requests: &[ClaimRequest],
+    ) -> Result<Vec<Result<Claim, Error>>, Error> {
+        let (batch, answers) = self.begin_many(space, requests, Waits::Here)?;
+        self.wait(batch)?;
+        Ok(self.deliver_many(space, requests, answers))
+    }
+
+    pub(crate) fn deliver_many(
+        self: &Arc<Self>,
+        space: &Arc<Space>,
+        requests: &[ClaimRequest],
+        answers: Vec<Answer>,
+    ) -> Vec<Result<Claim, Error>> {
+        requests
+            .iter()
+            .zip(answers)
+            .map(|(request, answer)| self.deliver(space, &request.key, answer))
+            .collect()
+    }
+
+    /// Claims, or waits until the holder is done or gone, or `limit` is over.
+    pub(crate) fn claim_or_wait(
+        self: &Arc<Self>,
+        space: &Arc<Space>,
+        request: &ClaimRequest,
+        limit: Duration,
+    ) -> Result<Claim, Error> {
+        let hash = self.keyed(space, &space.policy(), &request.key)?.hash;
+        let deadline_ms = self.time.boot_ms().saturating_add(millis(limit));
+        let bell = self.waiters.register(hash);
+        let answer = loop {
+            bell.silence();
+            match self.claim(space, request) {
+                Ok(Claim::InProgress(holder)) => {
+                    let left_ms = deadline_ms.saturating_sub(self.time.boot_ms());
+                    if left_ms == 0 {
+                        break Ok(Claim::InProgress(holder));
+                    }
+                    bell.wait(holder.retry_after().min(Duration::from_millis(left_ms)));
+                }
+                other => break other,
+            }
+        };
+        self.waiters.deregister(hash, &bell);
+        answer
+    }
+}
+
+/// The batch that must be committed before anybody hears of the entry.
+fn resting_on(entry: &Entry) -> u64 {
+    if planted::active(2) { 0 } else { entry.batch }
+}
+
+/// The marks a key's new version takes over from the old one.
+pub(crate) fn carried(entry: Option<&Entry>, was_cold: bool) -> Marks {
+    let old = entry.map(|entry| entry.marks).unwrap_or_default();
+    Marks {
+        spilled: old.spilled,
+        may_shadow: old.may_shadow || was_cold,
+        in_tables: old.in_tables,
+        ..Marks::default()
+    }
+}
+
+fn holder(record: Option<&Record>, retry_after_ms: u64) -> Holder {
+    let (since_ms, attempt) = record.map_or((0, 0), |record| (record.claimed_at_ms, record.attempt));
+    Holder { retry_after_ms, since_ms, attempt }
+}
+
+/// What a claim may add to the journal; `known` is what it carries over.
+pub(crate) fn request_bytes(request: &ClaimRequest, known: usize) -> usize {
+    OP_BYTES + request.key.len() + request.origin.len() + known
+}
+
+/// The error of a refused claim.
+pub(crate) fn refusal(kind: ErrorKind) -> Error {
+    Error::new(
+        kind,
+        match kind {
+            ErrorKind::PayloadMismatch => "the key is known with another payload",
+            ErrorKind::Parked => "the key is held for review",
+            ErrorKind::TooOld => "the key is older than the store remembers",
+            ErrorKind::FutureKey => "the key lies too far in the future",
+            _ => "the claim was refused",
+        },
+    )
+}

@@ -1,0 +1,52 @@
+//! The checkpointed records: a published set of runs, and the generation that says when it changed.
+//!
+//! Ordering (hazards 1, 2, 19): a checkpoint publishes a run, *then* raises the generation, *then* takes the
+//! run's keys out of the live table, shard by shard under each shard's lock. A claimer reads the generation,
+//! looks the key up, and under the shard lock reads the generation again: if it is unchanged, no key that was
+//! absent from the runs it saw has left the live table since. A prune raises the generation in the same way,
+//! and time is read under the shard lock after the look-up, so what a prune saw as expired the claimer sees
+//! as expired too.
+
+use crate::bucket::{BlockCache, Found, RunSet};
+use crate::error::Error;
+use crate::planted;
+use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
+
+#[derive(Debug)]
+pub(crate) struct Cold {
+    set: RwLock<Arc<RunSet>>,
+    generation: AtomicU64,
+    pub(crate) cache: BlockCache,
+}
+
+impl Cold {
+    pub(crate) fn new(set: RunSet, cache_bytes: usize) -> Cold {
+        Cold {
+            set: RwLock::new(Arc::new(set)),
+            generation: AtomicU64::new(0),
+            cache: BlockCache::new(cache_bytes),
+        }
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        if planted::active(4) {
+            return 0;
+        }
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set(&self) -> Arc<RunSet> {
+        self.set.read().clone()
+    }
+
+    /// Shows a new set of runs. Only the holder of the upkeep lock calls it.
+    pub(crate) fn publish(&self, set: RunSet) {
+        *self.set.write() = Arc::new(set);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The newest checkpointed version of a key, tombstones included.
+    pub(crate) fn lookup(&self, key: &[u8], hash: u64) -> Result<Option<Found>, Error> {
+        self.set().lookup(key, hash, &self.cache)
+    }
+}

@@ -1,0 +1,529 @@
+//! Group commit: operations queue up while a sync runs, and one caller leads the next batch.
+//!
+//! Three facts carry everything else:
+//!
+//! 1. *One order.* A sequence number is given, and the operation's bytes are queued, under the order lock,
+//!    together with the change of the live table. So the journal holds operations in the order of their
+//!    numbers, and batches in the order of theirs.
+//! 2. *One leader.* Only the thread that turned `led` from false to true takes a batch from the queue,
+//!    writes it and syncs it. No lock but the journal's own is held meanwhile.
+//! 3. *Nobody sleeps on a queue without a leader.* Whoever gives up `led` looks at the queue afterwards and
+//!    wakes somebody for what is there; whoever queues something looks at `led` afterwards. Both go through
+//!    the order lock, so one of the two sees the other.
+
+use super::poison::Poison;
+use crate::codec::{Base, Record, put_bytes};
+use crate::error::{Error, ErrorKind};
+use crate::journal::{BatchHead, Writer, framed_bytes};
+use crate::options::Durability;
+use crate::planted;
+use crate::sync::{AtomicBool, AtomicU64, Event, Mutex, MutexGuard, Ordering, yield_now};
+use std::collections::VecDeque;
+use std::task::Waker;
+
+/// How often a leader gives way before it closes its batch. Costs a lone caller nothing, and collects nearly
+/// everybody who was just woken by the batch before.
+const YIELDS: usize = 4;
+/// Waiters of neighbouring batches sleep on different events.
+const EVENTS: usize = 4;
+
+/// Tags of operations in a batch.
+pub(crate) const OP_RECORD: u8 = 1;
+pub(crate) const OP_SPACE: u8 = 2;
+
+/// The queue, and the numbers it hands out.
+#[derive(Debug)]
+pub(crate) struct Order {
+    next_seq: u64,
+    last_seq_of_life: u64,
+    next_batch: u64,
+    queue: VecDeque<Pending>,
+    /// Framed bytes of everything queued.
+    queued_bytes: u64,
+    /// Bytes the current segment and its prepared successor still take, as of the last batch written.
+    room: Room,
+    spare: Vec<Vec<u8>>,
+}
+
+/// What the journal can still take without a further segment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Room {
+    pub(crate) current: u64,
+    pub(crate) next: Option<u64>,
+}
+
+/// A batch that collects operations.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    number: u64,
+    payload: Vec<u8>,
+    base: Base,
+    first_seq: u64,
+    last_seq: u64,
+    ops: u32,
+    /// Callers that will wait for this batch on their own thread, and so can lead it.
+    blocking: u32,
+    wakers: Vec<Waker>,
+}
+
+/// Who waits for an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// This thread, in [`Commit::wait`].
+    Here,
+    /// A future, or nobody: the service thread leads if no other caller does.
+    Elsewhere,
+}
+
+#[derive(Debug)]
+pub(crate) struct Commit {
+    order: Mutex<Order>,
+    journal: Mutex<Writer>,
+    led: AtomicBool,
+    /// Batches up to this number may be answered.
+    acked: AtomicU64,
+    /// Batches up to this number are known to be synced. Equal to `acked` under `Durability::Sync`.
+    synced: AtomicU64,
+    /// Batches up to this number have been handed to the file system, wholly or in part.
+    written: AtomicU64,
+    events: [Event; EVENTS],
+    /// Rung when a batch has nobody who could lead it.
+    pub(crate) service: Event,
+    pub(crate) service_wanted: AtomicBool,
+    /// Journal bytes written since the store was opened.
+    pub(crate) written_bytes: AtomicU64,
+    pub(crate) batches: AtomicU64,
+    durability: Durability,
+}
+
+/// What the leader asks of the rest of the engine for a batch's header.
+pub(crate) struct Stamp {
+    pub(crate) mark_ms: u64,
+    pub(crate) generation: u64,
+}
+
+impl Order {
+    /// Gives the next sequence number.
+    pub(crate) fn take_seq(&mut self) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        seq
+    }
+
+    /// The highest number given so far.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.next_seq - 1
+    }
+
+    /// Queues a record's new version; answers the batch that will carry it.
+    pub(crate) fn append_record(&mut self, key: &[u8], record: &Record, now_ms: u64, waits: Waits) -> u64 {
+        self.append(record.seq, now_ms, waits, |base, out| {
+            out.push(OP_RECORD);
+            put_bytes(key, out);
+            record.encode(base, out);
+        })
+    }
+
+    /// Queues a namespace definition.
+    pub(crate) fn append_space(&mut self, seq: u64, row: &[u8], now_ms: u64, waits: Waits) -> u64 {
+        self.append(seq, now_ms, waits, |_, out| {
+            out.push(OP_SPACE);
+            put_bytes(row, out);
+        })
+    }
+
+    fn append(
+        &mut self,
+        seq: u64,
+        now_ms: u64,
+        waits: Waits,
+        encode: impl FnOnce(&Base, &mut Vec<u8>),
+    ) -> u64 {
+        if self.queue.is_empty() {
+            self.open_batch(seq, now_ms);
+        }
+        let Some(open) = self.queue.back_mut() else { return 0 };
+        let before = framed_bytes(open.payload.len());
+        if open.ops == 0 {
+            open.first_seq = seq;
+            open.base = Base { seq, time_ms: now_ms, ttl_ms: 0 };
+            open.payload.extend_from_slice(&now_ms.to_le_bytes());
+        }
+        encode(&open.base, &mut open.payload);
+        self.queued_bytes += (framed_bytes(open.payload.len()) - before) as u64;
+        open.last_seq = seq;
+        open.ops += 1;
+        if waits == Waits::Here {
+            open.blocking += 1;
+        }
+        open.number
+    }
+
+    fn open_batch(&mut self, first_seq: u64, now_ms: u64) {
+        let payload = self.spare.pop().unwrap_or_default();
+        self.queued_bytes += framed_bytes(0) as u64;
+        self.queue.push_back(Pending {
+            number: self.next_batch,
+            payload,
+            base: Base { seq: first_seq, time_ms: now_ms, ttl_ms: 0 },
+            first_seq,
+            last_seq: first_seq,
+            ops: 0,
+            blocking: 0,
+            wakers: Vec::new(),
+        });
+        self.next_batch += 1;
+    }
+
+    /// Makes sure that the next `bytes` go into one batch.
+    fn keep_together(&mut self, bytes: usize, largest: u64, now_ms: u64) {
+        let overflows = self
+            .queue
+            .back()
+            .is_some_and(|open| open.ops > 0 && framed_bytes(open.payload.len() + bytes) as u64 > largest);
+        if overflows {
+            self.open_batch(self.next_seq, now_ms);
+        }
+    }
+
+    fn fits(&self, bytes: u64, reserve: u64) -> bool {
+        let wanted = self.queued_bytes + bytes + reserve;
+        wanted <= self.room.current || self.room.next.is_some_and(|next| wanted <= next)
+    }
+
+    /// Whether `bytes` more still have room, after `admit` found room for an estimate. They join the open
+    /// batch: its frame is padded once, not once for each of its operations.
+    pub(crate) fn takes(&self, bytes: usize) -> bool {
+        let open = self.queue.back().map_or(0, |open| open.payload.len());
+        let grown = framed_bytes(open + bytes) - self.queue.back().map_or(0, |_| framed_bytes(open));
+        self.fits(grown as u64, 0)
+    }
+
+    /// Leaves a waker with the batch, or says that it has been taken already.
+    fn wake_with(&mut self, batch: u64, waker: &Waker) -> bool {
+        let pending = self.queue.iter_mut().find(|pending| pending.number == batch);
+        pending.map(|pending| pending.wakers.push(waker.clone())).is_some()
+    }
+}
+
+impl Commit {
+    pub(crate) fn new(writer: Writer, life: u64, last_batch: u64, durability: Durability) -> Commit {
+        let first_seq = (life << super::SEQ_BITS) + 1;
+        let room = room_of(&writer);
+        Commit {
+            order: Mutex::new(Order {
+                next_seq: first_seq,
+                last_seq_of_life: ((life + 1) << super::SEQ_BITS) - 1,
+                next_batch: last_batch + 1,
+                queue: VecDeque::new(),
+                queued_bytes: 0,
+                room,
+                spare: Vec::new(),
+            }),
+            journal: Mutex::new(writer),
+            led: AtomicBool::new(false),
+            acked: AtomicU64::new(last_batch),
+            synced: AtomicU64::new(last_batch),
+            written: AtomicU64::new(last_batch),
+            events: Default::default(),
+            service: Event::default(),
+            service_wanted: AtomicBool::new(false),
+            written_bytes: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            durability,
+        }
+    }
+
+    /// Takes the order lock if `bytes` of operations have room in the journal, keeping them in one batch.
+    /// `None`: a segment must be prepared, or the queue drained, first.
+    pub(crate) fn admit(
+        &self,
+        bytes: usize,
+        reserve: u64,
+        largest: u64,
+        now_ms: u64,
+    ) -> Result<Option<MutexGuard<'_, Order>>, Error> {
+        let mut order = self.order.lock();
+        if order.next_seq + crate::options::MAX_BATCH_ITEMS as u64 >= order.last_seq_of_life {
+            return Err(Error::new(
+                ErrorKind::Full,
+                "the sequence numbers of this life are used up; reopen the store",
+            ));
+        }
+        if !order.fits(framed_bytes(bytes) as u64, reserve) {
+            return Ok(None);
+        }
+        order.keep_together(bytes, largest, now_ms);
+        Ok(Some(order))
+    }
+
+    /// The order lock without a claim to journal room: for those who append nothing.
+    pub(crate) fn order(&self) -> MutexGuard<'_, Order> {
+        self.order.lock()
+    }
+
+    /// The last batch opened so far, and the last sequence number given.
+    pub(crate) fn frontier(&self) -> (u64, u64) {
+        let order = self.order.lock();
+        (order.next_batch - 1, order.last_seq())
+    }
+
+    /// Waits until `batch` is committed, leading commits if nobody else does.
+    pub(crate) fn wait(&self, batch: u64, engine: &impl Leads) -> Result<(), Error> {
+        let event = self.event(batch);
+        loop {
+            if self.acked.load(Ordering::Acquire) >= batch {
+                return Ok(());
+            }
+            engine.poison().check_batch(batch)?;
+            if !self.try_lead(engine) {
+                event.wait_until(|| {
+                    self.acked.load(Ordering::Acquire) >= batch
+                        || !self.led.load(Ordering::Acquire)
+                        || engine.poison().is_set()
+                });
+            }
+        }
+    }
+
+    /// For futures: `Ok(true)` when committed, else the waker is left with the batch.
+    pub(crate) fn poll(&self, batch: u64, waker: &Waker, engine: &impl Leads) -> Result<bool, Error> {
+        if self.acked.load(Ordering::Acquire) >= batch {
+            return Ok(true);
+        }
+        engine.poison().check_batch(batch)?;
+        let left = self.order.lock().wake_with(batch, waker);
+        if left {
+            // Fact 3: whoever leads now looks at the queue when it is done, and finds this batch.
+            if !self.led.load(Ordering::Acquire) {
+                engine.nudge_service();
+            }
+            // Poison is set before the wakers of the queue are taken: it is seen here, or the waker there.
+            return engine.poison().check_batch(batch).map(|()| false);
+        }
+        // The batch is being written: its leader took the wakers with it. Ask to be woken after it.
+        engine.park_waker(batch, waker);
+        if self.acked.load(Ordering::Acquire) >= batch {
+            return Ok(true);
+        }
+        engine.poison().check_batch(batch)?;
+        Ok(false)
+    }
+
+    /// Leads one batch if nobody is leading. False: somebody is.
+    ///
+    /// Futures are woken when everything else is done: a waker may run code of the caller's that comes back
+    /// here, or that closes the store.
+    pub(crate) fn try_lead(&self, engine: &impl Leads) -> bool {
+        if self.led.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return false;
+        }
+        let wakers = self.lead(engine);
+        self.led.store(false, Ordering::Release);
+        self.hand_over(engine);
+        wakers.into_iter().for_each(Waker::wake);
+        if engine.poison().is_set() {
+            engine.ring_waiters();
+        }
+        true
+    }
+
+    /// Fact 3 of the module: looks at the queue *after* `led` became false.
+    fn hand_over(&self, engine: &impl Leads) {
+        let front = self.order.lock().queue.front().map(|front| (front.number, front.blocking));
+        match front {
+            None => {}
+            Some(_) if planted::active(5) => {}
+            Some((number, blocking)) if blocking > 0 => self.event(number).signal_one(),
+            Some(_) => engine.nudge_service(),
+        }
+        // A waiter for a batch that is not the front (it rests on an older answer) re-checks on its own.
+    }
+
+    /// Commits the front batch; answers the wakers of those who wait for it in futures.
+    fn lead(&self, engine: &impl Leads) -> Vec<Waker> {
+        for _ in 0..YIELDS {
+            yield_now();
+        }
+        let Some(mut batch) = self.order.lock().queue.pop_front() else { return Vec::new() };
+        let number = batch.number;
+        let stamp = engine.stamp();
+        match self.write(&batch, &stamp, engine.poison()) {
+            // Ordering: durable first (inside `write`), then answerable, then the bells.
+            Ok(true) => self.acked.store(number, Ordering::Release),
+            Ok(false) => {}
+            Err(_error) => engine.poison().set(number),
+        }
+        let mut wakers = std::mem::take(&mut batch.wakers);
+        if engine.poison().is_set() {
+            wakers.extend(self.end_all(engine));
+        } else {
+            self.event(number).signal_all();
+            wakers.extend(engine.parked_wakers(number));
+        }
+        batch.payload.clear();
+        let mut order = self.order.lock();
+        if order.spare.len() < EVENTS && batch.payload.capacity() <= 8 << 20 {
+            order.spare.push(batch.payload);
+        }
+        wakers
+    }
+
+    /// The store is poisoned or closed: nobody may go on waiting. Wakes the threads, answers the wakers.
+    fn end_all(&self, engine: &impl Leads) -> Vec<Waker> {
+        self.events.iter().for_each(Event::signal_all);
+        let mut order = self.order.lock();
+        let mut wakers: Vec<Waker> =
+            order.queue.iter_mut().flat_map(|pending| pending.wakers.drain(..)).collect();
+        drop(order);
+        wakers.extend(engine.parked_wakers(u64::MAX));
+        wakers
+    }
+
+    /// `Ok(false)`: the store is poisoned, nothing was written.
+    fn write(&self, batch: &Pending, stamp: &Stamp, poison: &Poison) -> std::io::Result<bool> {
+        let mut writer = self.journal.lock();
+        if poison.is_set() {
+            return Ok(false);
+        }
+        let head = BatchHead {
+            batch: batch.number,
+            durable: self.synced.load(Ordering::Acquire),
+            mark_ms: stamp.mark_ms,
+            generation: stamp.generation,
+            first_seq: batch.first_seq,
+            last_seq: batch.last_seq,
+            ops: batch.ops,
+        };
+        self.written.store(batch.number, Ordering::Release);
+        let mut result = writer.append(&head, &batch.payload);
+        if planted::active(1) {
+            // Acknowledged now, synced with the next batch.
+            self.synced.store(batch.number, Ordering::Release);
+        } else if result.is_ok() && self.durability == Durability::Sync {
+            result = writer.sync();
+            if planted::active(11) && result.is_err() {
+                result = writer.sync();
+            }
+            if result.is_ok() {
+                self.synced.store(batch.number, Ordering::Release);
+            }
+        }
+        let framed = framed_bytes(batch.payload.len()) as u64;
+        self.written_bytes.fetch_add(framed, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        // Still under the journal lock, so that an older reading never overwrites a newer one.
+        let mut order = self.order.lock();
+        order.room = room_of(&writer);
+        order.queued_bytes = order.queued_bytes.saturating_sub(framed);
+        drop(order);
+        result.map(|()| true)
+    }
+
+    /// Makes everything written so far durable; answers the batch it reaches.
+    pub(crate) fn sync(&self, engine: &impl Leads) -> Result<u64, Error> {
+        engine.poison().check()?;
+        let mut writer = self.journal.lock();
+        let reached = self.acked.load(Ordering::Acquire);
+        if self.synced.load(Ordering::Acquire) >= reached {
+            return Ok(reached);
+        }
+        if let Err(_error) = writer.sync() {
+            drop(writer);
+            engine.poison().set(self.written.load(Ordering::Acquire));
+            self.wake_all(engine);
+            return Err(Poison::error());
+        }
+        self.synced.fetch_max(reached, Ordering::AcqRel);
+        Ok(reached)
+    }
+
+    /// Whether everything up to `batch` is synced.
+    pub(crate) fn is_synced(&self, batch: u64) -> bool {
+        self.synced.load(Ordering::Acquire) >= batch
+    }
+
+    /// Works on the journal between batches.
+    pub(crate) fn with_journal<T>(&self, work: impl FnOnce(&mut Writer) -> T) -> T {
+        let mut writer = self.journal.lock();
+        let answer = work(&mut writer);
+        self.order.lock().room = room_of(&writer);
+        answer
+    }
+
+    /// Wakes everybody to look again: the store is closing, or poisoned.
+    pub(crate) fn wake_all(&self, engine: &impl Leads) {
+        self.end_all(engine).into_iter().for_each(Waker::wake);
+        engine.ring_waiters();
+    }
+
+    /// Goes on into the prepared successor although the current segment is not full: for a successor that is
+    /// too small for what is to come.
+    pub(crate) fn rotate(&self, engine: &impl Leads) -> Result<(), Error> {
+        let rotated = self.with_journal(Writer::rotate);
+        rotated.map_err(|_error| {
+            engine.poison().set(self.written.load(Ordering::Acquire));
+            self.wake_all(engine);
+            Poison::error()
+        })
+    }
+
+    /// Whether a seal needs a further segment.
+    pub(crate) fn is_full(&self) -> bool {
+        self.order.lock().room.current == 0
+    }
+
+    /// Whether it is time to prepare the successor of the current segment.
+    pub(crate) fn wants_segment(&self, segment_bytes: u64) -> bool {
+        let room = self.order.lock().room;
+        room.next.is_none() && room.current < segment_bytes / 4 * 3
+    }
+
+    pub(crate) fn is_queue_empty(&self) -> bool {
+        self.order.lock().queue.is_empty()
+    }
+
+    /// The header of a seal: the next batch number, no operations.
+    pub(crate) fn seal(&self, stamp: &Stamp) -> std::io::Result<u64> {
+        let mut order = self.order.lock();
+        let batch = order.next_batch;
+        order.next_batch += 1;
+        let last_seq = order.last_seq();
+        drop(order);
+        let head = BatchHead {
+            batch,
+            durable: self.synced.load(Ordering::Acquire),
+            mark_ms: stamp.mark_ms,
+            generation: stamp.generation,
+            first_seq: last_seq,
+            last_seq,
+            ops: 0,
+        };
+        self.journal.lock().seal(&head)?;
+        Ok(batch)
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
+    fn event(&self, batch: u64) -> &Event {
+        &self.events[(batch as usize) % EVENTS]
+    }
+}
+
+fn room_of(writer: &Writer) -> Room {
+    let room = writer.room();
+    Room { current: room.current, next: room.next }
+}
+
+/// What group commit needs from the engine around it.
+pub(crate) trait Leads {
+    fn poison(&self) -> &Poison;
+    fn stamp(&self) -> Stamp;
+    /// Wakes the thread that leads for futures.
+    fn nudge_service(&self);
+    /// Keeps a waker for a batch that is being written.
+    fn park_waker(&self, batch: u64, waker: &Waker);
+    /// Takes back the wakers kept for batches up to `batch`.
+    fn parked_wakers(&self, batch: u64) -> Vec<Waker>;
+    /// Wakes those who wait for a key to change hands.
+    fn ring_waiters(&self);
+}

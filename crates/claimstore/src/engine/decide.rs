@@ -1,0 +1,285 @@
+//! What a claim is answered, and what a settlement does: pure functions of record, request and time.
+//!
+//! No I/O, no clock, no lock. The caller applies the effect and sees to it that an answer leaves the store
+//! only when the facts it rests on are durable.
+
+use crate::claim::FailureClass;
+use crate::codec::{Extra, Fingerprint, Record, State};
+use crate::error::ErrorKind;
+use crate::planted;
+use crate::policy::{OnOrphan, Policy};
+
+/// What stands behind a record that is in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// A holder that is trusted for so much longer.
+    Running { remaining_ms: u64 },
+    /// A holder whose lease has run out, alive or not.
+    Lapsed,
+    /// Nobody: an earlier life's claim, or a lease that was dropped.
+    Orphaned,
+    /// A `transact` or a settlement with business rows is running.
+    Reserved,
+}
+
+/// The part of a claim that the decision depends on, with the policy's defaults filled in.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) ttl_ms: u64,
+    pub(crate) lease_ms: u64,
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) origin: &'a [u8],
+    /// The key's own time, in a namespace of time-ordered keys.
+    pub(crate) key_time_ms: Option<u64>,
+}
+
+/// The times a decision is made at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// Store time: what ttls are judged by.
+    pub(crate) store_ms: u64,
+    /// The raw wall clock: what keys of the future are judged by.
+    pub(crate) wall_ms: u64,
+}
+
+/// The answer to a claim, and with it the effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// No effect: the record stands and is the answer.
+    Duplicate { failure: bool, fingerprint_checked: bool },
+    /// No effect: somebody holds the key, or its retry is not due.
+    InProgress { retry_after_ms: u64 },
+    /// No effect: the claim is refused.
+    Refuse(ErrorKind),
+    /// The key becomes claimed: attempt so-and-so, the earlier progress kept.
+    Claim { attempt: u32 },
+    /// The key becomes parked, and the claim is refused as such.
+    Park,
+    /// The key becomes failed for good, and that is the answer.
+    Fail,
+}
+
+/// How long to wait before asking again about a claim that only a resolver can end.
+const ASK_RESOLVER_AGAIN_MS: u64 = 1_000;
+
+/// Decides a claim. `record` is the newest version of the key, wherever it was found.
+pub(crate) fn decide(
+    record: Option<(&Record, Hold)>,
+    wanted: &Wanted<'_>,
+    policy: &Policy,
+    watermark_ms: u64,
+    now: Now,
+) -> Decision {
+    let known = record.filter(|(record, _)| record.state != State::Erased);
+    let Some((record, hold)) = known else {
+        return decide_unknown(wanted, policy, watermark_ms, now);
+    };
+    if expired(record, now.store_ms) {
+        // Once resolved, a time-ordered key is never claimable again, whether or not it was pruned yet.
+        if wanted.key_time_ms.is_some() {
+            return Decision::Refuse(ErrorKind::TooOld);
+        }
+        return decide_unknown(wanted, policy, watermark_ms, now);
+    }
+    let compared = compare(record.fingerprint.as_deref(), wanted.fingerprint.as_ref());
+    if compared == Some(false) {
+        return Decision::Refuse(ErrorKind::PayloadMismatch);
+    }
+    let fingerprint_checked = compared.is_some();
+    match record.state {
+        State::Completed => Decision::Duplicate { failure: false, fingerprint_checked },
+        State::Failed => Decision::Duplicate { failure: true, fingerprint_checked },
+        State::Parked => Decision::Refuse(ErrorKind::Parked),
+        State::Retry if record.until_ms > now.store_ms => {
+            Decision::InProgress { retry_after_ms: record.until_ms - now.store_ms }
+        }
+        State::Retry => next_attempt(record, policy),
+        State::InProgress => decide_in_progress(record, hold, policy),
+        State::Erased => decide_unknown(wanted, policy, watermark_ms, now),
+    }
+}
+
+/// At `until_ms` a record has expired, before it has not.
+fn expired(record: &Record, now_ms: u64) -> bool {
+    if planted::active(16) && record.state.expires() {
+        return record.until_ms <= now_ms + 1;
+    }
+    record.is_expired(now_ms)
+}
+
+fn decide_unknown(wanted: &Wanted<'_>, policy: &Policy, watermark_ms: u64, now: Now) -> Decision {
+    if let Some(key_time_ms) = wanted.key_time_ms {
+        // Such a key may have been resolved, expired and pruned: it is never claimable again.
+        if key_time_ms < watermark_ms.max(now.store_ms.saturating_sub(policy.ttl_ms)) {
+            return Decision::Refuse(ErrorKind::TooOld);
+        }
+        if key_time_ms > now.wall_ms.saturating_add(policy.skew_ms) {
+            return Decision::Refuse(ErrorKind::FutureKey);
+        }
+    }
+    Decision::Claim { attempt: 1 }
+}
+
+fn decide_in_progress(record: &Record, hold: Hold, policy: &Policy) -> Decision {
+    match hold {
+        Hold::Running { remaining_ms } => return Decision::InProgress { retry_after_ms: remaining_ms },
+        Hold::Reserved => return Decision::InProgress { retry_after_ms: 1 },
+        Hold::Lapsed | Hold::Orphaned => {}
+    }
+    match policy.on_orphan {
+        OnOrphan::Retry => next_attempt(record, policy),
+        OnOrphan::Park => Decision::Park,
+        OnOrphan::Fail => Decision::Fail,
+        OnOrphan::Resolve => Decision::InProgress { retry_after_ms: ASK_RESOLVER_AGAIN_MS },
+    }
+}
+
+fn next_attempt(record: &Record, policy: &Policy) -> Decision {
+    if record.attempt >= policy.max_attempts {
+        return Decision::Park;
+    }
+    Decision::Claim { attempt: record.attempt + 1 }
+}
+
+/// Whether two fingerprints are the same; unknown when one is absent or they are of different schemes.
+fn compare(stored: Option<&Fingerprint>, given: Option<&Fingerprint>) -> Option<bool> {
+    let (stored, given) = (stored?, given?);
+    if stored.scheme != given.scheme {
+        return None;
+    }
+    // Compared without a branch on content, as fingerprints may be keyed.
+    let difference = stored.digest.iter().zip(given.digest).fold(0u8, |all, (a, b)| all | (a ^ b));
+    Some(difference == 0)
+}
+
+/// The record of a granted claim. `earlier` is the record it takes over, if there is one.
+pub(crate) fn claimed(
+    earlier: Option<&Record>,
+    attempt: u32,
+    wanted: &Wanted<'_>,
+    seq: u64,
+    now_ms: u64,
+) -> Record {
+    let earlier = earlier.filter(|_| attempt > 1);
+    let given = wanted.fingerprint.map(Box::new);
+    let fingerprint = earlier.and_then(|record| record.fingerprint.clone()).or(given);
+    let mut extra = earlier.and_then(|record| record.extra.clone()).unwrap_or_default();
+    extra.earlier_progress = None;
+    extra.note = Box::default();
+    if !wanted.origin.is_empty() {
+        extra.origin = wanted.origin.into();
+    }
+    Record {
+        seq,
+        token: seq,
+        attempt,
+        state: State::InProgress,
+        claimed_at_ms: now_ms,
+        settled_at_ms: 0,
+        until_ms: 0,
+        ttl_ms: wanted.ttl_ms,
+        lease_ms: wanted.lease_ms,
+        fingerprint,
+        body: earlier.map_or_else(Box::default, |record| record.body.clone()),
+        extra: some_extra(*extra),
+    }
+}
+
+/// How an in-progress record ends.
+#[derive(Debug)]
+pub(crate) enum Ending<'a> {
+    Complete(&'a [u8]),
+    Fail(&'a FailureClass),
+    Release,
+}
+
+/// The record after a settlement of `held`, which must be in progress. `key_time_ms` and the policy's ttl
+/// bound the expiry of time-ordered keys from below.
+pub(crate) fn settled(
+    held: &Record,
+    ending: &Ending<'_>,
+    policy: &Policy,
+    key_time_ms: Option<u64>,
+    seq: u64,
+    now_ms: u64,
+) -> Record {
+    match ending {
+        Ending::Complete(response) => {
+            resolved(held, State::Completed, response, policy, key_time_ms, seq, now_ms)
+        }
+        Ending::Fail(FailureClass::Terminal { response }) => {
+            resolved(held, State::Failed, response, policy, key_time_ms, seq, now_ms)
+        }
+        Ending::Fail(FailureClass::Retry { .. }) if held.attempt >= policy.max_attempts => {
+            parked(held, b"attempts used up", seq, now_ms)
+        }
+        Ending::Fail(FailureClass::Retry { after_ms }) => {
+            waiting(held, held.attempt, now_ms.saturating_add(*after_ms), held.body.clone(), seq, now_ms)
+        }
+        Ending::Fail(FailureClass::Park { note }) => parked(held, note, seq, now_ms),
+        Ending::Release => released(held, seq, now_ms),
+    }
+}
+
+/// The attempt is undone: the key is as it was before it, its earlier attempts and progress restored.
+fn released(held: &Record, seq: u64, now_ms: u64) -> Record {
+    if held.attempt <= 1 {
+        return Record::erased(seq);
+    }
+    let earlier = held.extra.as_ref().and_then(|extra| extra.earlier_progress.clone());
+    let progress = earlier.unwrap_or_else(|| held.body.clone());
+    waiting(held, held.attempt - 1, 0, progress, seq, now_ms)
+}
+
+fn resolved(
+    held: &Record,
+    state: State,
+    response: &[u8],
+    policy: &Policy,
+    key_time_ms: Option<u64>,
+    seq: u64,
+    now_ms: u64,
+) -> Record {
+    let from_now = now_ms.saturating_add(held.ttl_ms);
+    let from_key = key_time_ms.map_or(0, |time| time.saturating_add(policy.ttl_ms));
+    let mut record = left(held, state, seq, now_ms);
+    record.until_ms = from_now.max(from_key);
+    record.lease_ms = 0;
+    record.body = response.into();
+    record
+}
+
+/// Held for review. The body stays: it is the progress a later attempt goes on from.
+pub(crate) fn parked(held: &Record, note: &[u8], seq: u64, now_ms: u64) -> Record {
+    let mut record = left(held, State::Parked, seq, now_ms);
+    let mut extra = record.extra.take().unwrap_or_default();
+    extra.note = note.into();
+    record.extra = some_extra(*extra);
+    record
+}
+
+fn waiting(held: &Record, attempt: u32, until_ms: u64, progress: Box<[u8]>, seq: u64, now_ms: u64) -> Record {
+    let mut record = left(held, State::Retry, seq, now_ms);
+    record.attempt = attempt;
+    record.until_ms = until_ms;
+    record.body = progress;
+    record
+}
+
+/// `held`, having left the state in progress.
+fn left(held: &Record, state: State, seq: u64, now_ms: u64) -> Record {
+    let mut record = held.clone();
+    record.seq = seq;
+    record.state = state;
+    record.settled_at_ms = now_ms;
+    record.until_ms = 0;
+    record.extra = record.extra.and_then(|mut extra| {
+        extra.earlier_progress = None;
+        some_extra(*extra)
+    });
+    record
+}
+
+fn some_extra(extra: Extra) -> Option<Box<Extra>> {
+    if extra == Extra::default() { None } else { Some(Box::new(extra)) }
+}

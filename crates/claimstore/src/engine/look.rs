@@ -1,0 +1,323 @@
+//! Reading and the operator's calls: get, scan, stats, verify, forget.
+
+use super::claims::{OP_BYTES, carried};
+use super::commit::Waits;
+use super::decide::Hold;
+use super::live::Entry;
+use super::spaces::{Keyed, Space};
+use super::{Class, Engine};
+use crate::bucket::{BucketId, RunCursor, is_newer};
+use crate::codec::{self, State};
+use crate::error::Error;
+use crate::sync::{Arc, Ordering};
+use crate::view::{Filter, Record, RecordState, Report, Stats};
+use std::collections::{HashSet, VecDeque};
+
+/// Live shards are listed one at a time.
+const SHARDS: usize = super::live::SHARDS;
+
+impl Engine {
+    /// The record of a key, durable facts only.
+    pub(crate) fn get(&self, space: &Space, key: &[u8]) -> Result<Option<Record>, Error> {
+        let (batch, record) = self.begin_get(space, key)?;
+        self.wait(batch)?;
+        Ok(record)
+    }
+
+    /// The record of a key, to be told when the batch is committed.
+    pub(crate) fn begin_get(&self, space: &Space, key: &[u8]) -> Result<(u64, Option<Record>), Error> {
+        self.check_open()?;
+        let keyed = self.keyed(space, &space.policy(), key)?;
+        loop {
+            let generation = self.cold.generation();
+            // A placeholder says nothing of the key: what is known of it lies in the runs.
+            let live = self.live.shard(keyed.hash).find(keyed.hash, &keyed.full).cloned();
+            let reserved_at_most = live.as_ref().is_none_or(|entry| entry.marks.placeholder);
+            if let Some(entry) = live.filter(|entry| !entry.marks.placeholder) {
+                return Ok((entry.batch, self.show_live(space, &keyed.full, entry)));
+            }
+            let cold = self.cold.lookup(&keyed.full, keyed.hash)?;
+            let shard = self.live.shard(keyed.hash);
+            let now = shard.find(keyed.hash, &keyed.full);
+            let unchanged = reserved_at_most && now.is_none_or(|entry| entry.marks.placeholder);
+            if self.cold.generation() == generation && unchanged {
+                let record = cold.and_then(|found| self.show(space, &keyed.full, found.record, Hold::Lapsed));
+                return Ok((0, record));
+            }
+        }
+    }
+
+    fn show_live(&self, space: &Space, full_key: &[u8], entry: Entry) -> Option<Record> {
+        if entry.marks.placeholder {
+            return None;
+        }
+        let hold = entry.hold(self.life, self.time.now_ms(), self.time.boot_ms());
+        self.show(space, full_key, entry.record, hold)
+    }
+
+    fn show(&self, space: &Space, full_key: &[u8], record: codec::Record, hold: Hold) -> Option<Record> {
+        if record.is_expired(self.time.now_ms()) {
+            return None;
+        }
+        Record::new(&space.name, full_key, record, hold)
+    }
+
+    /// Makes a key unknown, whatever it is. Answers whether it was known.
+    pub(crate) fn forget(&self, space: &Space, key: &[u8]) -> Result<bool, Error> {
+        let (batch, known) = self.begin_forget(space, key, Waits::Here)?;
+        self.wait(batch)?;
+        Ok(known)
+    }
+
+    /// Queues a `forget`. Answers the batch to wait for, and whether the key was known.
+    pub(crate) fn begin_forget(&self, space: &Space, key: &[u8], waits: Waits) -> Result<(u64, bool), Error> {
+        let keyed = self.keyed(space, &space.policy(), key)?;
+        self.erase(space, &keyed, waits)
+    }
+
+    fn erase(&self, space: &Space, keyed: &Keyed, waits: Waits) -> Result<(u64, bool), Error> {
+        loop {
+            let generation = self.cold.generation();
+            let cold = self
+                .cold
+                .lookup(&keyed.full, keyed.hash)?
+                .filter(|found| found.record.state != State::Erased);
+            let mut order = self.admit(OP_BYTES + keyed.full.len(), Class::Settlement)?;
+            let mut shard = self.live.shard(keyed.hash);
+            let entry = shard.find(keyed.hash, &keyed.full);
+            if entry.is_none() && self.cold.generation() != generation {
+                continue;
+            }
+            if entry.is_some_and(|entry| entry.marks.reserved) {
+                return Err(Error::new(
+                    crate::ErrorKind::Overloaded,
+                    "a transact is running on the key; retry",
+                ));
+            }
+            let known = entry.map_or(cold.is_some(), |entry| entry.record.state != State::Erased);
+            if !known {
+                return Ok((entry.map_or(0, |entry| entry.batch), false));
+            }
+            let marks = carried(entry, cold.is_some());
+            let record = codec::Record::erased(order.take_seq());
+            self.counters.settled(State::Erased);
+            let batch =
+                self.put(&mut order, &mut shard, space, keyed, record, marks, self.time.moment(), waits);
+            drop(shard);
+            drop(order);
+            self.waiters.ring(keyed.hash);
+            return Ok((batch, true));
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let set = self.cold.set();
+        let counters = &self.counters;
+        let sum = |of: fn(&crate::bucket::Run) -> u64| set.runs().iter().map(|run| of(run)).sum();
+        Stats {
+            claimed: counters.claimed.load(Ordering::Relaxed),
+            taken_over: counters.taken_over.load(Ordering::Relaxed),
+            duplicates: counters.duplicates.load(Ordering::Relaxed),
+            in_progress_answers: counters.in_progress.load(Ordering::Relaxed),
+            mismatches: counters.mismatches.load(Ordering::Relaxed),
+            refused: counters.refused.load(Ordering::Relaxed),
+            completed: counters.completed.load(Ordering::Relaxed),
+            failed: counters.failed.load(Ordering::Relaxed),
+            released: counters.released.load(Ordering::Relaxed),
+            in_progress: self.live.in_progress() as u64,
+            live_bytes: self.live.bytes() as u64,
+            checkpointed_rows: sum(|run| run.summary().rows),
+            run_bytes: sum(|run| run.summary().bytes),
+            runs: set.runs().len() as u64,
+            index_bytes: sum(|run| run.memory_bytes() as u64),
+            journal_bytes_written: self.commit.written_bytes.load(Ordering::Relaxed),
+            commits: self.commit.batches.load(Ordering::Relaxed),
+            checkpoints: counters.checkpoints.load(Ordering::Relaxed),
+            merges: counters.merges.load(Ordering::Relaxed),
+            pruned: counters.pruned.load(Ordering::Relaxed),
+            upkeep_failures: counters.upkeep_failures.load(Ordering::Relaxed),
+            namespaces: self.spaces.all().len() as u64,
+            life: self.life,
+            replayed_batches: self.opening.replayed,
+            opened_clean: self.opening.clean,
+            torn_tail_cut: self.opening.tail_cut,
+            filters_rebuilt: sum(|run| u64::from(run.filter_was_rebuilt())),
+            store_time_ms: self.time.now_ms(),
+            clock_offset: self.time.offset_ms(),
+        }
+    }
+
+    /// Reads every byte of every run, and checks the live table's invariants. Holds upkeep up meanwhile.
+    pub(crate) fn verify(&self) -> Result<Report, Error> {
+        let _upkeep = self.upkeep_lock()?;
+        let mut report = Report::default();
+        for run in self.cold.set().runs() {
+            report.rows += run.verify()?;
+            report.runs += 1;
+        }
+        let (mut broken, mut highest_seq) = (false, 0);
+        self.live.each_shard(|shard| {
+            for (hash, key, entry) in shard.iter() {
+                let record = &entry.record;
+                broken |= record.token > record.seq || self.hasher.hash(key) != hash;
+                highest_seq = highest_seq.max(record.seq);
+                report.live += 1;
+            }
+        });
+        // Read after the walk: claims went on meanwhile.
+        let (_, last_seq) = self.commit.frontier();
+        broken |= highest_seq > last_seq;
+        if broken { Err(Error::corrupt("the live table breaks its invariants")) } else { Ok(report) }
+    }
+}
+
+/// The records of a scan, a shard or a stretch of runs at a time.
+///
+/// First the live table, then the runs as they are after it: a key that moves from the one to the other
+/// meanwhile was seen in the first, and is left out of the second.
+pub struct Records {
+    engine: Arc<Engine>,
+    filter: Filter,
+    next_shard: usize,
+    page: VecDeque<Record>,
+    /// Hashes of the keys that the live table had.
+    seen: HashSet<u64>,
+    runs: Option<Vec<RunHead>>,
+    failed: bool,
+}
+
+/// A key and a version of its record.
+type Row = (Box<[u8]>, codec::Record);
+
+/// A run and the row it stands at.
+struct RunHead {
+    cursor: RunCursor,
+    row: Option<Row>,
+}
+
+impl Records {
+    pub(crate) fn new(engine: &Arc<Engine>, filter: Filter) -> Records {
+        Records {
+            engine: engine.clone(),
+            filter,
+            next_shard: 0,
+            page: VecDeque::new(),
+            seen: HashSet::new(),
+            runs: None,
+            failed: false,
+        }
+    }
+
+    /// Orphans and claims in progress are in the live table, all of them.
+    fn only_live(&self) -> bool {
+        let states = &self.filter.states;
+        let live = |state: &RecordState| matches!(state, RecordState::InProgress | RecordState::Orphaned);
+        !states.is_empty() && states.iter().all(live)
+    }
+
+    fn turn_page(&mut self) -> Result<bool, Error> {
+        self.engine.check_open()?;
+        if self.next_shard < SHARDS {
+            self.list_shard()?;
+            return Ok(true);
+        }
+        if self.only_live() {
+            return Ok(false);
+        }
+        if self.runs.is_none() {
+            self.runs = Some(self.open_runs()?);
+        }
+        match self.next_cold()? {
+            Some((key, record)) => {
+                if !self.seen.contains(&self.engine.hasher.hash(&key)) {
+                    self.list(&key, record, None);
+                }
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn list_shard(&mut self) -> Result<(), Error> {
+        let entries = self.engine.live.entries(self.next_shard);
+        self.next_shard += 1;
+        for (hash, key, entry) in entries {
+            if entry.marks.placeholder {
+                continue;
+            }
+            self.engine.wait(entry.batch)?;
+            self.seen.insert(hash);
+            let hold = entry.hold(self.engine.life, self.engine.time.now_ms(), self.engine.time.boot_ms());
+            self.list(&key, entry.record, Some(hold));
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, key: &[u8], record: codec::Record, hold: Option<Hold>) {
+        let id = key.first_chunk::<4>().map(|id| u32::from_be_bytes(*id));
+        let Some(space) = id.and_then(|id| self.engine.spaces.by_id(id)) else { return };
+        let record = self.engine.show(&space, key, record, hold.unwrap_or(Hold::Lapsed));
+        self.page.extend(record.filter(|record| self.filter.shows(record)));
+    }
+
+    fn open_runs(&self) -> Result<Vec<RunHead>, Error> {
+        let set = self.engine.cold.set();
+        let closed = set.runs().iter().filter(|run| run.bucket() != BucketId::Open);
+        let heads = closed.map(|run| {
+            let mut cursor = run.iter(None);
+            let row = cursor.next().transpose()?;
+            Ok(RunHead { cursor, row })
+        });
+        heads.collect()
+    }
+
+    /// The newest version of the smallest key that is left.
+    fn next_cold(&mut self) -> Result<Option<Row>, Error> {
+        let Some(heads) = &mut self.runs else { return Ok(None) };
+        let smallest = heads.iter().filter_map(|head| head.row.as_ref().map(|(key, _)| key)).min().cloned();
+        let Some(key) = smallest else { return Ok(None) };
+        let mut newest: Option<codec::Record> = None;
+        for head in heads.iter_mut() {
+            if head.row.as_ref().is_none_or(|(of, _)| *of != key) {
+                continue;
+            }
+            let next = head.cursor.next().transpose()?;
+            if let Some((_, record)) = std::mem::replace(&mut head.row, next)
+                && newest
+                    .as_ref()
+                    .is_none_or(|newest| is_newer((record.seq, record.state == State::Erased), newest))
+            {
+                newest = Some(record);
+            }
+        }
+        Ok(newest.map(|record| (key, record)))
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, Error>;
+
+    /// Ends after an error.
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.failed {
+            if let Some(record) = self.page.pop_front() {
+                return Some(Ok(record));
+            }
+            match self.turn_page() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl std::fmt::Debug for Records {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Records").field("filter", &self.filter).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,272 @@
+//! The engine: one live table, one journal, one set of runs, and the rules between them.
+//!
+//! Reading order: [`decide`] (what is answered), [`claims`] and [`settle`] (the life of one claim),
+//! [`commit`] (how it becomes durable), [`cold`] (how it is found later), [`checkpoint`] (how it gets there),
+//! [`upkeep`] (what runs by itself).
+//!
+//! Lock order: `home` (upkeep) → journal → order → one shard. None but `home` and the journal's own is held
+//! across a write or sync; none is held across a read of unbounded length.
+
+pub(crate) mod backup;
+pub(crate) mod checkpoint;
+pub(crate) mod claims;
+pub(crate) mod cold;
+pub(crate) mod commit;
+pub(crate) mod counters;
+pub(crate) mod decide;
+pub(crate) mod live;
+pub(crate) mod local;
+pub(crate) mod look;
+pub(crate) mod poison;
+pub(crate) mod settle;
+pub(crate) mod spaces;
+pub(crate) mod tasks;
+pub(crate) mod time;
+pub(crate) mod upkeep;
+pub(crate) mod waiters;
+
+use crate::bucket::KeyHasher;
+use crate::error::{Error, ErrorKind};
+use crate::io::{Entropy, LockGuard, Storage};
+use crate::options::{Durability, Limits};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
+use checkpoint::Home;
+use cold::Cold;
+use commit::{Commit, Leads, Order, Stamp};
+use counters::Counters;
+use live::Live;
+use local::TableHome;
+use poison::Poison;
+use spaces::Spaces;
+use std::task::Waker;
+use time::StoreClock;
+use upkeep::Upkeep;
+use waiters::Waiters;
+
+/// A sequence number is the life of the store (24 bits) and a counter within it.
+pub(crate) const SEQ_BITS: u32 = 40;
+/// The highest life.
+pub(crate) const LAST_LIFE: u64 = (1 << 24) - 1;
+
+/// Everything one open store consists of.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) limits: Limits,
+    pub(crate) durability: Durability,
+    pub(crate) background: bool,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) store_id: [u8; 16],
+    /// How often the store has been opened; tokens of this life begin with it.
+    pub(crate) life: u64,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) time: StoreClock,
+    pub(crate) live: Live,
+    pub(crate) cold: Cold,
+    pub(crate) commit: Commit,
+    pub(crate) poison: Poison,
+    pub(crate) spaces: Spaces,
+    pub(crate) waiters: Waiters,
+    pub(crate) counters: Counters,
+    /// The catalogue and what else only upkeep changes. Its lock is the upkeep lock.
+    pub(crate) home: Mutex<Home>,
+    pub(crate) tables: TableHome,
+    pub(crate) upkeep: Upkeep,
+    /// The generation of the catalogue, stamped into every batch.
+    pub(crate) catalogue_generation: AtomicU64,
+    parked_wakers: Mutex<Vec<(u64, Waker)>>,
+    closed: AtomicBool,
+    /// The last handle was dropped inside a closure of `complete_in`: to be closed when that ends.
+    close_owed: AtomicBool,
+    ownership: Mutex<Option<LockGuard>>,
+    pub(crate) opening: Opening,
+}
+
+/// What an engine is put together from; recovery fills it.
+pub(crate) struct Parts {
+    pub(crate) limits: Limits,
+    pub(crate) durability: Durability,
+    pub(crate) background: bool,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) store_id: [u8; 16],
+    pub(crate) life: u64,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) time: StoreClock,
+    pub(crate) live: Live,
+    pub(crate) cold: Cold,
+    pub(crate) commit: Commit,
+    pub(crate) spaces: Spaces,
+    pub(crate) home: Home,
+    pub(crate) tables: TableHome,
+    pub(crate) ownership: LockGuard,
+    pub(crate) opening: Opening,
+}
+
+/// What was found at open.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Opening {
+    /// Batches replayed from the journal.
+    pub(crate) replayed: u64,
+    /// Whether the journal ended in the seal of a close.
+    pub(crate) clean: bool,
+    /// Whether a torn tail was cut off.
+    pub(crate) tail_cut: bool,
+}
+
+/// What an operation needs of the journal beside its own bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// New work: leaves a reserve, so that settlements still find room when the disk is full.
+    Claim,
+    /// The end of work that was begun: never refused for back-pressure.
+    Settlement,
+}
+
+impl Engine {
+    pub(crate) fn assemble(parts: Parts) -> Arc<Engine> {
+        let generation = parts.home.generation();
+        Arc::new(Engine {
+            limits: parts.limits,
+            durability: parts.durability,
+            background: parts.background,
+            storage: parts.storage,
+            entropy: parts.entropy,
+            store_id: parts.store_id,
+            life: parts.life,
+            hasher: parts.hasher,
+            time: parts.time,
+            live: parts.live,
+            cold: parts.cold,
+            commit: parts.commit,
+            poison: Poison::default(),
+            spaces: parts.spaces,
+            waiters: Waiters::default(),
+            counters: Counters::default(),
+            home: Mutex::new(parts.home),
+            tables: parts.tables,
+            upkeep: Upkeep::default(),
+            catalogue_generation: AtomicU64::new(generation),
+            parked_wakers: Mutex::default(),
+            closed: AtomicBool::new(false),
+            close_owed: AtomicBool::new(false),
+            ownership: Mutex::new(Some(parts.ownership)),
+            opening: parts.opening,
+        })
+    }
+
+    /// Whether calls are still served: not closed, not poisoned.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "the store was closed"));
+        }
+        self.poison.check()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Waits until `batch` is committed.
+    pub(crate) fn wait(&self, batch: u64) -> Result<(), Error> {
+        self.commit.wait(batch, self)
+    }
+
+    /// Takes the order lock with room for `bytes` in one batch, preparing a segment or draining the queue if
+    /// need be. `Full` when there is no room to be had.
+    pub(crate) fn admit(&self, bytes: usize, class: Class) -> Result<MutexGuard<'_, Order>, Error> {
+        let largest = self.limits.segment_bytes / 2;
+        if bytes as u64 > largest - 8_192 {
+            return Err(Error::new(ErrorKind::TooLarge, "the batch does not fit a journal segment"));
+        }
+        let reserve = if class == Class::Claim { self.limits.segment_bytes / 8 } else { 0 };
+        loop {
+            self.check_open()?;
+            let now_ms = self.time.now_ms();
+            if let Some(order) = self.commit.admit(bytes, reserve, largest, now_ms)? {
+                // Closing takes the order lock after it set the flag: who passed here is still served.
+                self.check_open()?;
+                return Ok(order);
+            }
+            self.make_room(class)?;
+        }
+    }
+
+    /// Ends the store: what is queued is finished, later calls answer `Closed`. Refused inside a closure of
+    /// `transact` or `complete_in`, which it would wait for.
+    pub(crate) fn close(&self) -> Result<(), Error> {
+        if self.tables.is_writing_here() {
+            return Err(Error::new(ErrorKind::Misuse, "a transact cannot close its own store"));
+        }
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        // Nobody gets in any more; who got in before has queued by the time this lock is ours.
+        let (last_batch, _) = self.commit.frontier();
+        let drained = self.commit.wait(last_batch, self);
+        // Whoever passed the check before its commit is waited for; whoever comes later rolls back.
+        self.tables.wait_for_writer();
+        self.stop_threads();
+        self.upkeep.tasks.end();
+        let sealed = match drained {
+            Ok(()) => self.seal(),
+            Err(_) => Err(Poison::error()),
+        };
+        self.commit.wake_all(self);
+        self.tables.close();
+        self.close_catalogue();
+        drop(self.ownership.lock().take());
+        sealed
+    }
+
+    /// The last handle is gone. Nobody is left to tell; what was acknowledged is durable in any case.
+    pub(crate) fn close_quietly(&self) {
+        if self.tables.is_writing_here() {
+            self.close_owed.store(true, Ordering::Release);
+        } else {
+            drop(self.close());
+        }
+    }
+
+    /// After a closure of `transact` or `complete_in` ended.
+    pub(crate) fn close_if_owed(&self) {
+        if self.close_owed.swap(false, Ordering::AcqRel) {
+            drop(self.close());
+        }
+    }
+}
+
+impl Leads for Engine {
+    fn poison(&self) -> &Poison {
+        &self.poison
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp { mark_ms: self.time.now_ms(), generation: self.catalogue_generation.load(Ordering::Acquire) }
+    }
+
+    fn nudge_service(&self) {
+        if !self.commit.service_wanted.swap(true, Ordering::AcqRel) {
+            self.commit.service.signal_all();
+        }
+    }
+
+    fn park_waker(&self, batch: u64, waker: &Waker) {
+        self.parked_wakers.lock().push((batch, waker.clone()));
+    }
+
+    fn ring_waiters(&self) {
+        self.waiters.ring_all();
+    }
+
+    fn parked_wakers(&self, batch: u64) -> Vec<Waker> {
+        let mut parked = self.parked_wakers.lock();
+        if parked.is_empty() {
+            return Vec::new();
+        }
+        let (ready, rest) = std::mem::take(&mut *parked).into_iter().partition(|(of, _)| *of <= batch);
+        *parked = rest;
+        let ready: Vec<(u64, Waker)> = ready;
+        ready.into_iter().map(|(_, waker)| waker).collect()
+    }
+}

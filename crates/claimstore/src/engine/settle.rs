@@ -1,0 +1,277 @@
+//! The life of a claim from its answer to its end: complete, fail, release, renew, progress, detach, resume.
+//!
+//! Fencing: every transition checks, under the shard lock, that the key is in progress under exactly this
+//! token. A lapsed lease passes: the work is done, and refusing it would have it done again. A superseded,
+//! parked or settled one does not.
+
+use super::Class;
+use super::Engine;
+use super::claims::{Granted, OP_BYTES, carried};
+use super::commit::{Order, Waits};
+use super::decide::{self, Ending};
+use super::live::{Entry, Marks};
+use super::spaces::{Keyed, Space};
+use crate::claim::FailureClass;
+use crate::codec::{Record, State};
+use crate::error::{Error, ErrorKind};
+use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, millis};
+use crate::planted;
+use crate::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+/// What names a claim: the key and the token it was claimed with.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) space: Arc<Space>,
+    pub(crate) keyed: Keyed,
+    pub(crate) token: u64,
+}
+
+impl Engine {
+    /// Queues the end of a claim; answers the batch to wait for.
+    pub(crate) fn settle(&self, held: &Held, ending: &Ending<'_>, waits: Waits) -> Result<u64, Error> {
+        self.check_ending(ending)?;
+        let batch = {
+            let mut order = self.admit(self.ending_bytes(held, ending), Class::Settlement)?;
+            self.settle_under(&mut order, held, ending, waits)?
+        };
+        // Not under the order lock: a bell may run code of the caller's.
+        self.waiters.ring(held.keyed.hash);
+        Ok(batch)
+    }
+
+    /// Ends many claims in one batch. Answers the batch, and per item whether it was accepted.
+    pub(crate) fn settle_many(
+        &self,
+        items: &[(Held, Ending<'_>)],
+        waits: Waits,
+    ) -> Result<(u64, Vec<Result<(), Error>>), Error> {
+        let bytes = items.iter().map(|(held, ending)| self.ending_bytes(held, ending)).sum();
+        let mut order = self.admit(bytes, Class::Settlement)?;
+        let mut last_batch = 0;
+        let verdicts = items.iter().map(|(held, ending)| {
+            self.check_ending(ending)?;
+            let batch = self.settle_under(&mut order, held, ending, waits)?;
+            last_batch = last_batch.max(batch);
+            Ok(())
+        });
+        let verdicts = verdicts.collect();
+        drop(order);
+        items.iter().for_each(|(held, _)| self.waiters.ring(held.keyed.hash));
+        Ok((last_batch, verdicts))
+    }
+
+    fn settle_under(
+        &self,
+        order: &mut MutexGuard<'_, Order>,
+        held: &Held,
+        ending: &Ending<'_>,
+        waits: Waits,
+    ) -> Result<u64, Error> {
+        let Held { space, keyed, .. } = held;
+        let mut shard = self.live.shard(keyed.hash);
+        let entry = live_claim(shard.find(keyed.hash, &keyed.full), held.token)?;
+        check_unreserved(entry)?;
+        if !order.takes(OP_BYTES + keyed.full.len() + entry.record.loose_bytes() + ending.body_len()) {
+            return Err(Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry"));
+        }
+        let (seq, at) = (order.take_seq(), self.time.moment());
+        let mut record =
+            decide::settled(&entry.record, ending, &space.policy(), keyed.time_ms, seq, at.store_ms);
+        if planted::active(7) && record.state == State::Erased {
+            record.token = entry.record.token;
+        }
+        let marks = carried(Some(entry), false);
+        self.counters.settled(record.state);
+        let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
+        Ok(batch)
+    }
+
+    fn check_ending(&self, ending: &Ending<'_>) -> Result<(), Error> {
+        let (len, most, message) = match ending {
+            Ending::Complete(response) => {
+                (response.len(), self.limits.response_bytes, "the response is too large")
+            }
+            Ending::Fail(FailureClass::Terminal { response }) => {
+                (response.len(), self.limits.response_bytes, "the response is too large")
+            }
+            Ending::Fail(FailureClass::Park { note }) => {
+                (note.len(), MAX_ORIGIN_BYTES, "the note is too large")
+            }
+            Ending::Fail(FailureClass::Retry { .. }) | Ending::Release => return Ok(()),
+        };
+        if len > most { Err(Error::new(ErrorKind::TooLarge, message)) } else { Ok(()) }
+    }
+
+    fn ending_bytes(&self, held: &Held, ending: &Ending<'_>) -> usize {
+        let known = self.known_bytes(&held.keyed, None);
+        OP_BYTES + held.keyed.full.len() + known + ending.body_len()
+    }
+
+    /// Starts the lease anew, `term` from now. Durable only for a detached claim: leases die with the process.
+    /// Answers the batch to wait for.
+    pub(crate) fn renew(&self, held: &Held, term: Duration, waits: Waits) -> Result<u64, Error> {
+        self.check_open()?;
+        let lease_ms = lease_ms(term)?;
+        let detached = {
+            let mut shard = self.live.shard(held.keyed.hash);
+            let entry = live_claim_mut(shard.find_mut(held.keyed.hash, &held.keyed.full), held.token)?;
+            check_unreserved(entry)?;
+            if entry.record.until_ms == 0 {
+                entry.lease_until_ms = self.time.boot_ms().saturating_add(lease_ms);
+            }
+            entry.record.until_ms != 0
+        };
+        if !detached {
+            return Ok(0);
+        }
+        let until_ms = self.time.now_ms().saturating_add(lease_ms);
+        self.change(held, 0, waits, |record| record.until_ms = until_ms)
+    }
+
+    /// Makes a claim outlive this process until `term` is over.
+    pub(crate) fn detach(&self, held: &Held, term: Duration, waits: Waits) -> Result<u64, Error> {
+        let lease_ms = lease_ms(term)?;
+        let until_ms = self.time.now_ms().saturating_add(lease_ms);
+        self.change(held, 0, waits, |record| record.until_ms = until_ms)
+    }
+
+    /// Stores how far the work has come. The progress before this attempt is kept, for `release`.
+    pub(crate) fn save_progress(&self, held: &Held, progress: &[u8], waits: Waits) -> Result<u64, Error> {
+        if progress.len() > self.limits.progress_bytes {
+            return Err(Error::new(ErrorKind::TooLarge, "the progress is too large"));
+        }
+        self.change(held, progress.len(), waits, |record| {
+            let before = std::mem::replace(&mut record.body, progress.into());
+            let extra = record.extra.get_or_insert_default();
+            extra.earlier_progress.get_or_insert(before);
+        })
+    }
+
+    /// Changes a claim that stays in progress.
+    fn change(
+        &self,
+        held: &Held,
+        bytes: usize,
+        waits: Waits,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<u64, Error> {
+        let Held { space, keyed, token } = held;
+        let known = 2 * self.known_bytes(keyed, None);
+        let mut order = self.admit(OP_BYTES + keyed.full.len() + bytes + known, Class::Settlement)?;
+        let mut shard = self.live.shard(keyed.hash);
+        let entry = live_claim(shard.find(keyed.hash, &keyed.full), *token)?;
+        check_unreserved(entry)?;
+        let earlier = 2 * entry.record.loose_bytes();
+        if !order.takes(OP_BYTES + keyed.full.len() + bytes + earlier) {
+            return Err(Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry"));
+        }
+        let marks = Marks { spill_current: false, ..entry.marks };
+        let lease_until_ms = entry.lease_until_ms;
+        let mut record = entry.record.clone();
+        record.seq = order.take_seq();
+        change(&mut record);
+        let batch = order.append_record(&keyed.full, &record, self.time.now_ms(), waits);
+        self.put_entry(&mut shard, space, keyed, Entry { record, batch, lease_until_ms, marks });
+        Ok(batch)
+    }
+
+    /// A lease was dropped unsettled: nobody works on the key. In memory only; a crash says the same.
+    pub(crate) fn abandon(&self, held: &Held) {
+        {
+            let mut shard = self.live.shard(held.keyed.hash);
+            let Ok(entry) = live_claim_mut(shard.find_mut(held.keyed.hash, &held.keyed.full), held.token)
+            else {
+                return;
+            };
+            entry.marks.leased = false;
+            entry.marks.undelivered = false;
+            // A detached claim is trusted until its time is over, whoever lets go of it.
+            entry.marks.abandoned = entry.record.until_ms == 0;
+        }
+        self.waiters.ring(held.keyed.hash);
+    }
+
+    /// The lease object is gone, the claim goes on: until its term, or until it is resumed.
+    pub(crate) fn let_go(&self, held: &Held) {
+        let mut shard = self.live.shard(held.keyed.hash);
+        if let Ok(entry) = live_claim_mut(shard.find_mut(held.keyed.hash, &held.keyed.full), held.token) {
+            entry.marks.leased = false;
+        }
+    }
+
+    /// Takes up a claim again by its token.
+    pub(crate) fn resume(
+        &self,
+        space: &Arc<Space>,
+        key: &[u8],
+        token: u64,
+    ) -> Result<(Held, Granted), Error> {
+        self.check_open()?;
+        let keyed = self.keyed(space, &space.policy(), key)?;
+        let mut shard = self.live.shard(keyed.hash);
+        let life = self.life;
+        let entry = live_claim_mut(shard.find_mut(keyed.hash, &keyed.full), token)?;
+        // Of an earlier life only detached claims go on; the others are orphans, by proof.
+        if token >> super::SEQ_BITS < life && entry.record.until_ms == 0 {
+            return Err(stale());
+        }
+        if entry.marks.leased {
+            return Err(Error::new(ErrorKind::Misuse, "a lease of this token lives"));
+        }
+        entry.marks.leased = true;
+        entry.marks.abandoned = false;
+        let granted = Self::granted(&keyed, &entry.record);
+        Ok((Held { space: space.clone(), keyed, token }, granted))
+    }
+}
+
+impl Ending<'_> {
+    fn body_len(&self) -> usize {
+        match self {
+            Ending::Complete(response) => response.len(),
+            Ending::Fail(FailureClass::Terminal { response }) => response.len(),
+            Ending::Fail(FailureClass::Park { note }) => note.len(),
+            Ending::Fail(FailureClass::Retry { .. }) | Ending::Release => 0,
+        }
+    }
+}
+
+/// The entry, if it is in progress under exactly this token.
+pub(crate) fn live_claim(entry: Option<&Entry>, token: u64) -> Result<&Entry, Error> {
+    entry.filter(|entry| is_held(entry, token)).ok_or_else(stale)
+}
+
+pub(crate) fn live_claim_mut(entry: Option<&mut Entry>, token: u64) -> Result<&mut Entry, Error> {
+    entry.filter(|entry| is_held(entry, token)).ok_or_else(stale)
+}
+
+fn is_held(entry: &Entry, token: u64) -> bool {
+    entry.record.state == State::InProgress && (entry.record.token == token || planted::active(22))
+}
+
+/// While a `transact` or a settlement with rows runs, its record must be the next one.
+fn check_unreserved(entry: &Entry) -> Result<(), Error> {
+    if entry.marks.reserved {
+        return Err(Error::new(ErrorKind::Overloaded, "a transact is running on the key; retry"));
+    }
+    Ok(())
+}
+
+pub(crate) fn stale() -> Error {
+    Error::new(ErrorKind::StaleLease, "the token was superseded, parked or settled")
+}
+
+fn lease_ms(term: Duration) -> Result<u64, Error> {
+    if term < Duration::from_millis(1) || term > MAX_LEASE {
+        return Err(Error::new(ErrorKind::Misuse, "a lease must lie between 1 ms and 366 days"));
+    }
+    Ok(millis(term))
+}
+
+/// Marks of a claim whose settlement is running elsewhere.
+impl Marks {
+    pub(crate) fn reserved(self) -> Marks {
+        Marks { reserved: true, ..self }
+    }
+}

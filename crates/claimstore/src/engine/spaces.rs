@@ -1,0 +1,297 @@
+//! Namespaces: their names, policies and usage.
+
+use super::commit::Waits;
+use super::{Class, Engine};
+use crate::codec::{Cursor, Malformed, put_bytes, put_varint};
+use crate::error::{Error, ErrorKind};
+use crate::planted;
+use crate::policy::{Policy, TimeOrdered};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock};
+use std::collections::HashMap;
+
+/// Longest name of a namespace in bytes.
+const MAX_NAME_BYTES: usize = 512;
+/// Most namespaces of one store.
+const MAX_SPACES: usize = 1 << 20;
+
+/// One namespace.
+pub(crate) struct Space {
+    pub(crate) id: u32,
+    pub(crate) name: Box<str>,
+    policy: RwLock<Arc<Policy>>,
+    /// Time-ordered keys with an earlier time may have been resolved and pruned.
+    watermark_ms: AtomicU64,
+    pub(crate) usage: Usage,
+}
+
+/// How much a namespace holds: versions in the live table and rows of runs, less what is in both because a
+/// checkpoint is just moving it.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) live_records: AtomicU64,
+    pub(crate) live_bytes: AtomicU64,
+    pub(crate) run_records: AtomicU64,
+    pub(crate) run_bytes: AtomicU64,
+    pub(crate) moving_records: AtomicU64,
+    pub(crate) moving_bytes: AtomicU64,
+}
+
+/// A key with its namespace, its hash and, where it carries one, its time.
+#[derive(Clone, Default)]
+pub(crate) struct Keyed {
+    /// Namespace id, big-endian, then the key: injective, and sorted by namespace first.
+    pub(crate) full: Box<[u8]>,
+    pub(crate) hash: u64,
+    pub(crate) time_ms: Option<u64>,
+}
+
+/// All namespaces.
+#[derive(Debug, Default)]
+pub(crate) struct Spaces {
+    by_name: RwLock<HashMap<Box<str>, Arc<Space>>>,
+    by_id: RwLock<HashMap<u32, Arc<Space>>>,
+    /// One definition at a time, from its operation to its being seen.
+    pub(crate) defining: Mutex<()>,
+}
+
+impl Space {
+    fn new(id: u32, name: &str, policy: Policy, watermark_ms: u64) -> Space {
+        Space {
+            id,
+            name: name.into(),
+            policy: RwLock::new(Arc::new(policy)),
+            watermark_ms: AtomicU64::new(watermark_ms),
+            usage: Usage::default(),
+        }
+    }
+
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.policy.read().clone()
+    }
+
+    pub(crate) fn watermark_ms(&self) -> u64 {
+        self.watermark_ms.load(Ordering::Acquire)
+    }
+
+    /// Published before the runs it stands for are hidden, and persisted in the same catalogue commit.
+    pub(crate) fn raise_watermark(&self, to_ms: u64) {
+        self.watermark_ms.fetch_max(to_ms, Ordering::AcqRel);
+    }
+
+    /// The row that stands for the namespace in the journal and in the catalogue.
+    pub(crate) fn row(&self) -> Vec<u8> {
+        row(&self.name, &self.policy(), self.watermark_ms())
+    }
+}
+
+impl Usage {
+    fn now(&self) -> (u64, u64) {
+        let sum = |live: &AtomicU64, run: &AtomicU64, moving: &AtomicU64| {
+            (live.load(Ordering::Acquire) + run.load(Ordering::Acquire))
+                .saturating_sub(moving.load(Ordering::Acquire))
+        };
+        (
+            sum(&self.live_records, &self.run_records, &self.moving_records),
+            sum(&self.live_bytes, &self.run_bytes, &self.moving_bytes),
+        )
+    }
+
+    pub(crate) fn add_live(&self, bytes: usize) {
+        self.live_records.fetch_add(1, Ordering::AcqRel);
+        self.live_bytes.fetch_add(bytes as u64, Ordering::AcqRel);
+    }
+
+    pub(crate) fn remove_live(&self, bytes: usize) {
+        self.live_records.fetch_sub(1, Ordering::AcqRel);
+        self.live_bytes.fetch_sub(bytes as u64, Ordering::AcqRel);
+    }
+}
+
+impl Spaces {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Space>> {
+        self.by_name.read().get(name).cloned()
+    }
+
+    pub(crate) fn by_id(&self, id: u32) -> Option<Arc<Space>> {
+        self.by_id.read().get(&id).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Space>> {
+        let mut all: Vec<_> = self.by_id.read().values().cloned().collect();
+        all.sort_by_key(|space| space.id);
+        all
+    }
+
+    /// Puts a namespace in place, or changes one: at open, and after its definition became durable.
+    pub(crate) fn define(&self, id: u32, name: &str, policy: Policy, watermark_ms: u64) -> Arc<Space> {
+        if let Some(space) = self.by_id(id) {
+            space.raise_watermark(watermark_ms);
+            *space.policy.write() = Arc::new(policy);
+            return space;
+        }
+        let space = Arc::new(Space::new(id, name, policy, watermark_ms));
+        self.by_name.write().insert(name.into(), space.clone());
+        self.by_id.write().insert(id, space.clone());
+        space
+    }
+
+    /// Applies a row as [`row`] wrote it, preceded by the id in a journal operation.
+    pub(crate) fn define_row(&self, id: u32, bytes: &[u8]) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new(bytes);
+        let name =
+            std::str::from_utf8(cursor.bytes("namespace name")?).map_err(|_| Malformed("namespace name"))?;
+        let watermark_ms = cursor.varint("namespace watermark")?;
+        let policy = Policy::decode(&mut cursor)?;
+        self.define(id, name, policy, watermark_ms);
+        Ok(())
+    }
+}
+
+fn row(name: &str, policy: &Policy, watermark_ms: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_bytes(name.as_bytes(), &mut out);
+    put_varint(watermark_ms, &mut out);
+    policy.encode(&mut out);
+    out
+}
+
+impl Engine {
+    /// The namespace `name`, defined with `policy` or, if that is `None`, as stored or by default.
+    pub(crate) fn space(&self, name: &str, policy: Option<Policy>) -> Result<Arc<Space>, Error> {
+        self.check_open()?;
+        if name.len() > MAX_NAME_BYTES {
+            return Err(Error::new(ErrorKind::TooLarge, "a namespace's name must have at most 512 bytes"));
+        }
+        if let Some(policy) = &policy {
+            policy.check()?;
+        }
+        if let Some(space) = self.spaces.get(name)
+            && policy.as_ref().is_none_or(|policy| *policy == *space.policy())
+        {
+            return Ok(space);
+        }
+        let _one_at_a_time = self.spaces.defining.lock();
+        match (self.spaces.get(name), policy) {
+            (Some(space), None) => Ok(space),
+            (Some(space), Some(policy)) => self.redefine(&space, policy),
+            (None, policy) => {
+                let id = self.spaces.by_id.read().keys().max().map_or(0, |last| last + 1);
+                if id as usize >= MAX_SPACES {
+                    return Err(Error::new(ErrorKind::Full, "the store has its most namespaces"));
+                }
+                self.record_space(id, name, policy.unwrap_or_default(), 0)
+            }
+        }
+    }
+
+    fn redefine(&self, space: &Arc<Space>, policy: Policy) -> Result<Arc<Space>, Error> {
+        let before = space.policy();
+        if before.time_order != policy.time_order {
+            return Err(Error::new(ErrorKind::Misuse, "the time order of a namespace cannot change"));
+        }
+        self.record_space(space.id, &space.name, policy, space.watermark_ms())
+    }
+
+    /// Makes a definition durable, then visible.
+    fn record_space(
+        &self,
+        id: u32,
+        name: &str,
+        policy: Policy,
+        watermark_ms: u64,
+    ) -> Result<Arc<Space>, Error> {
+        let mut op = id.to_le_bytes().to_vec();
+        op.extend_from_slice(&row(name, &policy, watermark_ms));
+        let batch = {
+            let mut order = self.admit(op.len() + 16, Class::Settlement)?;
+            let seq = order.take_seq();
+            order.append_space(seq, &op, self.time.now_ms(), Waits::Here)
+        };
+        self.wait(batch)?;
+        // Under every durability level: the rows of a `transact`, durable by themselves, may name it next.
+        self.commit.sync(self)?;
+        Ok(self.spaces.define(id, name, policy, watermark_ms))
+    }
+
+    /// Checks a key and joins it with its namespace.
+    pub(crate) fn keyed(&self, space: &Space, policy: &Policy, key: &[u8]) -> Result<Keyed, Error> {
+        if key.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidKey, "a key must not be empty"));
+        }
+        if key.len() > crate::options::MAX_KEY_BYTES {
+            return Err(Error::new(ErrorKind::TooLarge, "a key must have at most 1,024 bytes"));
+        }
+        let parsed = match policy.time_order {
+            None => None,
+            Some(TimeOrdered::UuidV7) => Some(claimstore_hash::parse_uuid_v7(key)),
+            Some(TimeOrdered::Ulid) => Some(claimstore_hash::parse_ulid(key)),
+        };
+        let parsed = parsed.transpose().map_err(|error| {
+            Error::with_source(
+                ErrorKind::InvalidKey,
+                "the key is not of the namespace's time-ordered kind",
+                error,
+            )
+        })?;
+        Ok(match parsed {
+            None => self.join(space, key, None),
+            // All spellings of one identifier are one key: its 16 bytes.
+            Some(id) => self.join(space, &id.to_bytes(), Some(id.time_ms())),
+        })
+    }
+
+    fn join(&self, space: &Space, key: &[u8], time_ms: Option<u64>) -> Keyed {
+        let full: Box<[u8]> = if planted::active(19) {
+            [space.name.as_bytes(), key].concat().into()
+        } else {
+            [&space.id.to_be_bytes(), key].concat().into()
+        };
+        Keyed { hash: self.hasher.hash(&full), full, time_ms }
+    }
+
+    /// Whether a further key of `bytes` fits the namespace's quota.
+    pub(crate) fn check_quota(space: &Space, policy: &Policy, bytes: usize) -> Result<(), Error> {
+        let Some(quota) = policy.quota else { return Ok(()) };
+        let (records, held_bytes) = space.usage.now();
+        if records >= quota.records || held_bytes.saturating_add(bytes as u64) > quota.bytes {
+            return Err(Error::new(ErrorKind::Full, "the namespace is at its quota"));
+        }
+        Ok(())
+    }
+
+    /// At open: how much of each namespace the live table holds.
+    pub(crate) fn count_usage(&self) {
+        self.live.each_shard(|shard| {
+            for (_, key, entry) in shard.iter() {
+                let id = key.first_chunk::<4>().map(|id| u32::from_be_bytes(*id));
+                if let Some(space) = id.and_then(|id| self.spaces.by_id(id)) {
+                    space.usage.add_live(key.len() + entry.record.body.len());
+                }
+            }
+        });
+        self.refresh_run_usage();
+    }
+
+    /// Takes over, per namespace, how much lies in the published runs.
+    pub(crate) fn refresh_run_usage(&self) {
+        let set = self.cold.set();
+        for space in self.spaces.all() {
+            let (records, bytes) = set.usage(space.id);
+            space.usage.run_records.store(records, Ordering::Release);
+            space.usage.run_bytes.store(bytes, Ordering::Release);
+        }
+    }
+}
+
+/// Shows shape, never the name: it may be a tenant's.
+impl std::fmt::Debug for Space {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Space").field("id", &self.id).field("policy", &self.policy()).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Keyed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keyed").field("bytes", &self.full.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,248 @@
+//! Store time: the clock that ttls run on.
+//!
+//! Invariant: store time never goes back, in this life or from one life to the next. It is the last
+//! persisted mark, carried forward by boot time, and drawn towards the wall clock at a bounded rate. A wall
+//! clock that stands further off than the allowed step is not followed at all: following it forward would
+//! forget keys early.
+
+use crate::io::Clock;
+use crate::options::Limits;
+use crate::planted;
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+
+/// Store time and the readings it was taken with: what is persisted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) store_ms: u64,
+    pub(crate) wall_ms: u64,
+    pub(crate) boot_ms: u64,
+    pub(crate) boot_id: [u8; 16],
+}
+
+/// The readings one operation is decided and recorded with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// Store time: what ttls are judged by.
+    pub(crate) store_ms: u64,
+    /// Boot time: what leases run on.
+    pub(crate) boot_ms: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct StoreClock {
+    clock: Arc<dyn Clock>,
+    /// Store time less boot time, wrapping. Changed under `slewing` only.
+    offset_ms: AtomicU64,
+    /// Boot time of the next correction.
+    next_slew_ms: AtomicU64,
+    /// Boot time of the last correction.
+    slewing: Mutex<u64>,
+    /// The highest store time ever answered.
+    high_ms: AtomicU64,
+    step_ms: u64,
+}
+
+/// The wall clock is approached by one part in this many of the time that passes.
+const SLEW_DIVISOR: u64 = 10;
+/// How much time passes between two corrections.
+const SLEW_EVERY_MS: u64 = 1_000;
+
+impl StoreClock {
+    /// Store time for a new store: the wall clock's.
+    pub(crate) fn begin(clock: Arc<dyn Clock>, limits: &Limits) -> StoreClock {
+        let store_ms = clock.wall_ms();
+        StoreClock::at(clock, store_ms, limits)
+    }
+
+    /// Store time for a store that was closed, or crashed, at `last` or later. `trust_wall` is the operator's
+    /// word that the wall clock is right.
+    pub(crate) fn resume(
+        clock: Arc<dyn Clock>,
+        last: &Mark,
+        trust_wall: bool,
+        limits: &Limits,
+    ) -> StoreClock {
+        let (wall_ms, boot_ms, boot_id) = (clock.wall_ms(), clock.boot_ms(), clock.boot_id());
+        // Boot time as persisted may be ahead by what store time was drawn; within one boot it is never behind.
+        let same_boot = boot_id == last.boot_id && boot_id != [0; 16];
+        let by_boot_time = last.store_ms + if same_boot { boot_ms.saturating_sub(last.boot_ms) } else { 0 };
+        let ahead_ms = wall_ms.saturating_sub(by_boot_time);
+        let follow = trust_wall || (!same_boot && ahead_ms <= limits.closed_gap_ms);
+        let store_ms = if follow { by_boot_time.max(wall_ms) } else { by_boot_time };
+        StoreClock::at(clock, store_ms, limits)
+    }
+
+    fn at(clock: Arc<dyn Clock>, store_ms: u64, limits: &Limits) -> StoreClock {
+        let boot_ms = clock.boot_ms();
+        StoreClock {
+            offset_ms: AtomicU64::new(store_ms.wrapping_sub(boot_ms)),
+            next_slew_ms: AtomicU64::new(boot_ms + SLEW_EVERY_MS),
+            slewing: Mutex::new(boot_ms),
+            high_ms: AtomicU64::new(store_ms),
+            step_ms: limits.clock_step_ms,
+            clock,
+        }
+    }
+
+    /// Store time now.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.moment().store_ms
+    }
+
+    /// Store time and boot time now, of one reading.
+    pub(crate) fn moment(&self) -> Moment {
+        let boot_ms = self.clock.boot_ms();
+        if boot_ms >= self.next_slew_ms.load(Ordering::Acquire) {
+            self.slew(boot_ms);
+        }
+        let mut store_ms = boot_ms.wrapping_add(self.offset_ms.load(Ordering::Acquire));
+        if planted::active(27) {
+            store_ms = store_ms.max(self.clock.wall_ms());
+        }
+        // Slewing back may put the reading behind one already given; then time stands until it catches up.
+        let high_ms = self.high_ms.load(Ordering::Acquire);
+        if store_ms > high_ms {
+            self.high_ms.fetch_max(store_ms, Ordering::AcqRel);
+        }
+        let boot_ms = if planted::active(17) { self.clock.wall_ms() } else { boot_ms };
+        Moment { store_ms: store_ms.max(high_ms), boot_ms }
+    }
+
+    /// Draws store time towards the wall clock, at most once in a while.
+    fn slew(&self, boot_ms: u64) {
+        let mut last_ms = self.slewing.lock();
+        let passed_ms = boot_ms.saturating_sub(*last_ms);
+        if passed_ms < SLEW_EVERY_MS {
+            return;
+        }
+        *last_ms = boot_ms;
+        let store_ms = boot_ms.wrapping_add(self.offset_ms.load(Ordering::Acquire));
+        let drawn_ms = self.draw_to_wall(store_ms, passed_ms);
+        self.offset_ms.store(drawn_ms.wrapping_sub(boot_ms), Ordering::Release);
+        self.next_slew_ms.store(boot_ms + SLEW_EVERY_MS, Ordering::Release);
+    }
+
+    fn draw_to_wall(&self, store_ms: u64, passed_ms: u64) -> u64 {
+        let wall_ms = self.clock.wall_ms();
+        let off_ms = wall_ms.abs_diff(store_ms);
+        if off_ms > self.step_ms {
+            return store_ms;
+        }
+        let correction_ms = off_ms.min(passed_ms / SLEW_DIVISOR);
+        if wall_ms > store_ms { store_ms + correction_ms } else { store_ms - correction_ms }
+    }
+
+    /// The raw wall clock.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        self.clock.wall_ms()
+    }
+
+    /// Boot time: what leases run on.
+    pub(crate) fn boot_ms(&self) -> u64 {
+        if planted::active(17) {
+            return self.clock.wall_ms();
+        }
+        self.clock.boot_ms()
+    }
+
+    /// What to persist, taken so that nothing decided before has a later time.
+    pub(crate) fn mark(&self) -> Mark {
+        let store_ms = self.now_ms();
+        Mark {
+            store_ms,
+            wall_ms: self.clock.wall_ms(),
+            boot_ms: self.clock.boot_ms(),
+            boot_id: self.clock.boot_id(),
+        }
+    }
+
+    /// For a clock that is moved by hand.
+    pub(crate) fn on_move(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        self.clock.on_move(wake);
+    }
+
+    /// How far the wall clock stands ahead (positive) or behind.
+    pub(crate) fn offset_ms(&self) -> i64 {
+        self.clock.wall_ms().wrapping_sub(self.now_ms()) as i64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Mark, StoreClock};
+    use crate::io::{Clock, ManualClock};
+    use crate::options::Limits;
+    use crate::sync::Arc;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    const START_S: u64 = 1_800_000_000;
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn clocks() -> (ManualClock, StoreClock) {
+        let manual = ManualClock::new(UNIX_EPOCH + Duration::from_secs(START_S));
+        let store = StoreClock::begin(Arc::new(manual.clone()), &Limits::default());
+        (manual, store)
+    }
+
+    fn reopened(manual: &ManualClock, mark: &Mark, trust: bool) -> u64 {
+        StoreClock::resume(Arc::new(manual.clone()), mark, trust, &Limits::default()).now_ms()
+    }
+
+    #[test]
+    fn p9_a_wall_clock_step_does_not_move_store_time() {
+        let (manual, store) = clocks();
+        let before = store.now_ms();
+        manual.set_wall(UNIX_EPOCH + Duration::from_secs(START_S) + 400 * DAY);
+        assert_eq!(store.now_ms(), before);
+        manual.advance(Duration::from_secs(10));
+        assert_eq!(store.now_ms(), before + 10_000, "a step beyond the limit is not even approached");
+        manual.set_wall(UNIX_EPOCH);
+        manual.advance(Duration::from_secs(10));
+        assert_eq!(store.now_ms(), before + 20_000);
+    }
+
+    #[test]
+    fn p9_a_small_difference_is_approached_slowly() {
+        let (manual, store) = clocks();
+        manual.set_wall(UNIX_EPOCH + Duration::from_secs(START_S + 60));
+        manual.advance(Duration::from_secs(100));
+        assert_eq!(store.now_ms(), (START_S + 110) * 1_000);
+    }
+
+    #[test]
+    fn p10_store_time_never_goes_back_across_restarts() {
+        let (manual, store) = clocks();
+        manual.advance(DAY);
+        let mark = store.mark();
+        manual.reboot();
+        manual.set_wall(UNIX_EPOCH + Duration::from_secs(START_S));
+        assert_eq!(
+            reopened(&manual, &mark, false),
+            mark.store_ms,
+            "a wall clock behind the mark is not followed"
+        );
+        assert_eq!(reopened(&manual, &mark, true), mark.store_ms, "not even on command");
+    }
+
+    #[test]
+    fn p10_a_closed_store_follows_the_wall_within_the_bound_only() {
+        let (manual, store) = clocks();
+        let mark = store.mark();
+        manual.reboot();
+        manual.set_wall(UNIX_EPOCH + Duration::from_secs(START_S) + 30 * DAY);
+        assert_eq!(reopened(&manual, &mark, false), mark.store_ms + 30 * 86_400_000);
+        manual.set_wall(UNIX_EPOCH + Duration::from_secs(START_S) + 300 * DAY);
+        assert_eq!(reopened(&manual, &mark, false), mark.store_ms);
+        assert_eq!(reopened(&manual, &mark, true), mark.store_ms + 300 * 86_400_000);
+    }
+
+    #[test]
+    fn p10_within_one_boot_the_gap_is_measured_not_believed() {
+        let (manual, store) = clocks();
+        let mark = store.mark();
+        manual.advance(Duration::from_secs(5));
+        manual.set_wall(UNIX_EPOCH + Duration::from_secs(START_S) + 30 * DAY);
+        assert_eq!(reopened(&manual, &mark, false), mark.store_ms + 5_000);
+        assert_eq!(manual.boot_ms(), 6_000);
+    }
+}

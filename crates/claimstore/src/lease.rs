@@ -1,0 +1,400 @@
+//! The right to settle a claim: [`Lease`], its portable form [`LeaseToken`], and a refused settlement.
+
+use crate::claim::Failure;
+use crate::codec::{Cursor, put_bytes};
+use crate::engine::Engine;
+use crate::engine::claims::Granted;
+use crate::engine::commit::Waits;
+use crate::engine::decide::Ending;
+use crate::engine::settle::Held;
+use crate::engine::spaces::Space;
+use crate::error::{Error, ErrorKind};
+use crate::future::SettleFuture;
+use crate::planted;
+use crate::queued::{CommitFuture, DetachFuture};
+use crate::sync::{Arc, Weak};
+use crate::transact::Transaction;
+use std::fmt;
+use std::time::Duration;
+
+/// A granted claim: the work is yours to do, and yours alone while the lease runs.
+///
+/// Settle it with [`complete`](Lease::complete), [`fail`](Lease::fail) or [`release`](Lease::release).
+/// Dropping it unsettled marks the claim abandoned, in memory and without blocking: the next claim of the key
+/// takes it over at once. A lease does not keep the store open.
+///
+/// A lease that has lapsed may still be settled as long as nobody took the key over.
+#[must_use = "a lease that is dropped at once abandons the claim"]
+pub struct Lease {
+    engine: Weak<Engine>,
+    held: Held,
+    key: Box<[u8]>,
+    attempt: u32,
+    progress: Option<Box<[u8]>>,
+    /// Whether dropping the lease abandons the claim. Disarmed once it is settled or handed on.
+    armed: bool,
+}
+
+impl Lease {
+    pub(crate) fn new(engine: &Arc<Engine>, space: &Arc<Space>, key: &[u8], granted: Granted) -> Lease {
+        Lease {
+            engine: Arc::downgrade(engine),
+            held: Held { space: space.clone(), keyed: granted.keyed, token: granted.token },
+            key: key.into(),
+            attempt: granted.attempt,
+            progress: granted.progress,
+            armed: true,
+        }
+    }
+
+    /// The key, as it was given.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The fencing token: higher than every token given before, by this store, ever. Pass it downstream.
+    pub fn token(&self) -> u64 {
+        self.held.token
+    }
+
+    /// Which attempt this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// What the last [`save_progress`](Lease::save_progress) of this or an earlier attempt stored.
+    pub fn progress(&self) -> Option<&[u8]> {
+        self.progress.as_deref()
+    }
+
+    /// A key for one step of the work, the same for every attempt of this key: what to give a downstream API
+    /// as its idempotency key.
+    pub fn child_key(&self, step: &str) -> [u8; 32] {
+        claimstore_hash::child_key(
+            &self.held.space.name,
+            self.held.keyed.full.get(4..).unwrap_or_default(),
+            step,
+        )
+    }
+
+    /// The work is done; `response` (at most 1 MiB by default) is stored and given to every duplicate until the
+    /// ttl ends. When this returns `Ok`, it stays done, whatever crashes.
+    ///
+    /// A refusal ([`ErrorKind::StaleLease`], [`ErrorKind::TooLarge`], ..) changed nothing and hands the lease
+    /// back where it is still worth something.
+    pub fn complete(self, response: impl AsRef<[u8]>) -> Result<(), SettleError> {
+        self.settle(&Ending::Complete(response.as_ref()))
+    }
+
+    /// The work failed; see [`Failure`] for what follows.
+    #[expect(clippy::needless_pass_by_value, reason = "a failure is said once")]
+    pub fn fail(self, failure: Failure) -> Result<(), SettleError> {
+        self.settle(&Ending::Fail(&failure.class))
+    }
+
+    /// As if never claimed: earlier attempts and progress are as they were. Only the token stays burnt.
+    pub fn release(self) -> Result<(), SettleError> {
+        self.settle(&Ending::Release)
+    }
+
+    fn settle(self, ending: &Ending<'_>) -> Result<(), SettleError> {
+        let settled = self.engine().and_then(|engine| {
+            let batch = engine.settle(&self.held, ending, Waits::Here)?;
+            engine.wait(batch)
+        });
+        self.settled(settled)
+    }
+
+    /// The lease's end: disarmed if the settlement took effect, or may have.
+    fn settled(mut self, outcome: Result<(), Error>) -> Result<(), SettleError> {
+        match outcome {
+            Ok(()) => {
+                self.armed = false;
+                Ok(())
+            }
+            Err(error) => Err(SettleError::new(error, self)),
+        }
+    }
+
+    /// Like [`complete`](Lease::complete), as a future. Dropping the future does not stop the settlement.
+    pub fn complete_async(self, response: impl AsRef<[u8]>) -> SettleFuture {
+        self.settle_async(&Ending::Complete(response.as_ref()))
+    }
+
+    /// Like [`fail`](Lease::fail), as a future. Dropping the future does not stop the settlement.
+    #[expect(clippy::needless_pass_by_value, reason = "a failure is said once")]
+    pub fn fail_async(self, failure: Failure) -> SettleFuture {
+        self.settle_async(&Ending::Fail(&failure.class))
+    }
+
+    /// Like [`release`](Lease::release), as a future. Dropping the future does not stop the settlement.
+    pub fn release_async(self) -> SettleFuture {
+        self.settle_async(&Ending::Release)
+    }
+
+    fn settle_async(mut self, ending: &Ending<'_>) -> SettleFuture {
+        let begun = self.engine().and_then(|engine| {
+            engine.serve_futures()?;
+            let batch = engine.settle(&self.held, ending, Waits::Elsewhere)?;
+            Ok((engine, batch))
+        });
+        match begun {
+            Ok((engine, batch)) => {
+                self.armed = false;
+                SettleFuture::queued(&engine, batch, self)
+            }
+            Err(error) => SettleFuture::refused(SettleError::new(error, self)),
+        }
+    }
+
+    /// Starts the lease anew: trusted for `term` (1 ms to 366 days) from now. No I/O, except for a detached
+    /// claim.
+    ///
+    /// Errors: [`ErrorKind::StaleLease`] when somebody took over.
+    pub fn renew(&self, term: Duration) -> Result<(), Error> {
+        let engine = self.engine()?;
+        let batch = engine.renew(&self.held, term, Waits::Here)?;
+        if batch == 0 { Ok(()) } else { engine.wait(batch) }
+    }
+
+    /// Stores how far the work has come (at most 64 KiB by default), for the next attempt to go on from.
+    /// Durable when it returns `Ok`.
+    pub fn save_progress(&mut self, progress: impl AsRef<[u8]>) -> Result<(), Error> {
+        let progress = progress.as_ref();
+        let engine = self.engine()?;
+        let batch = engine.save_progress(&self.held, progress, Waits::Here)?;
+        engine.wait(batch)?;
+        self.progress = Some(progress.into());
+        Ok(())
+    }
+
+    /// Like [`renew`](Lease::renew), as a future. The lease is renewed when this returns; the future is for
+    /// detached claims, whose term is durable.
+    pub fn renew_async(&self, term: Duration) -> CommitFuture<()> {
+        let engine = self.engine();
+        let begun = self.engine().and_then(|engine| engine.renew(&self.held, term, Waits::Elsewhere));
+        CommitFuture::new(engine, begun.map(|batch| (batch, ())))
+    }
+
+    /// Like [`save_progress`](Lease::save_progress), as a future. Dropping the future does not stop it, and
+    /// [`progress`](Lease::progress) answers the new bytes at once.
+    pub fn save_progress_async(&mut self, progress: impl AsRef<[u8]>) -> CommitFuture<()> {
+        let progress = progress.as_ref();
+        let engine = self.engine();
+        let begun =
+            self.engine().and_then(|engine| engine.save_progress(&self.held, progress, Waits::Elsewhere));
+        if begun.is_ok() {
+            self.progress = Some(progress.into());
+        }
+        CommitFuture::new(engine, begun.map(|batch| (batch, ())))
+    }
+
+    /// Settles the claim together with business rows: one commit for the rows and the result, fenced by this
+    /// lease. The closure's bytes are the response. An error or panic of the closure rolls back the rows and
+    /// hands the lease back.
+    pub fn complete_in<F>(self, work: F) -> Result<Vec<u8>, SettleError>
+    where
+        F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
+    {
+        match self.engine().and_then(|engine| engine.complete_in(&self.held, work)) {
+            Ok(response) => self.settled(Ok(())).map(|()| response),
+            Err(error) => Err(SettleError::new(error, self)),
+        }
+    }
+
+    /// Hands the right to settle to elsewhere in this process; [`Store::resume`](crate::Store::resume) takes
+    /// it up again. The claim goes on until its term.
+    pub fn into_token(mut self) -> LeaseToken {
+        self.armed = false;
+        if let Some(engine) = self.engine.upgrade() {
+            engine.let_go(&self.held);
+        }
+        self.portable()
+    }
+
+    /// Makes the claim outlive this process: it is trusted until `term` is over, across restarts, and
+    /// [`Store::resume`](crate::Store::resume) takes it up with the token. Durable when it returns `Ok`.
+    pub fn detach(mut self, term: Duration) -> Result<LeaseToken, SettleError> {
+        let detached = self.engine().and_then(|engine| {
+            let batch = engine.detach(&self.held, term, Waits::Here)?;
+            engine.wait(batch)?;
+            engine.let_go(&self.held);
+            Ok(())
+        });
+        match detached {
+            Ok(()) => {
+                self.armed = false;
+                Ok(self.portable())
+            }
+            Err(error) => Err(SettleError::new(error, self)),
+        }
+    }
+
+    /// Like [`detach`](Lease::detach), as a future. Dropping the future does not stop it.
+    pub fn detach_async(mut self, term: Duration) -> DetachFuture {
+        let begun = self.engine().and_then(|engine| {
+            engine.serve_futures()?;
+            let batch = engine.detach(&self.held, term, Waits::Elsewhere)?;
+            engine.let_go(&self.held);
+            Ok((engine, batch))
+        });
+        match begun {
+            Ok((engine, batch)) => {
+                self.armed = false;
+                DetachFuture::queued(engine, batch, self)
+            }
+            Err(error) => DetachFuture::refused(SettleError::new(error, self)),
+        }
+    }
+
+    pub(crate) fn portable(&self) -> LeaseToken {
+        LeaseToken { space: self.held.space.name.clone(), key: self.key.clone(), token: self.held.token }
+    }
+
+    pub(crate) fn engine(&self) -> Result<Arc<Engine>, Error> {
+        self.engine.upgrade().ok_or_else(|| Error::new(ErrorKind::Closed, "the store was closed"))
+    }
+
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// The claim is settled or on its way to be: dropping the lease no longer abandons it.
+    pub(crate) fn disarm(&mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.armed
+            && let Some(engine) = self.engine.upgrade()
+        {
+            engine.abandon(&self.held);
+        }
+    }
+}
+
+/// Shows token and attempt, never the key.
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("token", &self.held.token)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The right to settle a claim, as data: namespace, key and token.
+#[derive(Clone, PartialEq, Eq)]
+#[must_use = "without the token nobody can settle the claim before its term"]
+pub struct LeaseToken {
+    pub(crate) space: Box<str>,
+    pub(crate) key: Box<[u8]>,
+    pub(crate) token: u64,
+}
+
+impl LeaseToken {
+    /// The fencing token.
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// The token as bytes, to carry it to another process. They contain namespace and key.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = b"clt1".to_vec();
+        out.extend_from_slice(&self.token.to_le_bytes());
+        put_bytes(self.space.as_bytes(), &mut out);
+        put_bytes(&self.key, &mut out);
+        out
+    }
+
+    /// Reads what [`to_bytes`](LeaseToken::to_bytes) wrote; [`ErrorKind::Misuse`] for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<LeaseToken, Error> {
+        let read = || {
+            let mut cursor = Cursor::new(bytes);
+            if cursor.take(4, "token magic").ok()? != b"clt1" {
+                return None;
+            }
+            let token = cursor.u64("token").ok()?;
+            let space = std::str::from_utf8(cursor.bytes("namespace").ok()?).ok()?.into();
+            let key = cursor.bytes("key").ok()?.into();
+            cursor.finish("token end").ok()?;
+            Some(LeaseToken { space, key, token })
+        };
+        read().ok_or_else(|| Error::new(ErrorKind::Misuse, "these bytes are not a lease token"))
+    }
+}
+
+/// Shows the token, never the key.
+impl fmt::Debug for LeaseToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeaseToken").field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
+/// A settlement that was refused. It changed nothing, unless its kind is [`ErrorKind::Indeterminate`].
+///
+/// It holds the lease, so that finished work is not taken for abandoned: dropping the error, or turning it
+/// into an [`Error`] with `?`, leaves the claim to its term.
+pub struct SettleError {
+    error: Error,
+    /// Disarmed while it is in here.
+    lease: Option<Lease>,
+}
+
+impl SettleError {
+    pub(crate) fn new(error: Error, mut lease: Lease) -> SettleError {
+        let worthless = matches!(error.kind(), ErrorKind::StaleLease | ErrorKind::Indeterminate);
+        if planted::active(24) {
+            return SettleError { error, lease: None };
+        }
+        lease.armed = false;
+        SettleError { error, lease: if worthless { None } else { Some(lease) } }
+    }
+
+    /// What can be done about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.error.kind()
+    }
+
+    /// The error, and the lease where it is still worth something: not after [`ErrorKind::StaleLease`] and
+    /// [`ErrorKind::Indeterminate`]. Dropping *that* lease abandons the claim as usual.
+    pub fn into_parts(self) -> (Error, Option<Lease>) {
+        let lease = self.lease.map(|mut lease| {
+            lease.armed = true;
+            lease
+        });
+        (self.error, lease)
+    }
+}
+
+/// Leaves the claim to its term.
+impl From<SettleError> for Error {
+    fn from(refused: SettleError) -> Error {
+        if let Some(lease) = &refused.lease
+            && let Some(engine) = lease.engine.upgrade()
+        {
+            engine.let_go(&lease.held);
+        }
+        refused.error
+    }
+}
+
+impl fmt::Debug for SettleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SettleError").field("error", &self.error).field("lease", &self.lease).finish()
+    }
+}
+
+impl fmt::Display for SettleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for SettleError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
+    }
+}

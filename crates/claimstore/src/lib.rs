@@ -1,0 +1,89 @@
+//! An embedded, crash-safe claim store: *may I do this piece of work, has somebody done it, or is somebody
+//! on it?*
+//!
+//! ```
+//! # fn main() -> Result<(), claimstore::Error> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! use claimstore::{Claim, Store};
+//! use std::time::Duration;
+//!
+//! let store = Store::open(dir.path())?;
+//! match store.claim("invoice-2026-003", Duration::from_secs(7 * 86_400))? {
+//!     Claim::Claimed(lease) => lease.complete("posted as 90017")?, // the work comes before this line
+//!     Claim::Duplicate(receipt) => assert!(!receipt.is_failure()),
+//!     Claim::InProgress(holder) => println!("ask again in {:?}", holder.retry_after()),
+//! }
+//! # store.close() }
+//! ```
+//!
+//! # What a claim is answered
+//!
+//! | the key is | answer |
+//! |---|---|
+//! | unknown, expired, released | [`Claim::Claimed`], attempt 1 |
+//! | in progress, lease running | [`Claim::InProgress`] |
+//! | in progress, lease lapsed, nobody took over | by [`OnOrphan`]; under `Retry`: `Claimed`, attempt + 1, higher token |
+//! | orphaned (earlier life, abandoned by drop) | the same, at once |
+//! | under [`OnOrphan::Resolve`], not yet resolved | `InProgress` |
+//! | failed, retry time ahead | `InProgress` with the remaining time; after it `Claimed`, attempt + 1 |
+//! | attempts used up, or parked for review | error [`ErrorKind::Parked`] |
+//! | completed, or failed for good | [`Claim::Duplicate`]; [`Receipt::is_failure`] tells which |
+//! | reserved by a running `transact` | `InProgress` |
+//! | any of these with another fingerprint | error [`ErrorKind::PayloadMismatch`]; the record stands |
+//! | time-ordered, not found, older than the policy's ttl | error [`ErrorKind::TooOld`]; too far ahead: [`ErrorKind::FutureKey`] |
+//!
+//! # It is not
+//!
+//! a cache, a lock service, or a general key-value store; and it cannot make a remote effect happen exactly
+//! once: a holder that outlives its lease can overlap the next one, so pass the [token](Lease::token) or the
+//! [child key](Lease::child_key) downstream.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic"))]
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("claimstore needs a 64-bit target");
+#[cfg(windows)]
+compile_error!("claimstore does not run on Windows: its promises rest on POSIX file semantics");
+
+// In reading order: the public types, the engine, what it stands on.
+mod claim;
+mod error;
+mod future;
+mod lease;
+mod options;
+mod policy;
+mod queued;
+mod store;
+mod task;
+mod transact;
+mod view;
+
+mod bucket;
+mod codec;
+mod engine;
+pub mod io;
+mod journal;
+mod planted;
+mod recovery;
+mod sync;
+
+pub use claim::{Claim, ClaimRequest, Failure, Holder, Receipt};
+pub use claimstore_hash::Fingerprint;
+pub use engine::look::Records;
+pub use engine::upkeep::Pruned;
+pub use error::{Error, ErrorKind};
+pub use future::{BatchSettleFuture, ClaimFuture, ClaimManyFuture, SettleFuture, WaitFuture};
+pub use io::ManualClock;
+pub use lease::{Lease, LeaseToken, SettleError};
+pub use options::{Durability, Options};
+pub use policy::{OnOrphan, Policy, TimeOrdered};
+pub use queued::{CommitFuture, DetachFuture, NamespaceFuture};
+pub use store::{CompleteManyError, Namespace, Once, OnceError, Store};
+pub use task::TaskFuture;
+pub use transact::{Table, TableMut, TableRange, Transacted, Transaction};
+pub use view::{Filter, Record, RecordState, Report, Stats};
+
+/// The program in the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,0 +1,265 @@
+//! How a store is opened: durability, limits, and the seams.
+
+use crate::error::{Error, ErrorKind};
+use crate::io::{Clock, DirStorage, Entropy, MemoryStorage, Storage, SystemClock, SystemEntropy};
+use crate::store::Store;
+use crate::sync::Arc;
+use std::path::Path;
+use std::time::Duration;
+
+/// What a crash of the machine may take back. Tokens never repeat under any of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Nothing: an answer is given after the sync of what it rests on. The default.
+    #[default]
+    Sync,
+    /// A power loss may take back what was answered in the last interval (at least 1 ms): claims and
+    /// results of that time are forgotten as a whole suffix, so their work may be done again. The death of
+    /// the process alone takes nothing back.
+    Interval(Duration),
+    /// A power loss may take back everything since the last checkpoint or clean close. The death of the
+    /// process alone takes nothing back.
+    None,
+}
+
+/// Options for opening a [`Store`].
+///
+/// ```
+/// # fn main() -> Result<(), claimstore::Error> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// use claimstore::{Durability, Options};
+/// let store = Options::new().durability(Durability::Sync).max_in_progress(10_000).open(dir.path())?;
+/// # store.close() }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Options {
+    pub(crate) durability: Durability,
+    pub(crate) background: bool,
+    pub(crate) limits: Limits,
+    pub(crate) accept_clock_step: bool,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// Every limit, with its unit in its name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) response_bytes: usize,
+    pub(crate) progress_bytes: usize,
+    pub(crate) in_progress: usize,
+    pub(crate) live_bytes: usize,
+    pub(crate) cache_bytes: usize,
+    pub(crate) segment_bytes: u64,
+    pub(crate) journal_bytes: u64,
+    pub(crate) checkpoint_bytes: usize,
+    pub(crate) clock_step_ms: u64,
+    pub(crate) closed_gap_ms: u64,
+}
+
+/// Longest key in bytes.
+pub(crate) const MAX_KEY_BYTES: usize = 1_024;
+/// Longest origin in bytes.
+pub(crate) const MAX_ORIGIN_BYTES: usize = 4_096;
+/// Most items in one `claim_many` or `complete_many`.
+pub(crate) const MAX_BATCH_ITEMS: usize = 65_536;
+/// Shortest and longest ttl.
+pub(crate) const MIN_TTL: Duration = Duration::from_secs(1);
+/// Ten years of 365.25 days.
+pub(crate) const MAX_TTL: Duration = Duration::from_secs(315_576_000);
+/// Longest lease: a day more than anybody should hold a claim without renewing it.
+pub(crate) const MAX_LEASE: Duration = Duration::from_secs(366 * 86_400);
+
+const SMALLEST_SEGMENT_BYTES: u64 = 16 * 1_024;
+/// What the segment format allows.
+const LARGEST_SEGMENT_BYTES: u64 = 1 << 30;
+const DAY_MS: u64 = 86_400_000;
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            response_bytes: 1 << 20,
+            progress_bytes: 64 << 10,
+            in_progress: 1_000_000,
+            live_bytes: 256 << 20,
+            cache_bytes: 64 << 20,
+            segment_bytes: 64 << 20,
+            journal_bytes: 2 << 30,
+            checkpoint_bytes: 64 << 20,
+            clock_step_ms: DAY_MS,
+            closed_gap_ms: 90 * DAY_MS,
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+impl Options {
+    /// The defaults: [`Durability::Sync`], background upkeep, the machine's clocks.
+    pub fn new() -> Options {
+        Options {
+            durability: Durability::Sync,
+            background: true,
+            limits: Limits::default(),
+            accept_clock_step: false,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+
+    /// What a crash may take back. Default: [`Durability::Sync`], nothing.
+    pub fn durability(mut self, durability: Durability) -> Options {
+        self.durability = durability;
+        self
+    }
+
+    /// Where time comes from. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock) -> Options {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where random bytes come from. Default: [`SystemEntropy`].
+    pub fn entropy(mut self, entropy: impl Entropy) -> Options {
+        self.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// Whether checkpoints, merges, pruning and segment preparation run by themselves on a thread of the
+    /// store. Default: true. Without it, call [`Store::checkpoint`], [`Store::prune`] and
+    /// [`Store::upkeep`] yourself, else claims meet [`ErrorKind::Overloaded`] or [`ErrorKind::Full`] at the
+    /// limits.
+    pub fn background(mut self, background: bool) -> Options {
+        self.background = background;
+        self
+    }
+
+    /// Longest response in bytes. Default: 1 MiB.
+    pub fn max_response_bytes(mut self, bytes: usize) -> Options {
+        self.limits.response_bytes = bytes;
+        self
+    }
+
+    /// Longest progress in bytes. Default: 64 KiB.
+    pub fn max_progress_bytes(mut self, bytes: usize) -> Options {
+        self.limits.progress_bytes = bytes;
+        self
+    }
+
+    /// Most claims in progress at a time; further ones are [`ErrorKind::Overloaded`]. Default: 1,000,000.
+    pub fn max_in_progress(mut self, claims: usize) -> Options {
+        self.limits.in_progress = claims;
+        self
+    }
+
+    /// Most memory for claims in progress and results not yet checkpointed; behind it new claims are
+    /// [`ErrorKind::Overloaded`]. Default: 256 MiB.
+    pub fn live_memory_bytes(mut self, bytes: usize) -> Options {
+        self.limits.live_bytes = bytes;
+        self
+    }
+
+    /// Memory for cached blocks of checkpointed records. Default: 64 MiB.
+    pub fn page_cache_bytes(mut self, bytes: usize) -> Options {
+        self.limits.cache_bytes = bytes;
+        self
+    }
+
+    /// Size of a journal segment in bytes, rounded up to 4 KiB: 16 KiB to 1 GiB. Default: 64 MiB. A response
+    /// must fit in a quarter of it, a batch of claims or completions in half of it.
+    pub fn segment_bytes(mut self, bytes: u64) -> Options {
+        self.limits.segment_bytes = bytes.checked_next_multiple_of(4_096).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// Most bytes of journal that are not yet covered by a checkpoint; behind it claims are
+    /// [`ErrorKind::Full`]. At least two segments. Default: 2 GiB.
+    pub fn journal_bytes(mut self, bytes: u64) -> Options {
+        self.limits.journal_bytes = bytes;
+        self
+    }
+
+    /// A checkpoint starts when results not yet checkpointed take this much memory. Default: 64 MiB.
+    pub fn checkpoint_bytes(mut self, bytes: usize) -> Options {
+        self.limits.checkpoint_bytes = bytes;
+        self
+    }
+
+    /// How far the wall clock may stand off the store's time and still be followed while the store runs.
+    /// Smaller differences are approached slowly, larger ones are ignored and reported in
+    /// [`Stats::clock_offset`](crate::Stats). Default: one day.
+    pub fn max_clock_step(mut self, step: Duration) -> Options {
+        self.limits.clock_step_ms = millis(step);
+        self
+    }
+
+    /// How long a store may have been closed across a restart of the machine and still take the wall
+    /// clock's word for it. Default: 90 days. Behind it, and when the clock stands before the last time the
+    /// store knows, store time goes on from where it was: records live longer, never shorter.
+    pub fn max_closed_gap(mut self, gap: Duration) -> Options {
+        self.limits.closed_gap_ms = millis(gap);
+        self
+    }
+
+    /// Takes the wall clock at its word at this open, however far ahead it stands: the operator's command
+    /// after a clock was mended. Store time still never goes back. Default: false.
+    pub fn accept_clock_step(mut self, accept: bool) -> Options {
+        self.accept_clock_step = accept;
+        self
+    }
+
+    /// Opens the store in `path`, creating the directory and the store if they are absent.
+    ///
+    /// Errors: [`ErrorKind::AlreadyOpen`] when it is open here or in another process; [`ErrorKind::Misuse`]
+    /// for a directory that holds other files or for limits that make no sense; [`ErrorKind::TooNew`] and
+    /// [`ErrorKind::Corrupt`] for its files, which are left as they are; [`ErrorKind::Io`],
+    /// [`ErrorKind::Full`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Store, Error> {
+        let storage = DirStorage::new(path.as_ref());
+        storage.create_root().map_err(|error| Error::io("cannot create the store's directory", error))?;
+        self.open_on(Arc::new(storage))
+    }
+
+    /// Opens a store with nothing on disk: the same engine over [`MemoryStorage`].
+    pub fn in_memory(mut self) -> Result<Store, Error> {
+        // Nothing outlives the process, so nothing is gained by larger segments than a full batch needs.
+        self.limits.segment_bytes = self.limits.segment_bytes.min(32 << 20);
+        self.open_on(Arc::new(MemoryStorage::new()))
+    }
+
+    /// Opens a store on a [`Storage`] of your own: what the simulator uses.
+    pub fn open_on(self, storage: Arc<dyn Storage>) -> Result<Store, Error> {
+        let limits = &self.limits;
+        if limits.segment_bytes < SMALLEST_SEGMENT_BYTES {
+            return Err(Error::new(ErrorKind::Misuse, "a journal segment must have at least 16 KiB"));
+        }
+        if limits.segment_bytes > LARGEST_SEGMENT_BYTES {
+            return Err(Error::new(ErrorKind::Misuse, "a journal segment must have at most 1 GiB"));
+        }
+        if limits.journal_bytes < 2 * limits.segment_bytes {
+            return Err(Error::new(ErrorKind::Misuse, "the journal must have room for two segments"));
+        }
+        let largest = limits.response_bytes.max(limits.progress_bytes).saturating_add(2 * MAX_ORIGIN_BYTES);
+        if (largest as u64) > limits.segment_bytes / 4 {
+            return Err(Error::new(
+                ErrorKind::Misuse,
+                "the largest response must fit in a quarter of a segment",
+            ));
+        }
+        if let Durability::Interval(every) = self.durability
+            && every < Duration::from_millis(1)
+        {
+            return Err(Error::new(ErrorKind::Misuse, "an interval of durability must be at least 1 ms"));
+        }
+        Store::open_on(self, storage)
+    }
+}
+
+/// Whole milliseconds, saturating.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,265 @@
+//! What holds for the keys of one namespace.
+
+use crate::codec::{Cursor, Malformed, put_varint};
+use crate::error::{Error, ErrorKind};
+use crate::options::{MAX_LEASE, MAX_TTL, MIN_TTL, millis};
+use std::time::Duration;
+
+/// What becomes of a claim whose holder is gone: its process died, it was dropped, or its lease lapsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum OnOrphan {
+    /// The next claim takes it over, with a higher token and attempt + 1; once
+    /// [`max_attempts`](Policy::max_attempts) are used up it is parked. The default.
+    #[default]
+    Retry,
+    /// It is held for review: claims are [`ErrorKind::Parked`].
+    Park,
+    /// It has failed for good, with an empty response.
+    Fail,
+    /// It stays in progress until somebody who can ask the remote side resolves it.
+    Resolve,
+}
+
+/// Which kind of identifier, carrying its own time, the keys of a namespace are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TimeOrdered {
+    /// RFC 9562 UUID, version 7: 16 bytes, 32 hexadecimal digits, or the hyphenated form, in either case.
+    UuidV7,
+    /// ULID: 16 bytes, or 26 characters of Crockford base 32.
+    Ulid,
+}
+
+/// The rules of a namespace: how long keys are remembered, how long a holder is trusted, what becomes of
+/// orphans. Stored with the namespace.
+///
+/// Default lease 60 s, three attempts, [`OnOrphan::Retry`], skew 5 min, no quota, keys of any bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Policy {
+    pub(crate) ttl_ms: u64,
+    pub(crate) lease_ms: u64,
+    pub(crate) skew_ms: u64,
+    pub(crate) max_attempts: u32,
+    pub(crate) on_orphan: OnOrphan,
+    pub(crate) time_order: Option<TimeOrdered>,
+    pub(crate) quota: Option<Quota>,
+    pub(crate) require_fingerprint: bool,
+}
+
+/// At most so many records and bytes (keys and bodies) in one namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quota {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy::new()
+    }
+}
+
+impl Policy {
+    /// Keys are remembered for 24 hours.
+    pub fn new() -> Policy {
+        Policy {
+            ttl_ms: millis(24 * HOUR),
+            lease_ms: 60_000,
+            skew_ms: 300_000,
+            max_attempts: 3,
+            on_orphan: OnOrphan::Retry,
+            time_order: None,
+            quota: None,
+            require_fingerprint: false,
+        }
+    }
+
+    /// Real-time traffic (webhooks, API calls): 24 hours.
+    pub fn realtime() -> Policy {
+        Policy::new()
+    }
+
+    /// Daily jobs: 7 days, so that Monday's retry of Friday's batch is still known.
+    pub fn daily() -> Policy {
+        Policy::new().ttl(7 * DAY)
+    }
+
+    /// Weekly jobs: 10 days.
+    pub fn weekly() -> Policy {
+        Policy::new().ttl(10 * DAY)
+    }
+
+    /// Monthly closes: 35 days.
+    pub fn monthly() -> Policy {
+        Policy::new().ttl(35 * DAY)
+    }
+
+    /// A migration that takes about `duration`: that long and half as long again, at least a day more.
+    pub fn migration(duration: Duration) -> Policy {
+        Policy::new().ttl(duration.saturating_add((duration / 2).max(DAY)))
+    }
+
+    /// How long a key is remembered after it resolved: 1 second to 10 years.
+    pub fn ttl(mut self, ttl: Duration) -> Policy {
+        self.ttl_ms = millis(ttl);
+        self
+    }
+
+    /// How long a holder is trusted without renewing. Default: 60 seconds.
+    pub fn lease(mut self, lease: Duration) -> Policy {
+        self.lease_ms = millis(lease);
+        self
+    }
+
+    /// How many claims may be made of a key before it is parked. Default: 3. Crashes count.
+    pub fn max_attempts(mut self, attempts: u32) -> Policy {
+        self.max_attempts = attempts;
+        self
+    }
+
+    /// What becomes of orphans. Default: [`OnOrphan::Retry`].
+    pub fn on_orphan(mut self, on_orphan: OnOrphan) -> Policy {
+        self.on_orphan = on_orphan;
+        self
+    }
+
+    /// Declares the keys to carry their own time. A key not found whose time lies further back than the
+    /// ttl is then refused as [`ErrorKind::TooOld`], for ever. All spellings of one identifier are one key.
+    pub fn time_ordered_keys(mut self, order: TimeOrdered) -> Policy {
+        self.time_order = Some(order);
+        self
+    }
+
+    /// How far ahead of the wall clock a time-ordered key may lie. Default: 5 minutes.
+    pub fn skew(mut self, skew: Duration) -> Policy {
+        self.skew_ms = millis(skew);
+        self
+    }
+
+    /// Most records, and most bytes of keys and bodies, that the namespace may hold; behind it new keys are
+    /// [`ErrorKind::Full`]. Versions that await a merge or a prune count.
+    pub fn quota(mut self, records: u64, bytes: u64) -> Policy {
+        self.quota = Some(Quota { records, bytes });
+        self
+    }
+
+    /// Refuses claims without a fingerprint as [`ErrorKind::Misuse`]. Default: false.
+    pub fn require_fingerprint(mut self, require: bool) -> Policy {
+        self.require_fingerprint = require;
+        self
+    }
+
+    /// Refuses values no claim could be made under.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let ttl = Duration::from_millis(self.ttl_ms);
+        if !(MIN_TTL..=MAX_TTL).contains(&ttl) {
+            return Err(Error::new(ErrorKind::Misuse, "a ttl must lie between 1 second and 10 years"));
+        }
+        if self.lease_ms == 0 || self.lease_ms > millis(MAX_LEASE) {
+            return Err(Error::new(ErrorKind::Misuse, "a lease must lie between 1 ms and 366 days"));
+        }
+        if self.max_attempts == 0 {
+            return Err(Error::new(ErrorKind::Misuse, "at least one attempt must be allowed"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(self.ttl_ms, out);
+        put_varint(self.lease_ms, out);
+        put_varint(self.skew_ms, out);
+        put_varint(u64::from(self.max_attempts), out);
+        out.push(match self.on_orphan {
+            OnOrphan::Retry => 0,
+            OnOrphan::Park => 1,
+            OnOrphan::Fail => 2,
+            OnOrphan::Resolve => 3,
+        });
+        out.push(match self.time_order {
+            None => 0,
+            Some(TimeOrdered::UuidV7) => 1,
+            Some(TimeOrdered::Ulid) => 2,
+        });
+        out.push(u8::from(self.quota.is_some()) | u8::from(self.require_fingerprint) << 1);
+        if let Some(quota) = self.quota {
+            put_varint(quota.records, out);
+            put_varint(quota.bytes, out);
+        }
+    }
+
+    pub(crate) fn decode(cursor: &mut Cursor<'_>) -> Result<Policy, Malformed> {
+        let ttl_ms = cursor.varint("policy ttl")?;
+        let lease_ms = cursor.varint("policy lease")?;
+        let skew_ms = cursor.varint("policy skew")?;
+        let max_attempts =
+            u32::try_from(cursor.varint("policy attempts")?).map_err(|_| Malformed("policy attempts"))?;
+        let on_orphan = match cursor.u8("policy orphans")? {
+            0 => OnOrphan::Retry,
+            1 => OnOrphan::Park,
+            2 => OnOrphan::Fail,
+            3 => OnOrphan::Resolve,
+            _ => return Err(Malformed("policy orphans")),
+        };
+        let time_order = match cursor.u8("policy time order")? {
+            0 => None,
+            1 => Some(TimeOrdered::UuidV7),
+            2 => Some(TimeOrdered::Ulid),
+            _ => return Err(Malformed("policy time order")),
+        };
+        let flags = cursor.u8("policy flags")?;
+        let quota = if flags & 1 == 0 {
+            None
+        } else {
+            Some(Quota { records: cursor.varint("quota")?, bytes: cursor.varint("quota")? })
+        };
+        let require_fingerprint = flags & 2 != 0;
+        Ok(Policy {
+            ttl_ms,
+            lease_ms,
+            skew_ms,
+            max_attempts,
+            on_orphan,
+            time_order,
+            quota,
+            require_fingerprint,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OnOrphan, Policy, TimeOrdered};
+    use crate::codec::Cursor;
+    use std::time::Duration;
+
+    #[test]
+    fn policies_round_trip_and_cut_ones_are_refused() {
+        for policy in [
+            Policy::new(),
+            Policy::migration(Duration::from_secs(3)).on_orphan(OnOrphan::Resolve).quota(7, 1 << 40),
+            Policy::weekly().time_ordered_keys(TimeOrdered::Ulid).require_fingerprint(true).max_attempts(9),
+        ] {
+            let mut bytes = Vec::new();
+            policy.encode(&mut bytes);
+            assert_eq!(Policy::decode(&mut Cursor::new(&bytes)), Ok(policy));
+            for cut in 0..bytes.len() {
+                assert!(Policy::decode(&mut Cursor::new(&bytes[..cut])).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn named_policies_have_their_ttls() {
+        let days = |policy: Policy| policy.ttl_ms / 86_400_000;
+        assert_eq!(
+            [Policy::realtime(), Policy::daily(), Policy::weekly(), Policy::monthly()].map(days),
+            [1, 7, 10, 35]
+        );
+        assert_eq!(days(Policy::migration(Duration::from_secs(4 * 86_400))), 6);
+    }
+}

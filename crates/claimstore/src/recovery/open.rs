@@ -1,0 +1,404 @@
+//! Opening: lock, identity, catalogue, runs, claims in progress, journal, tables; then a new life.
+//!
+//! Replay applies what was decided, it never decides again: a record takes the place of an older version of
+//! its key, by sequence number, wherever each was found. The new life is durable in the catalogue before the
+//! first claim, so that no token is ever given twice.
+
+use super::identity::{self, Identity, LOCK};
+use super::plan::{self, Evidence};
+use crate::bucket::{
+    BucketId, Catalog, CatalogState, ClockMark, KeyHasher, Run, RunSet, RunSummary, Tables, remove_run,
+};
+use crate::codec::{Base, Cursor, Malformed, Record, State};
+use crate::engine::checkpoint::{FIRST_SEGMENT_BYTES, Home, clock_mark};
+use crate::engine::cold::Cold;
+use crate::engine::commit::{Commit, OP_RECORD, OP_SPACE};
+use crate::engine::live::{Entry, Live, Marks};
+use crate::engine::local::{TableHome, read_claim_row};
+use crate::engine::spaces::Spaces;
+use crate::engine::time::{Mark, StoreClock};
+use crate::engine::{Engine, Opening, Parts};
+use crate::error::{Error, ErrorKind};
+use crate::io::Storage;
+use crate::journal::{self, Frame, Recovered, Start, Writer};
+use crate::options::Options;
+use crate::planted;
+use crate::policy::Policy;
+use crate::sync::Arc;
+use std::collections::{HashMap, HashSet};
+
+/// Opens or creates the store on `storage`.
+pub(crate) fn open(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<Engine>, Error> {
+    // Before anything is created: a foreign directory stays as it is. Whatever else may be wrong is judged
+    // under the lock.
+    if let Err(error) = identity::identify(&storage)
+        && error.kind() == ErrorKind::Misuse
+    {
+        return Err(error);
+    }
+    let ownership = storage.lock(LOCK).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => Error::new(ErrorKind::AlreadyOpen, "the store is open elsewhere"),
+        _ => Error::io("the store's directory cannot be locked", error),
+    })?;
+    let opened = match identity::identify(&storage)? {
+        Identity::Unborn => create(&options, &storage)?,
+        Identity::Store(store_id) => recover(&options, &storage, store_id)?,
+    };
+    let Opened { store_id, life, hasher, time, live, cold, commit, spaces, home, tables, segments, opening } =
+        opened;
+    let engine = Engine::assemble(Parts {
+        limits: options.limits,
+        durability: options.durability,
+        background: options.background,
+        entropy: options.entropy,
+        storage,
+        store_id,
+        life,
+        hasher,
+        time,
+        live,
+        cold,
+        commit,
+        spaces,
+        home,
+        tables,
+        ownership,
+        opening,
+    });
+    let (oldest, spare) = segments;
+    engine.upkeep.adopt_segments(oldest, spare);
+    engine.count_usage();
+    engine.restore_reserve();
+    engine.start_threads()?;
+    Ok(engine)
+}
+
+/// Everything recovery or creation found out.
+struct Opened {
+    store_id: [u8; 16],
+    life: u64,
+    hasher: KeyHasher,
+    time: StoreClock,
+    live: Live,
+    cold: Cold,
+    commit: Commit,
+    spaces: Spaces,
+    home: Home,
+    tables: TableHome,
+    /// The oldest journal segment in use, and files that may be recycled.
+    segments: (u64, Vec<u64>),
+    opening: Opening,
+}
+
+fn create(options: &Options, storage: &Arc<dyn Storage>) -> Result<Opened, Error> {
+    let random = |error| Error::io("no random bytes", error);
+    let (mut store_id, mut hash_key, mut salt) = ([0; 16], [0; 16], [0; 8]);
+    options.entropy.fill(&mut store_id).map_err(random)?;
+    options.entropy.fill(&mut hash_key).map_err(random)?;
+    options.entropy.fill(&mut salt).map_err(random)?;
+    let salt = u64::from_le_bytes(salt).max(1);
+    identity::begin_birth(storage, store_id)?;
+    let bytes = options.limits.segment_bytes.min(FIRST_SEGMENT_BYTES);
+    let first = journal::prepare(storage, store_id, 1, bytes, salt, None, true)
+        .map_err(|error| Error::io("the first journal segment cannot be made", error))?;
+    let time = StoreClock::begin(options.clock.clone(), &options.limits);
+    let spaces = Spaces::default();
+    let default = spaces.define(0, "", Policy::new(), 0);
+    let life = 1;
+    let state = CatalogState {
+        generation: 1,
+        life: 1,
+        checkpoint_seq: 0,
+        journal: (1, salt, 0),
+        mark: clock_mark(time.mark()),
+        sealed: None,
+        next_run: 1,
+        hash_key,
+        has_tables: false,
+        namespaces: vec![crate::bucket::NamespaceRow { id: 0, bytes: default.row() }],
+        runs: Vec::new(),
+    };
+    let catalog = Catalog::create(storage, store_id, &state)?;
+    identity::finish_birth(storage)?;
+    Ok(Opened {
+        store_id,
+        life,
+        hasher: KeyHasher::new(hash_key),
+        time,
+        live: Live::new(),
+        cold: Cold::new(RunSet::default(), options.limits.cache_bytes),
+        commit: Commit::new(Writer::start(first, 0), life, 0, options.durability),
+        spaces,
+        home: Home::new(catalog, state),
+        tables: TableHome::new(None),
+        segments: (1, Vec::new()),
+        opening: Opening { clean: true, ..Opening::default() },
+    })
+}
+
+fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) -> Result<Opened, Error> {
+    settle_names(storage)?;
+    let (catalog, state) = Catalog::open(storage, store_id)?;
+    let hasher = KeyHasher::new(state.hash_key);
+    let spaces = read_spaces(&state)?;
+    let set = open_runs(storage, store_id, &state, &hasher)?;
+    let mut replay = Replay {
+        live: Live::new(),
+        hasher: &hasher,
+        spaces: &spaces,
+        evidence: evidence_of(&state),
+        copied: Vec::new(),
+    };
+    replay.load_open_runs(&set)?;
+    let (segment, salt, batch) = state.journal;
+    let recovered =
+        journal::recover(storage, store_id, Start { segment, salt, batch }, state.sealed, &mut |frame| {
+            replay.frame(frame)
+        })?;
+    let cold = Cold::new(set, options.limits.cache_bytes);
+    let tables = open_tables(options, storage, store_id, state.has_tables)?;
+    if let Some(tables) = &tables {
+        replay.load_tables(tables, &cold)?;
+    }
+    let Replay { live, evidence, copied, .. } = replay;
+    let outcome = plan::weigh(&evidence)?;
+    if let Some(tables) = &tables {
+        // Only now: a store that is refused stays as it was.
+        tables.admit()?;
+        tables.remove_claims(&copied)?;
+    }
+    let time = resume_clock(options, &state.mark, outcome.mark_ms);
+    let life = if planted::active(6) { outcome.life - 1 } else { outcome.life };
+    let mut home = Home::new(catalog, state);
+    begin_life(&mut home, &time, outcome.life)?;
+    remove_strangers(storage, &home.state);
+    let Recovered { writer, last, segments, spare, sealed, frames, cut } = recovered;
+    let last_batch = last.map_or(0, |head| head.batch);
+    let oldest = segments.first().map_or(segment, |first| first.start.segment);
+    Ok(Opened {
+        store_id,
+        life,
+        commit: Commit::new(writer, life, last_batch, options.durability),
+        time,
+        live,
+        cold,
+        home,
+        tables: TableHome::new(tables),
+        segments: (oldest, spare),
+        opening: Opening { replayed: frames, clean: sealed, tail_cut: cut },
+        spaces,
+        hasher: hasher.clone(),
+    })
+}
+
+/// Names that a killed process left in the page cache become durable before anything is built on them: a
+/// store whose own name, or whose tables, went away with a later power loss would take every claim along.
+fn settle_names(storage: &Arc<dyn Storage>) -> Result<(), Error> {
+    let settle = || ["", "journal", "runs"].into_iter().try_for_each(|dir| storage.sync_dir(dir));
+    settle().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::corrupt("a directory of the store is missing"),
+        _ => Error::io("the store's directories cannot be synced", error),
+    })
+}
+
+fn evidence_of(state: &CatalogState) -> Evidence {
+    Evidence {
+        catalogue_generation: state.generation,
+        catalogue_life: u64::from(state.life),
+        checkpoint_seq: state.checkpoint_seq,
+        catalogue_mark_ms: state.mark.store_ms,
+        ..Evidence::default()
+    }
+}
+
+fn read_spaces(state: &CatalogState) -> Result<Spaces, Error> {
+    let spaces = Spaces::default();
+    for row in &state.namespaces {
+        spaces.define_row(row.id, &row.bytes).map_err(corrupt)?;
+    }
+    Ok(spaces)
+}
+
+fn open_runs(
+    storage: &Arc<dyn Storage>,
+    store_id: [u8; 16],
+    state: &CatalogState,
+    hasher: &KeyHasher,
+) -> Result<RunSet, Error> {
+    let open = |row: &Vec<u8>| {
+        let mut cursor = Cursor::new(row);
+        let summary = RunSummary::decode(&mut cursor).map_err(corrupt)?;
+        cursor.finish("run row").map_err(corrupt)?;
+        Run::open(storage, store_id, &summary, hasher).map(Arc::new)
+    };
+    Ok(RunSet::new(state.runs.iter().map(open).collect::<Result<_, _>>()?))
+}
+
+fn open_tables(
+    options: &Options,
+    storage: &Arc<dyn Storage>,
+    store_id: [u8; 16],
+    must_exist: bool,
+) -> Result<Option<Tables>, Error> {
+    match (Tables::exists(storage)?, must_exist) {
+        (true, _) => {}
+        (false, false) => return Ok(None),
+        (false, true) => return Err(Error::corrupt("the tables' file is missing")),
+    }
+    Tables::open_or_create(storage, store_id, options.limits.cache_bytes / 4).map(Some)
+}
+
+fn resume_clock(options: &Options, mark: &ClockMark, latest_ms: u64) -> StoreClock {
+    // The catalogue's mark has the readings; frames and rows may have carried store time further.
+    let ahead_ms = latest_ms - mark.store_ms;
+    let last = Mark {
+        store_ms: latest_ms,
+        wall_ms: mark.wall_ms.saturating_add(ahead_ms),
+        boot_ms: mark.boot_ms.saturating_add(ahead_ms),
+        boot_id: mark.boot_id,
+    };
+    StoreClock::resume(options.clock.clone(), &last, options.accept_clock_step, &options.limits)
+}
+
+/// Raises the life in the catalogue, durably, before any token of it can be given.
+fn begin_life(home: &mut Home, time: &StoreClock, life: u64) -> Result<(), Error> {
+    home.begin_life(life as u32, clock_mark(time.mark()))
+}
+
+/// Run files that no catalogue names: of checkpoints and merges that did not finish. Best effort.
+fn remove_strangers(storage: &Arc<dyn Storage>, state: &CatalogState) {
+    let named: HashSet<String> = state
+        .runs
+        .iter()
+        .filter_map(|row| RunSummary::decode(&mut Cursor::new(row)).ok())
+        .map(|summary| crate::bucket::run_file_name(summary.number))
+        .collect();
+    for name in storage.list("runs").unwrap_or_default() {
+        let path = format!("runs/{name}");
+        if !named.contains(&path)
+            && let Some(number) = name.strip_suffix(".run").and_then(|digits| digits.parse::<u64>().ok())
+            && crate::bucket::run_file_name(number) == path
+        {
+            drop(remove_run(storage, number));
+        }
+    }
+}
+
+/// The live table as it fills.
+struct Replay<'a> {
+    live: Live,
+    hasher: &'a KeyHasher,
+    spaces: &'a Spaces,
+    evidence: Evidence,
+    /// Rows of the tables that a run has already.
+    copied: Vec<(Vec<u8>, u64)>,
+}
+
+impl Replay<'_> {
+    /// Claims that were in progress when their journal segments were retired.
+    fn load_open_runs(&mut self, set: &RunSet) -> Result<(), Error> {
+        let mut newest: HashMap<Box<[u8]>, Record> = HashMap::new();
+        for run in set.runs().iter().filter(|run| run.bucket() == BucketId::Open) {
+            for row in run.iter(None) {
+                let (key, record) = row?;
+                if newest.get(&key).is_none_or(|other| other.seq < record.seq) {
+                    newest.insert(key, record);
+                }
+            }
+        }
+        // A tombstone here says that the claim ended, not that the key is unknown: its record is in a run of
+        // another bucket, and must not be hidden.
+        newest.retain(|_, record| record.state == State::InProgress);
+        for (key, record) in newest {
+            let marks = Marks { spilled: true, spill_current: true, may_shadow: true, ..Marks::default() };
+            self.apply(&key, record, marks);
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Error> {
+        self.evidence.frame_generation = self.evidence.frame_generation.max(frame.head.generation);
+        self.evidence.frame_mark_ms = self.evidence.frame_mark_ms.max(frame.head.mark_ms);
+        self.evidence.frame_seq = self.evidence.frame_seq.max(frame.head.last_seq);
+        self.operations(frame).map_err(corrupt)
+    }
+
+    fn operations(&mut self, frame: &Frame<'_>) -> Result<(), Malformed> {
+        if frame.payload.is_empty() {
+            return Ok(());
+        }
+        let mut cursor = Cursor::new(frame.payload);
+        let base = Base { seq: frame.head.first_seq, time_ms: cursor.u64("batch time")?, ttl_ms: 0 };
+        for _ in 0..frame.head.ops {
+            match cursor.u8("operation")? {
+                OP_RECORD => {
+                    let key = cursor.bytes("key")?;
+                    let record = Record::decode(&mut cursor, &base)?;
+                    // What a checkpoint covers is in the runs: applying it again would bring back what was
+                    // pruned since.
+                    if record.seq > self.evidence.checkpoint_seq || planted::active(15) {
+                        self.apply(key, record, Marks { may_shadow: true, ..Marks::default() });
+                    }
+                }
+                OP_SPACE => {
+                    let mut row = Cursor::new(cursor.bytes("namespace")?);
+                    let id = row.u32("namespace id")?;
+                    let rest = row.take(row.remaining(), "namespace")?;
+                    self.spaces.define_row(id, rest)?;
+                }
+                _ => return Err(Malformed("operation")),
+            }
+        }
+        cursor.finish("batch")
+    }
+
+    /// The rows that `transact` left. Those that a run already has are removed for good: were they kept, a
+    /// later forget of the key, whose tombstone a merge drops in time, would bring them back.
+    fn load_tables(&mut self, tables: &Tables, cold: &Cold) -> Result<(), Error> {
+        tables.claims(&mut |key, seq, bytes| {
+            let record = read_claim_row(bytes)?;
+            if record.seq != seq {
+                return Err(Error::corrupt("a claim row of the tables has the wrong number"));
+            }
+            self.evidence.row_seq = self.evidence.row_seq.max(seq);
+            self.evidence.row_mark_ms = self.evidence.row_mark_ms.max(record.settled_at_ms);
+            let hash = self.hasher.hash(key);
+            if cold.lookup(key, hash)?.is_some_and(|found| found.record.seq >= seq) {
+                self.copied.push((key.to_vec(), seq));
+                return Ok(());
+            }
+            self.apply(key, record, Marks { may_shadow: true, ..Marks::default() });
+            // Also where the journal knew better: the row must go before what hides it goes.
+            if let Some(entry) = self.live.shard(hash).find_mut(hash, key) {
+                entry.marks.in_tables = true;
+            }
+            Ok(())
+        })
+    }
+
+    /// Puts a version in place if it is newer than what is there.
+    fn apply(&mut self, key: &[u8], record: Record, marks: Marks) {
+        let hash = self.hasher.hash(key);
+        let mut shard = self.live.shard(hash);
+        let old = shard.find(hash, key);
+        let beside_tables = marks.in_tables || old.is_some_and(|old| old.marks.in_tables);
+        if old.is_some_and(|old| old.record.seq >= record.seq)
+            && !(planted::active(15) || planted::active(28) && beside_tables)
+        {
+            return;
+        }
+        let before = old.map(|old| old.marks).unwrap_or_default();
+        let marks = Marks {
+            spilled: before.spilled || marks.spilled,
+            may_shadow: before.may_shadow || marks.may_shadow,
+            in_tables: before.in_tables || marks.in_tables,
+            ..marks
+        };
+        let entry = Entry { marks, ..Entry::new(record, 0, 0) };
+        self.live.put(&mut shard, hash, key, entry);
+    }
+}
+
+fn corrupt(what: Malformed) -> Error {
+    Error::corrupt(what.0)
+}

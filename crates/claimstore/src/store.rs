@@ -1,0 +1,666 @@
+//! [`Store`] and [`Namespace`]: the handles.
+
+use crate::bucket::check_table_name;
+use crate::claim::{Claim, ClaimRequest, Holder, Receipt};
+use crate::engine::Engine;
+use crate::engine::commit::Waits;
+use crate::engine::decide::Ending;
+use crate::engine::look::Records;
+use crate::engine::settle::Held;
+use crate::engine::spaces::Space;
+use crate::engine::upkeep::Pruned;
+use crate::error::{Error, ErrorKind};
+use crate::future::{BatchSettleFuture, ClaimFuture, ClaimManyFuture, WaitFuture};
+use crate::io::{DirStorage, Storage};
+use crate::lease::{Lease, LeaseToken, SettleError};
+use crate::options::{MAX_BATCH_ITEMS, Options};
+use crate::policy::Policy;
+use crate::queued::{CommitFuture, NamespaceFuture};
+use crate::recovery;
+use crate::sync::Arc;
+use crate::task::TaskFuture;
+use crate::transact::{Table, Transacted, Transaction};
+use crate::view::{Filter, Record, RecordState, Report, Stats};
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+/// A claim store, open. Clones are handles of the same store; it closes when [`close`](Store::close) is
+/// called or the last handle is dropped. Leases and futures do not keep it open.
+///
+/// ```
+/// # fn main() -> Result<(), claimstore::Error> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// use claimstore::{Claim, Store};
+/// use std::time::Duration;
+///
+/// let store = Store::open(dir.path())?;
+/// match store.claim("order-4711/paid", Duration::from_secs(86_400))? {
+///     Claim::Claimed(lease) => {
+///         // do the work, then say what came of it
+///         lease.complete("receipt 17")?;
+///     }
+///     Claim::Duplicate(receipt) => println!("done before: {:?}", receipt.response()),
+///     Claim::InProgress(holder) => println!("ask again in {:?}", holder.retry_after()),
+/// }
+/// # store.close() }
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    handle: Arc<Handle>,
+    default: Namespace,
+}
+
+/// Closes the engine when the last store or namespace handle is gone.
+pub(crate) struct Handle {
+    engine: Arc<Engine>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.engine.close_quietly();
+    }
+}
+
+/// A key space of its own, with its own policy. Keeps the store open like [`Store`].
+#[derive(Clone)]
+pub struct Namespace {
+    handle: Arc<Handle>,
+    space: Arc<Space>,
+}
+
+/// What became of [`Store::once`].
+#[derive(Debug)]
+#[must_use]
+pub enum Once {
+    /// The closure ran now; this is its response, stored.
+    Ran(Vec<u8>),
+    /// It ran before; this is what it gave.
+    Replayed(Receipt),
+    /// Somebody is on it.
+    InProgress(Holder),
+}
+
+/// Why [`Store::once`] gave no answer.
+#[derive(Debug)]
+pub enum OnceError<E> {
+    /// The store refused or failed; the closure did not run.
+    Store(Error),
+    /// The closure failed with this; the claim is up for a retry.
+    Work(E),
+    /// The closure ran, and its response could not be stored.
+    NotStored {
+        /// What the closure gave.
+        response: Vec<u8>,
+        /// Why it is not stored; holds the lease where it is still worth something.
+        error: SettleError,
+    },
+}
+
+impl<E: fmt::Display> fmt::Display for OnceError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OnceError::Store(error) => error.fmt(f),
+            OnceError::Work(error) => error.fmt(f),
+            OnceError::NotStored { error, .. } => {
+                write!(f, "the work was done, its response not stored: {error}")
+            }
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for OnceError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            OnceError::Store(error) => Some(error),
+            OnceError::Work(error) => Some(error),
+            OnceError::NotStored { error, .. } => Some(error),
+        }
+    }
+}
+
+/// `complete_many` as a whole was refused: nothing happened, and here are the leases and responses back.
+/// With [`ErrorKind::Indeterminate`] and [`ErrorKind::Poisoned`] the store must be reopened to learn more.
+pub struct CompleteManyError {
+    error: Error,
+    items: Vec<(Lease, Vec<u8>)>,
+}
+
+impl CompleteManyError {
+    /// What can be done about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.error.kind()
+    }
+
+    /// The error and everything that was given in.
+    pub fn into_parts(self) -> (Error, Vec<(Lease, Vec<u8>)>) {
+        (self.error, self.items)
+    }
+}
+
+/// Leaves the claims to their terms.
+impl From<CompleteManyError> for Error {
+    fn from(refused: CompleteManyError) -> Error {
+        for (lease, _) in refused.items {
+            drop(lease.into_token());
+        }
+        refused.error
+    }
+}
+
+impl fmt::Debug for CompleteManyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompleteManyError")
+            .field("error", &self.error)
+            .field("items", &self.items.len())
+            .finish()
+    }
+}
+
+impl fmt::Display for CompleteManyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for CompleteManyError {}
+
+/// Opening and closing.
+impl Store {
+    /// Opens the store in `path` with the defaults; see [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Store, Error> {
+        Options::new().open(path)
+    }
+
+    /// A store with nothing on disk: the same engine, for tests and for work that need not survive.
+    pub fn in_memory() -> Result<Store, Error> {
+        Options::new().in_memory()
+    }
+
+    pub(crate) fn open_on(options: Options, storage: Arc<dyn Storage>) -> Result<Store, Error> {
+        let engine = recovery::open(options, storage)?;
+        let space = engine.space("", None)?;
+        let handle = Arc::new(Handle { engine });
+        Ok(Store { default: Namespace { handle: handle.clone(), space }, handle })
+    }
+
+    /// Closes the store for all its clones: finishes queued work, checkpoints, seals the journal. Later
+    /// calls answer [`ErrorKind::Closed`]. Dropping the last handle does the same, quietly.
+    ///
+    /// Waits for a running `transact`; inside the closure of one it is [`ErrorKind::Misuse`]. Any other error
+    /// leaves a store that recovers at the next open like after a crash.
+    pub fn close(self) -> Result<(), Error> {
+        self.engine().close()
+    }
+
+    fn engine(&self) -> &Arc<Engine> {
+        &self.handle.engine
+    }
+
+    /// The namespace `name` (up to 512 bytes, such as `prod/acme/order-sync`), with its stored policy, or
+    /// with the default one if it is new. Durable when it returns.
+    pub fn namespace(&self, name: &str) -> Result<Namespace, Error> {
+        let space = self.engine().space(name, None)?;
+        Ok(Namespace { handle: self.handle.clone(), space })
+    }
+
+    /// The namespace `name` with `policy`, which replaces a stored one for later claims. Another time order
+    /// than the stored one is [`ErrorKind::Misuse`].
+    pub fn namespace_with(&self, name: &str, policy: Policy) -> Result<Namespace, Error> {
+        let space = self.engine().space(name, Some(policy))?;
+        Ok(Namespace { handle: self.handle.clone(), space })
+    }
+}
+
+/// Opening and closing, as futures; see [`TaskFuture`] for what dropping one means.
+impl Store {
+    /// Like [`close`](Store::close), as a future. What was queued before on the same thread comes first.
+    pub fn close_async(self) -> TaskFuture<()> {
+        let engine = self.engine().clone();
+        // The handle goes along: dropped here, it would close the store on this thread.
+        engine.run_elsewhere(move |engine| {
+            let closed = engine.close();
+            drop(self);
+            closed
+        })
+    }
+
+    /// Like [`namespace`](Store::namespace), as a future.
+    pub fn namespace_async(&self, name: &str) -> NamespaceFuture {
+        self.define_async(name, None)
+    }
+
+    /// Like [`namespace_with`](Store::namespace_with), as a future.
+    pub fn namespace_with_async(&self, name: &str, policy: Policy) -> NamespaceFuture {
+        self.define_async(name, Some(policy))
+    }
+
+    fn define_async(&self, name: &str, policy: Option<Policy>) -> NamespaceFuture {
+        let name = name.to_owned();
+        let space = self.engine().run_elsewhere(move |engine| engine.space(&name, policy));
+        NamespaceFuture::new(space, &self.handle)
+    }
+}
+
+/// The default namespace; each call exists on [`Namespace`] too.
+impl Store {
+    /// Claims `key`, to be remembered for `ttl` after it resolved. The one question.
+    pub fn claim(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claim, Error> {
+        self.default.claim(key, ttl)
+    }
+
+    /// See [`Namespace::claim_with`].
+    pub fn claim_with(&self, request: &ClaimRequest) -> Result<Claim, Error> {
+        self.default.claim_with(request)
+    }
+
+    /// See [`Namespace::claim_or_wait`].
+    pub fn claim_or_wait(&self, request: &ClaimRequest, limit: Duration) -> Result<Claim, Error> {
+        self.default.claim_or_wait(request, limit)
+    }
+
+    /// See [`Namespace::claim_many`].
+    pub fn claim_many(&self, requests: &[ClaimRequest]) -> Result<Vec<Result<Claim, Error>>, Error> {
+        self.default.claim_many(requests)
+    }
+
+    /// See [`Namespace::claim_async`].
+    pub fn claim_async(&self, request: &ClaimRequest) -> ClaimFuture {
+        self.default.claim_async(request)
+    }
+
+    /// See [`Namespace::claim_many_async`].
+    pub fn claim_many_async(&self, requests: &[ClaimRequest]) -> ClaimManyFuture {
+        self.default.claim_many_async(requests)
+    }
+
+    /// See [`Namespace::claim_or_wait_async`].
+    pub fn claim_or_wait_async(&self, request: &ClaimRequest, limit: Duration) -> WaitFuture {
+        self.default.claim_or_wait_async(request, limit)
+    }
+
+    /// See [`Namespace::once`].
+    pub fn once<E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        ttl: Duration,
+        work: impl FnOnce(&Lease) -> Result<Vec<u8>, E>,
+    ) -> Result<Once, OnceError<E>> {
+        self.default.once(key, ttl, work)
+    }
+
+    /// See [`Namespace::transact`].
+    pub fn transact<F>(&self, request: &ClaimRequest, work: F) -> Result<Transacted, Error>
+    where
+        F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
+    {
+        self.default.transact(request, work)
+    }
+
+    /// See [`Namespace::get`].
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Record>, Error> {
+        self.default.get(key)
+    }
+
+    /// See [`Namespace::get_async`].
+    pub fn get_async(&self, key: impl AsRef<[u8]>) -> CommitFuture<Option<Record>> {
+        self.default.get_async(key)
+    }
+
+    /// See [`Namespace::forget`].
+    pub fn forget(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        self.default.forget(key)
+    }
+
+    /// See [`Namespace::forget_async`].
+    pub fn forget_async(&self, key: impl AsRef<[u8]>) -> CommitFuture<bool> {
+        self.default.forget_async(key)
+    }
+}
+
+/// Settling in bulk, and taking up claims again.
+impl Store {
+    /// Completes many claims in one commit (at most 65,536), of any namespaces. Answers a verdict for each;
+    /// a refused one holds its lease. No path loses a lease.
+    pub fn complete_many(
+        &self,
+        items: Vec<(Lease, Vec<u8>)>,
+    ) -> Result<Vec<Result<(), SettleError>>, CompleteManyError> {
+        let (batch, verdicts) = match self.queue_completions(&items, Waits::Here) {
+            Ok(queued) => queued,
+            Err(error) => return Err(CompleteManyError { error, items }),
+        };
+        if let Err(error) = self.engine().wait(batch) {
+            return Err(CompleteManyError { error, items });
+        }
+        Ok(hand_out(items, verdicts))
+    }
+
+    /// Like [`complete_many`](Store::complete_many), as a future. Dropping the future does not stop the
+    /// settlements.
+    pub fn complete_many_async(&self, items: Vec<(Lease, Vec<u8>)>) -> BatchSettleFuture {
+        let served = self.engine().serve_futures();
+        let queued = served.and_then(|()| self.queue_completions(&items, Waits::Elsewhere));
+        match queued {
+            Ok((batch, verdicts)) => BatchSettleFuture::queued(self.engine(), batch, items, verdicts),
+            Err(error) => BatchSettleFuture::refused(CompleteManyError { error, items }),
+        }
+    }
+
+    fn queue_completions(
+        &self,
+        items: &[(Lease, Vec<u8>)],
+        waits: Waits,
+    ) -> Result<(u64, Vec<Result<(), Error>>), Error> {
+        let engine = self.engine();
+        if items.len() > MAX_BATCH_ITEMS {
+            return Err(Error::new(ErrorKind::TooLarge, "a batch must have at most 65,536 items"));
+        }
+        for (lease, _) in items {
+            if !Arc::ptr_eq(&lease.engine()?, engine) {
+                return Err(Error::new(ErrorKind::Misuse, "a lease of another store"));
+            }
+        }
+        let endings: Vec<(Held, Ending<'_>)> = items
+            .iter()
+            .map(|(lease, response)| (lease.held().clone(), Ending::Complete(response)))
+            .collect();
+        engine.settle_many(&endings, waits)
+    }
+
+    /// Takes up the claim of `token` again: one handed on by [`Lease::into_token`] in this life, or detached
+    /// by [`Lease::detach`] in any. [`ErrorKind::StaleLease`] when it was superseded or settled meanwhile;
+    /// [`ErrorKind::Misuse`] while another lease of it lives.
+    #[expect(clippy::needless_pass_by_value, reason = "the token is used up")]
+    pub fn resume(&self, token: LeaseToken) -> Result<Lease, Error> {
+        let space = self.engine().spaces.get(&token.space).ok_or_else(crate::engine::settle::stale)?;
+        let (held, granted) = self.engine().resume(&space, &token.key, token.token)?;
+        Ok(Lease::new(self.engine(), &held.space, &token.key, granted))
+    }
+
+    /// A table of your own, as [`transact`](Store::transact) and [`Lease::complete_in`] wrote it.
+    pub fn table(&self, name: &str) -> Result<Table, Error> {
+        self.engine().check_open()?;
+        check_table_name(name)?;
+        Ok(Table::new(self.engine(), name))
+    }
+}
+
+/// Pairs leases with verdicts: accepted ones are done with, refused ones go back.
+pub(crate) fn hand_out(
+    items: Vec<(Lease, Vec<u8>)>,
+    verdicts: Vec<Result<(), Error>>,
+) -> Vec<Result<(), SettleError>> {
+    let settle = |((mut lease, _), verdict): ((Lease, Vec<u8>), Result<(), Error>)| match verdict {
+        Ok(()) => {
+            lease.disarm();
+            Ok(())
+        }
+        Err(error) => Err(SettleError::new(error, lease)),
+    };
+    items.into_iter().zip(verdicts).map(settle).collect()
+}
+
+impl CompleteManyError {
+    pub(crate) fn new(error: Error, items: Vec<(Lease, Vec<u8>)>) -> CompleteManyError {
+        CompleteManyError { error, items }
+    }
+}
+
+/// Looking and upkeep.
+impl Store {
+    /// The records of a filter, read in bounded pieces, in no particular order. Expired records are left
+    /// out. A key that changes meanwhile shows once, in one of its states.
+    pub fn scan(&self, filter: Filter) -> Records {
+        Records::new(self.engine(), filter)
+    }
+
+    /// Claims with nobody behind them: of an earlier life, or abandoned by a drop.
+    pub fn orphans(&self) -> Records {
+        self.scan(Filter::new().state(RecordState::Orphaned))
+    }
+
+    /// Keys held for review.
+    pub fn parked(&self) -> Records {
+        self.scan(Filter::new().state(RecordState::Parked))
+    }
+
+    /// Numbers about the store.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        self.engine().check_open()?;
+        Ok(self.engine().stats())
+    }
+
+    /// Drops the time buckets that have ended. Runs by itself unless [`Options::background`] is off. Works on
+    /// a full disk. Like all upkeep it is [`ErrorKind::Misuse`] inside the closure of a `transact`.
+    pub fn prune(&self) -> Result<Pruned, Error> {
+        self.engine().prune()
+    }
+
+    /// Moves what is resolved and durable out of the journal into sorted runs. Runs by itself unless
+    /// [`Options::background`] is off.
+    pub fn checkpoint(&self) -> Result<(), Error> {
+        self.engine().checkpoint()
+    }
+
+    /// One slice of whatever upkeep is due: a segment, a checkpoint, a prune, a piece of a merge. Answers
+    /// whether there may be more. What the background thread calls.
+    pub fn upkeep(&self) -> Result<bool, Error> {
+        self.engine().upkeep()
+    }
+
+    /// Merges runs until there is one for each stretch of time that gets no more records, dropping older
+    /// versions and tombstones. Claims go on meanwhile.
+    pub fn compact(&self) -> Result<(), Error> {
+        self.engine().compact()
+    }
+
+    /// Reads every byte of every run and checks every invariant that can be checked. [`ErrorKind::Corrupt`]
+    /// at the first damage.
+    pub fn verify(&self) -> Result<Report, Error> {
+        self.engine().verify()
+    }
+
+    /// Copies the store as of now into the directory `dir`, which is created and must be empty. Claims go on
+    /// meanwhile. The copy's first open raises its life, so that its tokens lie above the original's.
+    pub fn backup(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
+        backup_to(self.engine(), dir.as_ref())
+    }
+
+    /// To be called once, after a snapshot of the directory was restored: raises the life by 1,024, so that
+    /// tokens given after the snapshot was taken are never given again. Takes effect at the next open.
+    pub fn after_restore(&self) -> Result<(), Error> {
+        self.engine().after_restore()
+    }
+}
+
+/// Upkeep as futures, run one after the other on the upkeep thread of the store, which is started for it
+/// where [`Options::background`] is off. See [`TaskFuture`] for what dropping one means.
+impl Store {
+    /// Like [`prune`](Store::prune), as a future.
+    pub fn prune_async(&self) -> TaskFuture<Pruned> {
+        self.engine().run_elsewhere(Engine::prune)
+    }
+
+    /// Like [`checkpoint`](Store::checkpoint), as a future.
+    pub fn checkpoint_async(&self) -> TaskFuture<()> {
+        self.engine().run_elsewhere(Engine::checkpoint)
+    }
+
+    /// Like [`upkeep`](Store::upkeep), as a future.
+    pub fn upkeep_async(&self) -> TaskFuture<bool> {
+        self.engine().run_elsewhere(Engine::upkeep)
+    }
+
+    /// Like [`compact`](Store::compact), as a future.
+    pub fn compact_async(&self) -> TaskFuture<()> {
+        self.engine().run_elsewhere(Engine::compact)
+    }
+
+    /// Like [`verify`](Store::verify), as a future.
+    pub fn verify_async(&self) -> TaskFuture<Report> {
+        self.engine().run_elsewhere(Engine::verify)
+    }
+
+    /// Like [`backup`](Store::backup), as a future.
+    pub fn backup_async(&self, dir: impl AsRef<Path>) -> TaskFuture<()> {
+        let dir = dir.as_ref().to_owned();
+        self.engine().run_elsewhere(move |engine| backup_to(engine, &dir))
+    }
+
+    /// Like [`after_restore`](Store::after_restore), as a future.
+    pub fn after_restore_async(&self) -> TaskFuture<()> {
+        self.engine().run_elsewhere(Engine::after_restore)
+    }
+}
+
+fn backup_to(engine: &Engine, dir: &Path) -> Result<(), Error> {
+    engine.check_open()?;
+    let target = DirStorage::new(dir);
+    target.create_root().map_err(|error| Error::io("the backup directory cannot be created", error))?;
+    let target: Arc<dyn Storage> = Arc::new(target);
+    engine.backup(&target)
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("life", &self.engine().life).finish_non_exhaustive()
+    }
+}
+
+impl Namespace {
+    pub(crate) fn new(handle: Arc<Handle>, space: Arc<Space>) -> Namespace {
+        Namespace { handle, space }
+    }
+
+    fn engine(&self) -> &Arc<Engine> {
+        &self.handle.engine
+    }
+
+    /// The name; empty for the default namespace.
+    pub fn name(&self) -> &str {
+        &self.space.name
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Policy {
+        (*self.space.policy()).clone()
+    }
+
+    /// Claims `key`, to be remembered for `ttl` after it resolved.
+    pub fn claim(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claim, Error> {
+        self.claim_with(&ClaimRequest::new(key).ttl(ttl))
+    }
+
+    /// Claims `key` with the policy's ttl.
+    pub fn claim_default(&self, key: impl AsRef<[u8]>) -> Result<Claim, Error> {
+        self.claim_with(&ClaimRequest::new(key))
+    }
+
+    /// Claims as `request` says. See the [crate documentation](crate) for what is answered when.
+    ///
+    /// Errors change nothing, but for [`ErrorKind::Indeterminate`]: then the claim is wholly there or wholly
+    /// absent after reopening.
+    pub fn claim_with(&self, request: &ClaimRequest) -> Result<Claim, Error> {
+        self.engine().claim(&self.space, request)
+    }
+
+    /// Claims, or waits up to `limit` for the holder: `Duplicate` with its result, or `Claimed` if it gave up.
+    /// `InProgress` when the time is over.
+    pub fn claim_or_wait(&self, request: &ClaimRequest, limit: Duration) -> Result<Claim, Error> {
+        self.engine().claim_or_wait(&self.space, request, limit)
+    }
+
+    /// Claims many in one commit (at most 65,536). Answer i is for request i; a later repeat of a key in the
+    /// batch is `InProgress` of the first. The outer error means that no item was decided, or, for
+    /// [`ErrorKind::Indeterminate`], that all are wholly there or wholly absent.
+    pub fn claim_many(&self, requests: &[ClaimRequest]) -> Result<Vec<Result<Claim, Error>>, Error> {
+        self.engine().claim_many(&self.space, requests)
+    }
+
+    /// Like [`claim_with`](Namespace::claim_with), as a future for any runtime. It does nothing until it is
+    /// polled. Dropped before its answer was delivered, it releases the claim, and the attempt does not
+    /// count. A look-up of a checkpointed key reads up to two blocks within the poll.
+    pub fn claim_async(&self, request: &ClaimRequest) -> ClaimFuture {
+        ClaimFuture::new(self.engine(), &self.space, request.clone())
+    }
+
+    /// Like [`claim_many`](Namespace::claim_many), as a future; dropped before its answer, it releases what
+    /// it claimed.
+    pub fn claim_many_async(&self, requests: &[ClaimRequest]) -> ClaimManyFuture {
+        ClaimManyFuture::new(self.engine(), &self.space, requests.to_vec())
+    }
+
+    /// Like [`claim_or_wait`](Namespace::claim_or_wait), as a future.
+    pub fn claim_or_wait_async(&self, request: &ClaimRequest, limit: Duration) -> WaitFuture {
+        WaitFuture::new(self.engine(), &self.space, request.clone(), limit)
+    }
+
+    /// Runs `work` once per key: claims, runs it, stores what it returns; a later call replays that. An `Err`
+    /// of `work` puts the claim up for a retry; a panic abandons it.
+    pub fn once<E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        ttl: Duration,
+        work: impl FnOnce(&Lease) -> Result<Vec<u8>, E>,
+    ) -> Result<Once, OnceError<E>> {
+        let lease = match self.claim(key, ttl).map_err(OnceError::Store)? {
+            Claim::Claimed(lease) => lease,
+            Claim::Duplicate(receipt) => return Ok(Once::Replayed(receipt)),
+            Claim::InProgress(holder) => return Ok(Once::InProgress(holder)),
+        };
+        match work(&lease) {
+            Ok(response) => match lease.complete(&response) {
+                Ok(()) => Ok(Once::Ran(response)),
+                Err(error) => Err(OnceError::NotStored { response, error }),
+            },
+            Err(error) => {
+                // The caller needs the work's own error; a claim that cannot be failed goes to its term.
+                drop(lease.fail(crate::Failure::retry()));
+                Err(OnceError::Work(error))
+            }
+        }
+    }
+
+    /// One commit for the claim, the rows that `work` writes, and its response. An `Err` (see
+    /// [`Error::caller`]) or a panic of `work` rolls everything back, the claim included. While it runs, the
+    /// key answers `InProgress`. A `transact` inside it is [`ErrorKind::Misuse`].
+    pub fn transact<F>(&self, request: &ClaimRequest, work: F) -> Result<Transacted, Error>
+    where
+        F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
+    {
+        self.engine().transact(&self.space, request, work)
+    }
+
+    /// What is known of a key, durable facts only; `None` when it is unknown or expired.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Record>, Error> {
+        self.engine().get(&self.space, key.as_ref())
+    }
+
+    /// Like [`get`](Namespace::get), as a future that waits for the commit of what it tells. A checkpointed
+    /// key is read by this call itself, up to two blocks.
+    pub fn get_async(&self, key: impl AsRef<[u8]>) -> CommitFuture<Option<Record>> {
+        let engine = self.engine();
+        CommitFuture::new(Ok(engine.clone()), engine.begin_get(&self.space, key.as_ref()))
+    }
+
+    /// Makes a key unknown, whatever it is: a lease of it becomes stale. Answers whether it was known.
+    pub fn forget(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        self.engine().forget(&self.space, key.as_ref())
+    }
+
+    /// Like [`forget`](Namespace::forget), as a future. Dropping the future does not stop it.
+    pub fn forget_async(&self, key: impl AsRef<[u8]>) -> CommitFuture<bool> {
+        let engine = self.engine();
+        CommitFuture::new(
+            Ok(engine.clone()),
+            engine.begin_forget(&self.space, key.as_ref(), Waits::Elsewhere),
+        )
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Namespace").field("space", &self.space).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,433 @@
+//! The asynchronous twins: same answers, cancel safety, closing, threads.
+
+use crate::common::{
+    Bed, DAY, HOUR, MINUTE, SECOND, block_on, claimed, done_with, duplicate, eventually, in_progress,
+    on_both, poll_once, refused, request,
+};
+use claimstore::{
+    Claim, Error, ErrorKind, Failure, Filter, ManualClock, Options, Policy, RecordState, Store,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+#[test]
+fn every_twin_answers_like_its_blocking_call() {
+    let bed = Bed::disk();
+    let store = bed.open();
+    let mut lease = claimed(block_on(store.claim_async(&request("k"))));
+    block_on(lease.save_progress_async("half")).unwrap();
+    assert_eq!(lease.progress(), Some(&b"half"[..]));
+    assert_eq!(store.get("k").unwrap().unwrap().progress(), Some(&b"half"[..]));
+    block_on(lease.renew_async(HOUR)).unwrap();
+    assert_eq!(in_progress(block_on(store.claim_async(&request("k")))).retry_after(), HOUR);
+    let token = block_on(lease.detach_async(2 * HOUR)).unwrap();
+    let lease = store.resume(token).unwrap();
+    block_on(lease.complete_async("r")).unwrap();
+    assert_eq!(duplicate(block_on(store.claim_async(&request("k")))).response(), b"r");
+    assert_eq!(block_on(store.get_async("k")).unwrap().unwrap().state(), RecordState::Completed);
+    assert!(block_on(store.forget_async("k")).unwrap());
+    assert!(!block_on(store.forget_async("k")).unwrap());
+    assert!(block_on(store.get_async("k")).unwrap().is_none());
+
+    let ns = block_on(store.namespace_with_async("n", Policy::weekly())).unwrap();
+    assert_eq!(ns.policy(), Policy::weekly());
+    assert_eq!(block_on(store.namespace_async("n")).unwrap().policy(), Policy::weekly());
+    block_on(claimed(ns.claim_default("f")).fail_async(Failure::terminal("no"))).unwrap();
+    block_on(claimed(ns.claim_default("r")).release_async()).unwrap();
+    assert!(ns.get("r").unwrap().is_none());
+    assert!(duplicate(ns.claim_default("f")).is_failure());
+
+    block_on(store.checkpoint_async()).unwrap();
+    assert_eq!(store.stats().unwrap().checkpoints, 1);
+    block_on(store.compact_async()).unwrap();
+    bed.clock.advance(30 * DAY);
+    assert_eq!(block_on(store.prune_async()).unwrap().records, 1);
+    let report = block_on(store.verify_async()).unwrap();
+    assert_eq!(report.runs, store.stats().unwrap().runs);
+    block_on(store.upkeep_async()).unwrap();
+    let copies = tempfile::tempdir().unwrap();
+    block_on(store.backup_async(copies.path().join("copy"))).unwrap();
+    done_with(bed.options().open(copies.path().join("copy")).unwrap());
+    block_on(store.after_restore_async()).unwrap();
+    let clone = store.clone();
+    block_on(store.close_async()).unwrap();
+    assert_eq!(refused(clone.claim("k", DAY)), ErrorKind::Closed);
+    done_with(bed.open());
+}
+
+#[test]
+fn refusals_come_through_futures_too() {
+    let store = Bed::memory().open();
+    assert_eq!(refused(block_on(store.claim_async(&request("")))), ErrorKind::InvalidKey);
+    assert_eq!(refused(block_on(store.claim_or_wait_async(&request(""), HOUR))), ErrorKind::InvalidKey);
+    assert_eq!(refused(block_on(store.get_async(""))), ErrorKind::InvalidKey);
+    assert_eq!(refused(block_on(store.forget_async(""))), ErrorKind::InvalidKey);
+    assert_eq!(refused(block_on(store.namespace_async(&"n".repeat(513)))), ErrorKind::TooLarge);
+    let mut lease = claimed(store.claim("k", DAY));
+    assert_eq!(refused(block_on(lease.renew_async(SECOND / 10_000))), ErrorKind::Misuse);
+    assert_eq!(refused(block_on(lease.save_progress_async(vec![0; 1 << 20]))), ErrorKind::TooLarge);
+    assert_eq!(lease.progress(), None);
+    let (error, lease) = block_on(lease.detach_async(1_000 * DAY)).unwrap_err().into_parts();
+    assert_eq!(error.kind(), ErrorKind::Misuse);
+    let (error, lease) = block_on(lease.unwrap().complete_async(vec![0; 2 << 20])).unwrap_err().into_parts();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    block_on(lease.unwrap().complete_async("r")).unwrap();
+    done_with(store);
+}
+
+// ---- dropping --------------------------------------------------------------------------------------------
+
+#[test]
+fn a_dropped_claim_future_releases_and_the_attempt_does_not_count() {
+    on_both(|bed| {
+        let store = bed.open();
+        for _ in 0..5 {
+            let mut future = store.claim_async(&request("k"));
+            drop(poll_once(&mut future));
+            drop(future);
+        }
+        drop(store.claim_async(&request("never polled")));
+        let lease = loop {
+            match block_on(store.claim_async(&request("k"))).unwrap() {
+                Claim::Claimed(lease) => break lease,
+                Claim::InProgress(_) => {}
+                Claim::Duplicate(_) => panic!("nobody completed it"),
+            }
+        };
+        // A poll that was ready at once delivered its lease, and that was dropped: those attempts count.
+        assert!(lease.attempt() <= 3);
+        lease.release().unwrap();
+        assert!(store.get("never polled").unwrap().is_none());
+        done_with(store);
+    });
+}
+
+/// Pending for certain: the batch it waits for is behind one that a stopped writer holds up.
+#[test]
+fn an_undelivered_claim_is_as_if_never_made() {
+    on_both(|bed| {
+        let store = bed.open();
+        let mut undelivered = 0;
+        for n in 0..200 {
+            let key = format!("k{n}");
+            let mut future = store.claim_async(&request(&key));
+            let pending = poll_once(&mut future).is_pending();
+            drop(future);
+            if pending {
+                undelivered += 1;
+                eventually(|| store.get(&key).unwrap().is_none());
+                let lease = claimed(store.claim(&key, DAY));
+                assert_eq!(lease.attempt(), 1);
+                lease.complete("r").unwrap();
+            }
+        }
+        assert!(undelivered > 0);
+        done_with(store);
+    });
+}
+
+#[test]
+fn a_dropped_batch_future_releases_all_of_its_claims() {
+    on_both(|bed| {
+        let store = bed.open();
+        let requests: Vec<_> = (0..50).map(|n| request(&format!("k{n}"))).collect();
+        let mut future = store.claim_many_async(&requests);
+        let pending = poll_once(&mut future).is_pending();
+        drop(future);
+        if pending {
+            eventually(|| store.scan(Filter::new()).count() == 0);
+        }
+        done_with(store);
+    });
+}
+
+#[test]
+fn a_dropped_settlement_future_settles_all_the_same() {
+    on_both(|bed| {
+        let store = bed.open();
+        drop(claimed(store.claim("complete", DAY)).complete_async("r"));
+        drop(claimed(store.claim("release", DAY)).release_async());
+        drop(claimed(store.claim("fail", DAY)).fail_async(Failure::terminal("no")));
+        drop(claimed(store.claim("detach", DAY)).detach_async(2 * HOUR));
+        let mut lease = claimed(store.claim("progress", DAY));
+        drop(lease.save_progress_async("half"));
+        drop(store.complete_many_async(vec![(claimed(store.claim("many", DAY)), b"r".to_vec())]));
+        drop(store.namespace_async("n"));
+        assert_eq!(duplicate(store.claim("complete", DAY)).response(), b"r");
+        assert_eq!(claimed(store.claim("release", DAY)).attempt(), 1);
+        duplicate(store.claim("fail", DAY));
+        duplicate(store.claim("many", DAY));
+        eventually(|| store.stats().unwrap().namespaces == 2);
+        drop(lease);
+        let store = bed.reopen(store);
+        assert_eq!(duplicate(store.claim("complete", DAY)).response(), b"r");
+        assert_eq!(in_progress(store.claim("detach", DAY)).retry_after(), 2 * HOUR);
+        assert_eq!(claimed(store.claim("progress", DAY)).progress(), Some(&b"half"[..]));
+        done_with(store);
+    });
+}
+
+// ---- waiting ---------------------------------------------------------------------------------------------
+
+fn wait_for(store: &Store, asynchronous: bool, limit: std::time::Duration) -> Result<Claim, Error> {
+    if asynchronous {
+        block_on(store.claim_or_wait_async(&request("k"), limit))
+    } else {
+        store.claim_or_wait(&request("k"), limit)
+    }
+}
+
+/// Has `during` run once somebody waits for `key`; answers what the waiter got.
+fn wait_while(store: &Store, asynchronous: bool, limit: std::time::Duration, during: impl FnOnce()) -> Claim {
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| wait_for(store, asynchronous, limit).unwrap());
+        // Any moment is right: before the first question, between it and the sleep, or asleep.
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+        during();
+        waiter.join().unwrap()
+    })
+}
+
+#[test]
+fn a_waiter_gets_the_holder_s_result() {
+    for asynchronous in [false, true] {
+        on_both(|bed| {
+            let store = bed.open();
+            let lease = claimed(store.claim("k", DAY));
+            let got = wait_while(&store, asynchronous, HOUR, || lease.complete("r").unwrap());
+            assert_eq!(duplicate(Ok(got)).response(), b"r");
+            done_with(store);
+        });
+    }
+}
+
+#[test]
+fn a_waiter_becomes_the_owner_when_the_holder_gives_up() {
+    for asynchronous in [false, true] {
+        on_both(|bed| {
+            let store = bed.open();
+            let lease = claimed(store.claim("k", DAY));
+            let got = claimed(Ok(wait_while(&store, asynchronous, HOUR, || lease.release().unwrap())));
+            assert_eq!(got.attempt(), 1);
+            let got = claimed(Ok(wait_while(&store, asynchronous, HOUR, || drop(got))));
+            assert_eq!(got.attempt(), 2, "dropped");
+            let lapse = || bed.clock.advance(MINUTE);
+            let last = claimed(Ok(wait_while(&store, asynchronous, HOUR, lapse)));
+            assert_eq!(last.attempt(), 3, "lapsed");
+            drop(got);
+            last.complete("r").unwrap();
+            done_with(store);
+        });
+    }
+}
+
+#[test]
+fn a_waiter_s_time_may_be_over() {
+    for asynchronous in [false, true] {
+        on_both(|bed| {
+            let store = bed.open();
+            let lease = claimed(store.claim_with(&request("k").lease(100 * DAY)));
+            let holder = std::thread::scope(|scope| {
+                let waiter = scope.spawn(|| wait_for(&store, asynchronous, HOUR));
+                // The waiter may begin to count at any time: the clock goes on until it is done.
+                while !waiter.is_finished() {
+                    bed.clock.advance(MINUTE);
+                    std::thread::park_timeout(std::time::Duration::from_millis(2));
+                }
+                in_progress(waiter.join().unwrap())
+            });
+            assert!(holder.retry_after() + HOUR <= 100 * DAY);
+            in_progress(wait_for(&store, asynchronous, std::time::Duration::ZERO));
+            lease.complete("r").unwrap();
+            done_with(store);
+        });
+    }
+}
+
+#[test]
+fn a_waiter_learns_that_the_store_closed() {
+    for asynchronous in [false, true] {
+        let bed = Bed::memory();
+        let store = bed.open();
+        let _lease = claimed(store.claim("k", DAY));
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| wait_for(&store, asynchronous, HOUR));
+            std::thread::park_timeout(std::time::Duration::from_millis(20));
+            store.clone().close().unwrap();
+            assert_eq!(refused(waiter.join().unwrap()), ErrorKind::Closed);
+        });
+    }
+}
+
+#[test]
+fn many_waiters_one_owner_at_a_time() {
+    let store = Store::in_memory().unwrap();
+    let running = AtomicUsize::new(0);
+    let owned: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|n| {
+                let (store, running) = (&store, &running);
+                scope.spawn(move || {
+                    let claim = if n % 2 == 0 {
+                        store.claim_or_wait(&request("k"), HOUR).unwrap()
+                    } else {
+                        block_on(store.claim_or_wait_async(&request("k"), HOUR)).unwrap()
+                    };
+                    let lease = claimed(Ok(claim));
+                    assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "P1");
+                    assert_eq!(running.fetch_sub(1, Ordering::SeqCst), 1);
+                    lease.release().unwrap();
+                    1
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(owned, 8);
+    done_with(store);
+}
+
+// ---- closing and threads ---------------------------------------------------------------------------------
+
+#[test]
+fn no_future_keeps_the_store_open() {
+    on_both(|bed| {
+        let store = bed.open();
+        let mut claim = store.claim_async(&request("k"));
+        let mut wait = store.claim_or_wait_async(&request("k"), HOUR);
+        let settle = claimed(store.claim("settled", DAY)).complete_async("r");
+        let get = store.get_async("k");
+        let namespace = store.namespace_async("n");
+        let verify = store.verify_async();
+        store.close().unwrap();
+        let store = bed.open();
+        assert_eq!(refused(block_on(&mut claim)), ErrorKind::Closed);
+        assert_eq!(refused(block_on(&mut wait)), ErrorKind::Closed);
+        assert_eq!(refused(block_on(namespace)), ErrorKind::Closed);
+        block_on(settle).unwrap();
+        block_on(get).unwrap();
+        // Its turn may have come before the close.
+        if let Err(error) = block_on(verify) {
+            assert_eq!(error.kind(), ErrorKind::Closed);
+        }
+        drop((claim, wait));
+        assert_eq!(duplicate(store.claim("settled", DAY)).response(), b"r", "it was on its way");
+        done_with(store);
+    });
+}
+
+#[test]
+fn a_dropped_close_future_closes() {
+    on_both(|bed| {
+        let store = bed.open();
+        claimed(store.claim("k", DAY)).complete("r").unwrap();
+        drop(store.close_async());
+        let mut reopened = None;
+        eventually(|| {
+            reopened = bed.open_with(bed.options()).ok();
+            reopened.is_some()
+        });
+        let store = reopened.unwrap();
+        assert_eq!(duplicate(store.claim("k", DAY)).response(), b"r");
+        done_with(store);
+    });
+}
+
+#[test]
+fn calls_queued_before_a_close_are_answered() {
+    on_both(|bed| {
+        let store = bed.open();
+        let clone = store.clone();
+        let verifies: Vec<_> = (0..50).map(|_| store.verify_async()).collect();
+        let closing = store.close_async();
+        let late: Vec<_> = (0..50).map(|_| clone.verify_async()).collect();
+        for future in verifies {
+            block_on(future).unwrap();
+        }
+        block_on(closing).unwrap();
+        for future in late {
+            assert_eq!(refused(block_on(future)), ErrorKind::Closed);
+        }
+        assert_eq!(refused(block_on(clone.checkpoint_async())), ErrorKind::Closed);
+        let copies = tempfile::tempdir().unwrap();
+        assert_eq!(refused(block_on(clone.backup_async(copies.path().join("copy")))), ErrorKind::Closed);
+        done_with(bed.open());
+    });
+}
+
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn the_last_waker_polled_with_is_the_one_that_is_woken() {
+    let store = Bed::memory().open();
+    let _held = claimed(store.claim("k", DAY));
+    let mut future = store.claim_or_wait_async(&request("k"), HOUR);
+    let counts = [0, 1].map(|_| Arc::new(Count(AtomicUsize::new(0))));
+    for count in &counts {
+        let waker = Waker::from(count.clone());
+        let polled = std::pin::Pin::new(&mut future).poll(&mut Context::from_waker(&waker));
+        assert!(matches!(polled, Poll::Pending));
+    }
+    assert!(store.forget("k").unwrap());
+    eventually(|| counts[1].0.load(Ordering::SeqCst) > 0);
+    claimed(block_on(future)).release().unwrap();
+    done_with(store);
+}
+
+const THREADS_CHILD: &str = "CLAIMSTORE_TEST_THREADS";
+
+/// Counts threads in a process where no other test runs.
+#[test]
+#[ignore = "a process of its own, started by the test below"]
+fn child_that_counts_threads() {
+    if std::env::var_os(THREADS_CHILD).is_none() {
+        return;
+    }
+    let ours = || -> usize {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+        names.filter(|name| name.starts_with("claimstore")).count()
+    };
+    let busy = |options: Options| {
+        let clock = ManualClock::new(std::time::UNIX_EPOCH);
+        let store = options.clock(clock).in_memory().unwrap();
+        for n in 0..20 {
+            let lease = claimed(block_on(store.claim_async(&request(&n.to_string()))));
+            block_on(lease.complete_async("r")).unwrap();
+            drop((store.checkpoint_async(), store.verify_async(), store.compact_async()));
+            drop(store.namespace_async("n"));
+            assert!(ours() <= 2, "{} threads", ours());
+        }
+        block_on(store.verify_async()).unwrap();
+        let most = ours();
+        done_with(store);
+        assert_eq!(ours(), 0, "none is left behind");
+        most
+    };
+    assert_eq!(busy(Options::new()), 2);
+    assert_eq!(busy(Options::new().background(false)), 2);
+    let interval = claimstore::Durability::Interval(std::time::Duration::from_millis(1));
+    assert_eq!(busy(Options::new().durability(interval)), 2);
+    let quiet = Options::new().background(false).in_memory().unwrap();
+    claimed(quiet.claim("k", DAY)).complete("r").unwrap();
+    assert_eq!(ours(), 0, "who asks for nothing gets no thread");
+    done_with(quiet);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_store_has_two_threads_at_most() {
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "async_calls::child_that_counts_threads", "--include-ignored", "--nocapture"])
+        .env(THREADS_CHILD, "1")
+        .stdout(std::process::Stdio::null())
+        .status();
+    assert!(status.unwrap().success());
+}

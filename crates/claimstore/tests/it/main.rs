@@ -1,0 +1,19 @@
+//! The integration tests: one binary, a file for each behaviour.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::let_underscore_future,
+    missing_docs,
+    reason = "tests may panic, and name futures only for their types"
+)]
+
+mod answers;
+mod async_calls;
+mod bad_input;
+mod batches;
+mod common;
+mod contract;
+mod life;
+mod namespaces;
+mod promises;
+mod transact;
