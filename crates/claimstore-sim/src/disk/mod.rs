@@ -1,0 +1,415 @@
+//! A disk in memory that loses power on demand.
+//!
+//! A [`SimDisk`] is a [`Storage`] whose every change is an [`Event`] in one log over all files and
+//! directories. [`SimDisk::crash_at`] builds the disk a machine might find after losing power right behind
+//! any of them; the result is a `SimDisk` again, so that recovery can be crashed too. Building an image
+//! copies pointers, not bytes.
+//!
+//! Durability follows the contract of [`Storage`], read as narrowly as it allows: bytes and lengths are
+//! durable after `sync_data` of their file, names after `sync_dir` of their directory, nothing else is.
+//! Writes that bypass the page cache count as unsynced like all others.
+
+mod contents;
+mod crash;
+mod event;
+mod fault;
+mod machine;
+
+pub use crash::{Level, Variant};
+pub use event::Event;
+pub use fault::{Fault, FaultKind, Target};
+
+use claimstore::io::{File, LockGuard, OpenMode, Storage};
+use contents::{Contents, FILE_LIMIT, SECTOR};
+use fault::Faults;
+use machine::Machine;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A simulated disk. Clones are handles of one disk.
+#[derive(Clone)]
+pub struct SimDisk {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Not part of the machine: an image never starts locked.
+    locked: Arc<AtomicBool>,
+}
+
+struct State {
+    machine: Machine,
+    log: Option<Log>,
+    faults: Faults,
+    lying: bool,
+    handles: BTreeMap<u64, usize>,
+}
+
+/// Everything that happened, and the machine as it stood before every [`Log::STRIDE`]th event.
+struct Log {
+    events: Vec<Event>,
+    milestones: Vec<Machine>,
+}
+
+impl SimDisk {
+    /// An empty disk that records its events.
+    pub fn new() -> SimDisk {
+        SimDisk::over(Machine::default(), false)
+    }
+
+    /// An empty disk whose syncs answer Ok and do nothing: the control that shows whether a harness can
+    /// see loss at all (L6).
+    pub fn lying() -> SimDisk {
+        SimDisk::over(Machine::default(), true)
+    }
+
+    /// The number of events so far; 0 for a disk that does not record.
+    pub fn events(&self) -> usize {
+        self.state().log.as_ref().map_or(0, |log| log.events.len())
+    }
+
+    /// The events so far, to be shown beside a failure.
+    pub fn log(&self) -> Vec<Event> {
+        self.state().log.as_ref().map_or_else(Vec::new, |log| log.events.clone())
+    }
+
+    /// Stops recording, for long tests that do not look back. [`power_loss`](SimDisk::power_loss) goes on
+    /// working; [`crash_at`](SimDisk::crash_at) only knows the present.
+    pub fn stop_recording(&self) {
+        self.state().log = None;
+    }
+
+    /// The disk as a machine might find it after a crash right behind the first `events` events. More than
+    /// there are mean all. Nobody holds the lock of the new disk, nothing on it is told to fail, and its
+    /// log starts anew.
+    #[must_use]
+    pub fn crash_at(&self, events: usize, variant: Variant) -> SimDisk {
+        let state = self.state();
+        let lying = state.lying;
+        let Some(log) = &state.log else {
+            return SimDisk::over(state.machine.crash(variant), lying);
+        };
+        let (mut machine, since) = log.milestone_before(events, &state.machine);
+        drop(state);
+        for event in &since {
+            machine.apply(event);
+        }
+        SimDisk::over(machine.crash(variant), lying)
+    }
+
+    /// A crash now.
+    #[must_use]
+    pub fn power_loss(&self, variant: Variant) -> SimDisk {
+        let state = self.state();
+        SimDisk::over(state.machine.crash(variant), state.lying)
+    }
+
+    /// Changes the bytes of a file behind everybody's back, in the cache and on the device (L5). A name that
+    /// is not there changes nothing.
+    pub fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state();
+        state.machine.damage(name, change);
+    }
+
+    /// 64 bits over all names and bytes that programs can read, to tell images apart.
+    pub fn digest(&self) -> u64 {
+        self.state().machine.digest()
+    }
+
+    /// The number of changes that are not durable yet.
+    pub fn unsynced(&self) -> usize {
+        self.state().machine.unsynced()
+    }
+
+    /// Makes the operation with the number `at` (from 0, since this disk exists) among those of the
+    /// fault's target fail.
+    pub fn fail_at(&self, at: u64, fault: Fault) {
+        self.state().faults.order(at, fault);
+    }
+
+    /// Takes back all orders to fail.
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
+    /// How many operations of a kind were tried so far: the bound for a loop that fails each of them.
+    pub fn operations(&self, target: Target) -> u64 {
+        self.state().faults.count(target)
+    }
+
+    fn over(machine: Machine, lying: bool) -> SimDisk {
+        let log = Log { events: Vec::new(), milestones: vec![machine.clone()] };
+        let state =
+            State { machine, log: Some(log), faults: Faults::default(), lying, handles: BTreeMap::new() };
+        SimDisk { shared: Arc::new(Shared { state: Mutex::new(state), locked: Arc::default() }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state()
+    }
+
+    fn handle(&self, state: &mut State, file: u64, mode: OpenMode) -> Arc<dyn File> {
+        *state.handles.entry(file).or_default() += 1;
+        Arc::new(SimFile { shared: self.shared.clone(), file, direct: mode == OpenMode::Direct })
+    }
+}
+
+impl Default for SimDisk {
+    fn default() -> SimDisk {
+        SimDisk::new()
+    }
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimDisk").field("events", &self.events()).finish_non_exhaustive()
+    }
+}
+
+impl Storage for SimDisk {
+    fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let mut state = self.state();
+        match (state.machine.find(name), mode) {
+            (Some(_), OpenMode::CreateNew) => Err(io::ErrorKind::AlreadyExists.into()),
+            (Some(file), _) => Ok(self.handle(&mut state, file, mode)),
+            (None, OpenMode::CreateNew) => {
+                let file = state.create(name)?;
+                Ok(self.handle(&mut state, file, mode))
+            }
+            (None, _) => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let state = self.state();
+        state.need_dir(dir)?;
+        Ok(state.machine.list(dir))
+    }
+
+    fn create_dir(&self, dir: &str) -> io::Result<()> {
+        let mut state = self.state();
+        if state.machine.has_dir(dir) {
+            return Ok(());
+        }
+        state.need_dir(event::parent(dir))?;
+        state.try_once(Target::DirOps)?;
+        state.record(Event::CreateDir { dir: dir.to_owned() });
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.machine.find(from).ok_or(io::ErrorKind::NotFound)?;
+        state.need_dir(event::parent(to))?;
+        state.try_once(Target::DirOps)?;
+        state.record(Event::Rename { from: from.to_owned(), to: to.to_owned() });
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.machine.find(name).ok_or(io::ErrorKind::NotFound)?;
+        state.try_once(Target::DirOps)?;
+        state.record(Event::Remove { name: name.to_owned() });
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.need_dir(dir)?;
+        state.try_once(Target::Syncs)?;
+        if !state.lying {
+            state.record(Event::SyncDir { dir: dir.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn lock(&self, name: &str) -> io::Result<LockGuard> {
+        let mut state = self.state();
+        if self.shared.locked.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if state.machine.find(name).is_none() {
+            state.create(name)?;
+        }
+        // Under the state's mutex, so that between the look and the store nobody else comes in.
+        self.shared.locked.store(true, Ordering::Release);
+        Ok(Box::new(SimLock(self.shared.locked.clone())))
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn record(&mut self, event: Event) {
+        self.machine.apply(&event);
+        match &mut self.log {
+            Some(log) => log.push(event, &self.machine),
+            // Without a log nobody can look back at files that are gone.
+            None if matches!(event, Event::SyncDir { .. }) => {
+                self.machine.forget_unreachable(|file| self.handles.contains_key(&file));
+            }
+            None => {}
+        }
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<u64> {
+        self.need_dir(event::parent(name))?;
+        self.try_once(Target::DirOps)?;
+        self.record(Event::Create { name: name.to_owned() });
+        self.machine.find(name).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn need_dir(&self, dir: &str) -> io::Result<()> {
+        if self.machine.has_dir(dir) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    fn try_once(&mut self, target: Target) -> io::Result<()> {
+        self.faults.next(target).map_or(Ok(()), |fault| Err(fault.error()))
+    }
+
+    fn contents(&self, file: u64) -> io::Result<&Contents> {
+        self.machine.contents(file).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Log {
+    const STRIDE: usize = 32;
+
+    fn push(&mut self, event: Event, after: &Machine) {
+        self.events.push(event);
+        if self.events.len().is_multiple_of(Log::STRIDE) {
+            self.milestones.push(after.clone());
+        }
+    }
+
+    /// A machine shortly before the end of the first `events` events, and what it still lacks of them.
+    fn milestone_before(&self, events: usize, now: &Machine) -> (Machine, Vec<Event>) {
+        if events >= self.events.len() {
+            return (now.clone(), Vec::new());
+        }
+        let milestone = events / Log::STRIDE;
+        let machine = self.milestones.get(milestone).cloned().unwrap_or_default();
+        let since = self.events.get(milestone * Log::STRIDE..events).unwrap_or_default();
+        (machine, since.to_vec())
+    }
+}
+
+#[derive(Debug)]
+struct SimLock(Arc<AtomicBool>);
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+struct SimFile {
+    shared: Arc<Shared>,
+    file: u64,
+    direct: bool,
+}
+
+impl fmt::Debug for SimFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimFile").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        if let Some(handles) = state.handles.get_mut(&self.file) {
+            *handles -= 1;
+            if *handles == 0 {
+                state.handles.remove(&self.file);
+            }
+        }
+    }
+}
+
+impl File for SimFile {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let state = self.shared.state();
+        if state.contents(self.file)?.read(buf, offset) {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+
+    fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        let aligned = offset.is_multiple_of(SECTOR as u64) && data.len().is_multiple_of(SECTOR);
+        if self.direct && !aligned {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        within_limit(offset.checked_add(data.len() as u64))?;
+        let mut state = self.shared.state();
+        let fault = state.faults.next(Target::Writes);
+        let arrived = match fault {
+            None => data,
+            Some(Fault { kind: FaultKind::ShortWrite, .. }) => data.get(..data.len() / 2).unwrap_or_default(),
+            Some(_) => &[],
+        };
+        if !arrived.is_empty() {
+            state.record(Event::Write { file: self.file, offset, data: arrived.into() });
+        }
+        fault.map_or(Ok(()), |fault| Err(fault.error()))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.shared.state();
+        if let Some(fault) = state.faults.next(Target::Syncs) {
+            // Two failures of one sticky fault must not draw alike.
+            let seed = fault.seed ^ state.faults.count(Target::Syncs).rotate_left(32);
+            state.record(Event::SyncFailed { file: self.file, seed });
+            return Err(fault.error());
+        }
+        if !state.lying {
+            state.record(Event::SyncFile { file: self.file });
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.shared.state().contents(self.file)?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        within_limit(Some(len))?;
+        let mut state = self.shared.state();
+        state.try_once(Target::Writes)?;
+        state.record(Event::SetLen { file: self.file, len });
+        Ok(())
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        within_limit(Some(len))?;
+        let mut state = self.shared.state();
+        state.try_once(Target::Writes)?;
+        state.record(Event::Allocate { file: self.file, len });
+        Ok(())
+    }
+
+    fn start_writeback(&self, _offset: u64, _len: u64) {}
+
+    fn drop_cache(&self) -> io::Result<()> {
+        self.shared.state().record(Event::DropCache { file: self.file });
+        Ok(())
+    }
+}
+
+fn within_limit(end: Option<u64>) -> io::Result<()> {
+    if end.is_some_and(|end| end <= FILE_LIMIT) { Ok(()) } else { Err(io::ErrorKind::FileTooLarge.into()) }
+}
+
+#[cfg(test)]
+mod tests;

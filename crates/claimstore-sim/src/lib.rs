@@ -1,0 +1,34 @@
+//! The world claimstore is tested in: a disk that can lose power at any point, random bytes that repeat,
+//! and judges that say whether what came back is what was promised.
+//!
+//! - [`disk`]: [`SimDisk`], a storage that records every operation and can show each state a machine might
+//!   find after losing power (fault levels L0 to L4, and the lying flush of L6 as a control);
+//! - [`model`]: what a claim store answers, as a state machine of one key;
+//! - [`history`] and [`checker`]: what many threads saw, and whether one order of operations explains it;
+//! - [`oracle`]: what a script was told, and whether a reopened store still says so.
+//!
+//! Everything here is a function of its seed. Time is [`claimstore::ManualClock`].
+#![forbid(unsafe_code)]
+
+pub mod checker;
+#[cfg(test)]
+mod control;
+pub mod disk;
+mod entropy;
+pub mod history;
+pub mod model;
+pub mod oracle;
+mod rng;
+#[expect(
+    clippy::missing_errors_doc,
+    clippy::indexing_slicing,
+    reason = "every error is a store that failed or disagreed, and a panic is a failed test"
+)]
+pub mod script;
+
+pub use checker::check;
+pub use disk::{Fault, FaultKind, Level, SimDisk, Target, Variant};
+pub use entropy::SeededEntropy;
+pub use history::{History, Recorder};
+pub use model::Violation;
+pub use rng::Rng;

@@ -1,0 +1,367 @@
+//! The calls of a script, one by one: what each should answer, and what it did.
+
+use super::compare::key_bytes;
+use super::model::{Expected, FIRST_ORDERED, KEYS, Known, Model, Stage, ttl_ms};
+use super::runner::{Done, ROWS, Runner, disagree};
+use claimstore::{Claim, ClaimRequest, Error, ErrorKind, Lease, LeaseToken, SettleError, Transacted};
+use std::time::Duration;
+
+fn fingerprint(payload: u8) -> [u8; 32] {
+    [payload; 32]
+}
+
+impl Runner {
+    pub(super) fn request(&self, key: usize, ttl_ms: u64, payload: u8) -> ClaimRequest {
+        let request = ClaimRequest::new(key_bytes(key, &self.model)).ttl(Duration::from_millis(ttl_ms));
+        if payload == 0 { request } else { request.fingerprint(fingerprint(payload)) }
+    }
+
+    pub(super) fn claim(&mut self, key: usize, ttl: usize, payload: u8) -> Done {
+        let ttl_ms = ttl_ms(key, ttl);
+        let expected = self.model.expect(key, payload);
+        self.foresee(key, ttl_ms, payload, &expected);
+        let answer = self.space(key)?.claim_with(&self.request(key, ttl_ms, payload));
+        self.judge(key, &expected, answer)
+    }
+
+    /// Lets the model follow a claim whose token is not known yet.
+    pub(super) fn foresee(&mut self, key: usize, ttl_ms: u64, payload: u8, expected: &Expected) {
+        match expected {
+            Expected::Claimed { attempt, progress } => {
+                self.model.claim(key, ttl_ms, payload, *attempt, progress.clone(), 0);
+            }
+            Expected::Parked { becomes: true } => self.model.park(key),
+            _ => {}
+        }
+    }
+
+    pub(super) fn judge(&mut self, key: usize, expected: &Expected, answer: Result<Claim, Error>) -> Done {
+        match (expected, answer) {
+            (Expected::Claimed { attempt, progress }, Ok(Claim::Claimed(lease))) => {
+                if lease.attempt() != *attempt || lease.progress().unwrap_or_default() != progress {
+                    return disagree(format!("attempt {}, expected {attempt}", lease.attempt()));
+                }
+                self.note_token(key, lease.token())?;
+                self.held.push((key, lease));
+                Ok(())
+            }
+            (Expected::Duplicate { failure, response }, Ok(Claim::Duplicate(receipt)))
+                if receipt.is_failure() == *failure && receipt.response() == response =>
+            {
+                Ok(())
+            }
+            (Expected::InProgress, Ok(Claim::InProgress(_))) => Ok(()),
+            (_, Ok(answer)) => disagree(format!("key {key}: {answer:?}, expected {expected:?}")),
+            (_, Err(error)) => {
+                let fits = matches!(
+                    (expected, error.kind()),
+                    (Expected::Parked { .. }, ErrorKind::Parked)
+                        | (Expected::Mismatch, ErrorKind::PayloadMismatch)
+                        | (Expected::TooOld, ErrorKind::TooOld)
+                        | (Expected::Future, ErrorKind::FutureKey)
+                );
+                if fits { Ok(()) } else { refused(expected, error) }
+            }
+        }
+    }
+
+    pub(super) fn note_token(&mut self, key: usize, token: u64) -> Done {
+        if token <= self.last_token {
+            return disagree(format!("key {key}: token {token} after {}", self.last_token));
+        }
+        self.last_token = token;
+        if let Some(known) = self.model.known.get_mut(&key) {
+            known.token = token;
+        }
+        Ok(())
+    }
+
+    pub(super) fn claim_many(&mut self, keys: &[usize]) -> Done {
+        // One namespace a batch: the first key's.
+        let ordered = keys.first().is_some_and(|key| key % KEYS >= FIRST_ORDERED);
+        let keys: Vec<usize> =
+            keys.iter().map(|key| key % KEYS).filter(|key| (*key >= FIRST_ORDERED) == ordered).collect();
+        let mut expected = Vec::new();
+        for &key in &keys {
+            let answer = self.model.expect(key, 0);
+            self.foresee(key, ttl_ms(key, 1), 0, &answer);
+            expected.push(answer);
+        }
+        let requests: Vec<ClaimRequest> =
+            keys.iter().map(|&key| self.request(key, ttl_ms(key, 1), 0)).collect();
+        let Some(&first) = keys.first() else { return Ok(()) };
+        let answers = self.space(first)?.claim_many(&requests)?;
+        for ((key, expected), answer) in keys.into_iter().zip(&expected).zip(answers) {
+            self.judge(key, expected, answer)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_held(&mut self, held: usize) -> Option<(usize, Lease)> {
+        if self.held.is_empty() { None } else { Some(self.held.swap_remove(held % self.held.len())) }
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        held: usize,
+        follow: impl FnOnce(&mut Model, usize),
+        settle: impl FnOnce(Lease) -> Result<(), SettleError>,
+    ) -> Done {
+        let Some((key, lease)) = self.take_held(held) else { return Ok(()) };
+        let holds = self.model.holds(key, lease.token());
+        if holds {
+            follow(&mut self.model, key);
+        }
+        match settle(lease) {
+            Ok(()) if holds => Ok(()),
+            Ok(()) => disagree(format!("key {key}: a stale lease was settled")),
+            Err(error) => self.unsettled(key, holds, error),
+        }
+    }
+
+    /// A settlement that did not come about: the lease is kept where it is still worth something.
+    fn unsettled(&mut self, key: usize, holds: bool, error: SettleError) -> Done {
+        let stale = error.kind() == ErrorKind::StaleLease;
+        if stale && !holds {
+            return Ok(());
+        }
+        let (error, lease) = error.into_parts();
+        self.held.extend(lease.map(|lease| (key, lease)));
+        if stale { disagree(format!("key {key}: a live lease was refused")) } else { Err(error.into()) }
+    }
+
+    pub(super) fn complete_many(&mut self) -> Done {
+        let held = std::mem::take(&mut self.held);
+        let mut expected = Vec::new();
+        for (key, lease) in &held {
+            let holds = self.model.holds(*key, lease.token());
+            expected.push((*key, holds));
+            if holds {
+                self.model.resolve(*key, false, b"many".to_vec());
+            }
+        }
+        let items = held.into_iter().map(|(_, lease)| (lease, b"many".to_vec())).collect();
+        let verdicts = match self.opened().complete_many(items) {
+            Ok(verdicts) => verdicts,
+            Err(refused) => {
+                let (error, items) = refused.into_parts();
+                let leases = items.into_iter().map(|(lease, _)| lease);
+                self.held.extend(expected.iter().map(|(key, _)| *key).zip(leases));
+                return Err(error.into());
+            }
+        };
+        for ((key, holds), verdict) in expected.into_iter().zip(verdicts) {
+            match verdict {
+                Ok(()) if holds => {}
+                Err(error) if !holds && error.kind() == ErrorKind::StaleLease => {}
+                other => return disagree(format!("key {key}: {other:?}, holds: {holds}")),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn abandon(&mut self, held: usize) {
+        let Some((key, lease)) = self.take_held(held) else { return };
+        if self.model.holds(key, lease.token())
+            && let Some(Known { stage: Stage::InProgress { orphaned, detached_until_ms: 0, .. }, .. }) =
+                self.model.known.get_mut(&key)
+        {
+            *orphaned = true;
+        }
+        drop(lease);
+    }
+
+    pub(super) fn renew(&mut self, held: usize) -> Done {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let (key, token) = {
+            let (key, lease) = &self.held[held % self.held.len()];
+            (*key, lease.token())
+        };
+        let holds = self.model.holds(key, token);
+        let (boot_ms, store_ms) = (self.model.boot_ms, self.model.store_ms);
+        if holds
+            && let Some(Known { stage: Stage::InProgress { lease_until_ms, detached_until_ms, .. }, .. }) =
+                self.model.known.get_mut(&key)
+        {
+            if *detached_until_ms == 0 {
+                *lease_until_ms = boot_ms + 600_000;
+            } else {
+                *detached_until_ms = store_ms + 600_000;
+            }
+        }
+        let (_, lease) = &self.held[held % self.held.len()];
+        expect_held(holds, lease.renew(Duration::from_mins(10)))
+    }
+
+    pub(super) fn progress(&mut self, held: usize, len: usize) -> Done {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let at = held % self.held.len();
+        let (key, token) = (self.held[at].0, self.held[at].1.token());
+        let holds = self.model.holds(key, token);
+        let saved = vec![b'p'; len];
+        if holds
+            && let Some(Known { stage: Stage::InProgress { progress, .. }, .. }) =
+                self.model.known.get_mut(&key)
+        {
+            progress.clone_from(&saved);
+        }
+        expect_held(holds, self.held[at].1.save_progress(&saved))
+    }
+
+    /// The same progress again and again: fills segments, and every prefix of it looks the same.
+    pub(super) fn labour(&mut self, held: usize, times: usize) -> Done {
+        for _ in 0..times {
+            self.progress(held, 1_000)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn hand_over(&mut self, held: usize) -> Done {
+        let Some((key, lease)) = self.take_held(held) else { return Ok(()) };
+        let holds = self.model.holds(key, lease.token());
+        let token = LeaseToken::from_bytes(&lease.into_token().to_bytes())?;
+        match self.opened().resume(token) {
+            Ok(lease) if holds => {
+                // A claim of an earlier life is an orphan for good, once it is no longer detached.
+                if lease.token() >> 40 == self.last_life
+                    && let Some(Known { stage: Stage::InProgress { orphaned, .. }, .. }) =
+                        self.model.known.get_mut(&key)
+                {
+                    *orphaned = false;
+                }
+                self.held.push((key, lease));
+                Ok(())
+            }
+            Err(error) if !holds && error.kind() == ErrorKind::StaleLease => Ok(()),
+            other => disagree(format!("key {key}: resumed {other:?}, holds: {holds}")),
+        }
+    }
+
+    pub(super) fn detach(&mut self, held: usize) -> Done {
+        let Some((key, lease)) = self.take_held(held) else { return Ok(()) };
+        let holds = self.model.holds(key, lease.token());
+        let until_ms = self.model.store_ms + 3_600_000;
+        if holds
+            && let Some(Known { stage: Stage::InProgress { detached_until_ms, .. }, .. }) =
+                self.model.known.get_mut(&key)
+        {
+            *detached_until_ms = until_ms;
+        }
+        match lease.detach(Duration::from_hours(1)) {
+            Ok(token) if holds => {
+                self.tokens.push((key, token));
+                Ok(())
+            }
+            Ok(_) => disagree(format!("key {key}: a stale lease was detached")),
+            Err(error) => self.unsettled(key, holds, error),
+        }
+    }
+
+    pub(super) fn resume(&mut self, token: usize) -> Done {
+        if self.tokens.is_empty() {
+            return Ok(());
+        }
+        let (key, token) = self.tokens.swap_remove(token % self.tokens.len());
+        let number = token.token();
+        let holds = self.model.holds(key, number);
+        let leased = self.held.iter().any(|(_, lease)| lease.token() == number);
+        match self.opened().resume(token) {
+            Ok(lease) if holds && !leased => {
+                self.held.push((key, lease));
+                Ok(())
+            }
+            Err(error) if !holds && error.kind() == ErrorKind::StaleLease => Ok(()),
+            Err(error) if holds && leased && error.kind() == ErrorKind::Misuse => Ok(()),
+            other => disagree(format!("key {key}: resumed {other:?}, holds: {holds}")),
+        }
+    }
+
+    pub(super) fn transact(&mut self, key: usize, fail: bool) -> Done {
+        let expected = self.model.expect(key, 0);
+        let ttl_ms = ttl_ms(key, 1);
+        let response = format!("tx-{key}").into_bytes();
+        match &expected {
+            Expected::Claimed { .. } if fail => {}
+            Expected::Claimed { .. } => {
+                self.foresee(key, ttl_ms, 0, &expected);
+                self.model.resolve(key, false, response.clone());
+                self.model.rows.insert(key, response.clone());
+            }
+            other => self.foresee(key, ttl_ms, 0, other),
+        }
+        let request = self.request(key, ttl_ms, 0);
+        let answer = self.space(key)?.transact(&request, |tx| {
+            tx.table(ROWS)?.insert([key as u8], &response)?;
+            if fail { Err(Error::caller("as told")) } else { Ok(response.clone()) }
+        });
+        match (&expected, answer) {
+            (Expected::Claimed { .. }, Err(error)) if fail && error.kind() == ErrorKind::Caller => Ok(()),
+            (Expected::Claimed { .. }, Ok(Transacted::Done(_))) if !fail => {
+                let token =
+                    self.space(key)?.get(key_bytes(key, &self.model))?.map_or(0, |record| record.token());
+                self.note_token(key, token)
+            }
+            (Expected::Duplicate { failure, response }, Ok(Transacted::Duplicate(receipt)))
+                if receipt.is_failure() == *failure && receipt.response() == response =>
+            {
+                Ok(())
+            }
+            (Expected::InProgress, Ok(Transacted::InProgress(_))) => Ok(()),
+            (_, Ok(answer)) => disagree(format!("key {key}: transact {answer:?}, expected {expected:?}")),
+            (_, Err(error)) => self.judge(key, &expected, Err(error)),
+        }
+    }
+
+    pub(super) fn complete_in(&mut self, held: usize) -> Done {
+        let Some((key, lease)) = self.take_held(held) else { return Ok(()) };
+        let holds = self.model.holds(key, lease.token());
+        let response = format!("in-{key}").into_bytes();
+        if holds {
+            self.model.resolve(key, false, response.clone());
+            self.model.rows.insert(key, response.clone());
+        }
+        let answer = lease.complete_in(|tx| {
+            tx.table(ROWS)?.insert([key as u8], &response)?;
+            Ok(response.clone())
+        });
+        match answer {
+            Ok(_) if holds => Ok(()),
+            Ok(_) => disagree(format!("key {key}: a stale lease was completed")),
+            Err(error) => self.unsettled(key, holds, error),
+        }
+    }
+
+    pub(super) fn forget(&mut self, key: usize) -> Done {
+        let space = self.space(key)?;
+        let bytes = key_bytes(key, &self.model);
+        self.model.known.remove(&key);
+        space.forget(bytes)?;
+        Ok(())
+    }
+}
+
+fn refused(expected: &Expected, error: Error) -> Done {
+    match error.kind() {
+        ErrorKind::Indeterminate
+        | ErrorKind::Poisoned
+        | ErrorKind::Full
+        | ErrorKind::Io
+        | ErrorKind::Overloaded
+        | ErrorKind::Corrupt => Err(error.into()),
+        kind => disagree(format!("{kind:?}, expected {expected:?}")),
+    }
+}
+
+fn expect_held(holds: bool, answer: Result<(), Error>) -> Done {
+    match answer {
+        Ok(()) if holds => Ok(()),
+        Ok(()) => disagree("a stale lease was accepted"),
+        Err(error) if !holds && error.kind() == ErrorKind::StaleLease => Ok(()),
+        Err(error) if error.kind() == ErrorKind::StaleLease => disagree("a live lease was refused"),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,79 @@
+//! Holds what a store shows against what it should know.
+
+use super::model::{FIRST_ORDERED, KEYS, Known, Model, Stage};
+use super::runner::{Done, ORDERED, ROWS, disagree};
+use claimstore::{Filter, Record, RecordState, Store};
+use std::collections::BTreeSet;
+
+/// The bytes of key number `key`.
+pub fn key_bytes(key: usize, model: &Model) -> Vec<u8> {
+    match model.key_time_ms(key) {
+        None => format!("key-{key}").into_bytes(),
+        Some(time_ms) => {
+            let mut id = [0u8; 16];
+            id[..6].copy_from_slice(&time_ms.to_be_bytes()[2..]);
+            id[6] = 0x70;
+            id[8] = 0x80;
+            id[15] = key as u8;
+            id.to_vec()
+        }
+    }
+}
+
+/// Compares every key's record, the full scan, and the caller's rows.
+pub fn compare(store: &Store, model: &Model) -> Done {
+    (0..KEYS).try_for_each(|key| compare_key(store, model, key))?;
+    compare_scan(store, model)
+}
+
+/// Compares one key's record and row.
+pub(super) fn compare_key(store: &Store, model: &Model, key: usize) -> Done {
+    let space = store.namespace(if key >= FIRST_ORDERED { ORDERED } else { "" })?;
+    let record = space.get(key_bytes(key, model))?;
+    let known = model.visible(key);
+    if !same(record.as_ref(), known, model) {
+        return disagree(format!("key {key}: {record:?}, expected {known:?}"));
+    }
+    let row = store.table(ROWS)?.get([key as u8])?;
+    if row.as_ref() != model.rows.get(&key) {
+        return disagree(format!("row {key}: {row:?}, expected {:?}", model.rows.get(&key)));
+    }
+    Ok(())
+}
+
+/// Compares the keys a full scan shows.
+pub(super) fn compare_scan(store: &Store, model: &Model) -> Done {
+    let visible = (0..KEYS).filter(|key| model.visible(*key).is_some());
+    let visible: BTreeSet<Vec<u8>> = visible.map(|key| key_bytes(key, model)).collect();
+    let scanned = store.scan(Filter::new()).map(|record| record.map(|record| record.key().to_vec()));
+    let scanned: Vec<Vec<u8>> = scanned.collect::<Result<_, _>>()?;
+    if scanned.len() != visible.len() || !scanned.iter().all(|key| visible.contains(key)) {
+        return disagree(format!("a scan shows {} keys, expected {}", scanned.len(), visible.len()));
+    }
+    Ok(())
+}
+
+fn same(record: Option<&Record>, known: Option<&Known>, model: &Model) -> bool {
+    let (record, known) = match (record, known) {
+        (None, None) => return true,
+        (Some(record), Some(known)) => (record, known),
+        _ => return false,
+    };
+    let stage = match &known.stage {
+        Stage::InProgress { progress, orphaned, detached_until_ms, .. } => {
+            let orphan = *orphaned && *detached_until_ms <= model.store_ms;
+            let state = if orphan { RecordState::Orphaned } else { RecordState::InProgress };
+            record.state() == state && record.progress().unwrap_or_default() == progress
+        }
+        Stage::Resolved { failure, response, .. } => {
+            let state = if *failure { RecordState::Failed } else { RecordState::Completed };
+            record.state() == state && record.response() == Some(response)
+        }
+        Stage::Retry { progress, .. } => {
+            record.state() == RecordState::Retry && record.progress().unwrap_or_default() == progress
+        }
+        Stage::Parked => record.state() == RecordState::Parked,
+    };
+    // A token of 0 stands for a claim whose answer nobody got.
+    stage && record.attempt() == known.attempt && (known.token == 0 || record.token() == known.token)
+}

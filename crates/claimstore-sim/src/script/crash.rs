@@ -1,0 +1,180 @@
+//! Scripts whose disk is looked at after a crash behind any of its events.
+
+use super::model::Model;
+use super::runner::{Done, Runner, Stop, Trace, disagree};
+use super::steps::{Step, random_steps};
+use super::world::World;
+use crate::{Level, Rng, SimDisk, Variant};
+use std::fmt;
+
+/// How far a store goes on behind a crash.
+const STEPS_BEHIND: usize = 10;
+
+/// A script that ran on a recording disk, and what it was told.
+#[derive(Debug)]
+pub struct Recording {
+    seed: u64,
+    runner: Runner,
+    trace: Trace,
+}
+
+/// One crash: behind which event, and what it takes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// How many events came before.
+    pub event: usize,
+    /// What survives.
+    pub variant: Variant,
+}
+
+/// A disk as some crash left it, and what a store on it may know.
+#[derive(Debug)]
+pub struct Image {
+    disk: SimDisk,
+    seed: u64,
+    /// Acknowledged; and, last, what was under way.
+    allowed: Vec<Model>,
+    /// The life and the token that were surely given.
+    floor: (u64, u64),
+    /// Whether the machine started anew: its boot clock too.
+    reboot: bool,
+    wall_ms: u64,
+    boot_ms: u64,
+}
+
+impl Recording {
+    /// Runs the script of `len` steps that `seed` makes.
+    pub fn new(seed: u64, len: usize) -> Result<Recording, Stop> {
+        Recording::on(SimDisk::new(), seed, len)
+    }
+
+    /// The same on a disk of the caller's choice.
+    pub fn on(disk: SimDisk, seed: u64, len: usize) -> Result<Recording, Stop> {
+        Recording::of(disk, seed, &Recording::steps(seed, len))
+    }
+
+    /// Runs a script of the caller's own, without crashes in it.
+    pub fn of(disk: SimDisk, seed: u64, steps: &[Step]) -> Result<Recording, Stop> {
+        let mut runner = Runner::on_empty(World::on(disk, seed))?;
+        runner.record();
+        for step in steps {
+            runner.step(step)?;
+        }
+        let trace = runner.trace().cloned().unwrap_or_default();
+        Ok(Recording { seed, runner, trace })
+    }
+
+    /// The script: crashes come from outside.
+    pub fn steps(seed: u64, len: usize) -> Vec<Step> {
+        let mut steps = random_steps(&mut Rng::new(seed), len);
+        steps.retain(|step| !matches!(step, Step::Crash { .. }));
+        steps
+    }
+
+    /// How many events there are to crash behind.
+    pub fn events(&self) -> usize {
+        self.runner.world.disk.events()
+    }
+
+    /// How many events the birth of the store took.
+    pub fn birth(&self) -> usize {
+        self.trace.points.first().map_or(0, |(events, _)| *events)
+    }
+
+    /// Where a crash falls, in words.
+    pub fn position(&self, cut: Cut) -> String {
+        let behind = self.trace.points.partition_point(|(events, _)| *events <= cut.event);
+        match behind {
+            0 => "in the birth of the store".to_owned(),
+            // Point 0 is the birth.
+            _ => format!("in step {}", behind - 1),
+        }
+    }
+
+    /// The disk after a crash.
+    pub fn image(&self, cut: Cut) -> Image {
+        let points = &self.trace.points;
+        // A step counts as acknowledged when its last event had happened. Before the first point there is
+        // the birth of the store, which may have come to nothing.
+        let behind = points.partition_point(|(events, _)| *events <= cut.event);
+        let last = behind.saturating_sub(1);
+        let next = behind.min(points.len() - 1);
+        let model_of = |at: usize| points.get(at).map(|(_, model)| model.clone()).unwrap_or_default();
+        let now = model_of(last);
+        let floor = |of: &[u64], at: usize| of.get(at).copied().unwrap_or_default();
+        Image {
+            disk: self.runner.world.disk.crash_at(cut.event, cut.variant),
+            seed: Rng::new(self.seed ^ cut.variant.seed.rotate_left(32) ^ cut.event as u64).next_u64(),
+            floor: (
+                if behind == 0 { 0 } else { floor(&self.trace.lives, last) },
+                floor(&self.trace.tokens, next),
+            ),
+            reboot: cut.variant.level != Level::L0 && cut.variant.seed % 2 == 1,
+            wall_ms: now.wall_ms,
+            boot_ms: now.boot_ms,
+            allowed: vec![now, model_of(next)],
+        }
+    }
+}
+
+impl Image {
+    /// Tells images apart.
+    pub fn digest(&self) -> u64 {
+        self.disk.digest()
+    }
+
+    /// Opens the store, compares it before anything else, and goes on. Answers how many events the recovery
+    /// made: those of [`again`](Image::again).
+    pub fn check(&self) -> Result<usize, Stop> {
+        let mut runner = Runner::recover(self.world(), &self.allowed, self.floor)?;
+        let recovered = self.disk.events();
+        self.check_time(&runner)?;
+        runner.check_token()?;
+        for step in random_steps(&mut Rng::new(self.seed), STEPS_BEHIND) {
+            runner.step(&step)?;
+        }
+        runner.finish()?;
+        Ok(recovered)
+    }
+
+    /// Opens the store and no more: for the events of its recovery.
+    pub fn recover(&self) -> Result<usize, Stop> {
+        let world = self.world();
+        Runner::recover(world, &self.allowed, self.floor).map(|_| self.disk.events())
+    }
+
+    fn world(&self) -> World {
+        let world = World::at(self.disk.clone(), self.seed, self.wall_ms, self.boot_ms);
+        if self.reboot {
+            world.clock.reboot();
+        }
+        world
+    }
+
+    /// A second crash, inside the recovery of the first.
+    #[must_use]
+    pub fn again(&self, cut: Cut) -> Image {
+        Image {
+            disk: self.disk.crash_at(cut.event, cut.variant),
+            seed: Rng::new(self.seed ^ cut.variant.seed ^ cut.event as u64).next_u64(),
+            allowed: self.allowed.clone(),
+            ..*self
+        }
+    }
+
+    /// Within one boot, store time is measured to the millisecond.
+    fn check_time(&self, runner: &Runner) -> Done {
+        let expected_ms = self.allowed.first().map_or(0, |model| model.store_ms);
+        let now_ms = runner.model.store_ms;
+        if !self.reboot && now_ms != expected_ms {
+            return disagree(format!("store time {expected_ms} became {now_ms} by a crash"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--event {} --level {:?} --variant {}", self.event, self.variant.level, self.variant.seed)
+    }
+}

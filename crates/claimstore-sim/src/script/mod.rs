@@ -1,0 +1,22 @@
+//! Scripts: single-threaded programs over a few keys, run against a store and a model side by side.
+//!
+//! A script's steps are data, so they can be generated, shrunk and replayed. [`Runner`] carries a script out
+//! and holds every answer against [`Model`]; what is kept of a run ([`Trace`]) lets a crash harness compare
+//! any later image with what had been acknowledged by then.
+
+mod calls;
+mod compare;
+mod crash;
+mod model;
+mod probe;
+mod runner;
+mod steps;
+mod world;
+
+pub use compare::{compare, key_bytes};
+pub use crash::{Cut, Image, Recording};
+pub use model::{KEYS, Model, Stage};
+pub use probe::{Found, is_owned_up, probe};
+pub use runner::{Runner, Stop, Trace};
+pub use steps::{Step, random_step, random_steps};
+pub use world::World;

@@ -1,0 +1,240 @@
+//! What a store should know and answer, written down a second time and as plainly as possible.
+
+use std::collections::BTreeMap;
+
+/// How many keys a script uses: opaque ones, then time-ordered ones.
+pub const KEYS: usize = 14;
+/// The first time-ordered key.
+pub(super) const FIRST_ORDERED: usize = 10;
+
+pub(super) const LEASE_MS: u64 = 60_000;
+pub(super) const MAX_ATTEMPTS: u32 = 3;
+pub(super) const SKEW_MS: u64 = 300_000;
+pub(super) const TTLS_MS: [u64; 3] = [60_000, 3_600_000, 86_400_000];
+/// The ttl of the namespace of time-ordered keys, and of every claim in it.
+pub(super) const ORDERED_TTL_MS: u64 = 3_600_000;
+
+/// Where a key stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Claimed.
+    InProgress {
+        /// Boot time at which the lease lapses.
+        lease_until_ms: u64,
+        /// Dropped, or of an earlier life.
+        orphaned: bool,
+        /// Store time until which it is detached; 0: it is not.
+        detached_until_ms: u64,
+        /// Progress saved so far.
+        progress: Vec<u8>,
+        /// Progress before this attempt.
+        earlier: Vec<u8>,
+        /// How long it is to be remembered.
+        ttl_ms: u64,
+    },
+    /// Completed, or failed for good.
+    Resolved {
+        /// Whether it failed.
+        failure: bool,
+        /// What is given to duplicates.
+        response: Vec<u8>,
+        /// Store time at which it expires.
+        until_ms: u64,
+    },
+    /// Waiting for its retry.
+    Retry {
+        /// Store time from which it may be claimed.
+        until_ms: u64,
+        /// Progress so far.
+        progress: Vec<u8>,
+    },
+    /// Held for review.
+    Parked,
+}
+
+/// The ttl a key is claimed with.
+pub(super) fn ttl_ms(key: usize, ttl: usize) -> u64 {
+    if key >= FIRST_ORDERED { ORDERED_TTL_MS } else { TTLS_MS[ttl % TTLS_MS.len()] }
+}
+
+/// What is known of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The token of the last claim.
+    pub token: u64,
+    /// How many claims have counted.
+    pub attempt: u32,
+    /// The payload it was claimed with; 0: none.
+    pub payload: u8,
+    /// Where it stands.
+    pub stage: Stage,
+}
+
+/// What a claim should be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Expected {
+    Claimed { attempt: u32, progress: Vec<u8> },
+    Duplicate { failure: bool, response: Vec<u8> },
+    InProgress,
+    Parked { becomes: bool },
+    Mismatch,
+    TooOld,
+    Future,
+}
+
+/// The whole store, as it should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Model {
+    /// Known keys. Expired ones stay: they matter for time-ordered keys.
+    pub known: BTreeMap<usize, Known>,
+    /// Rows of the caller's table: key number to the token-free content.
+    pub rows: BTreeMap<usize, Vec<u8>>,
+    /// Store time.
+    pub store_ms: u64,
+    /// Boot time.
+    pub boot_ms: u64,
+    /// The wall clock.
+    pub wall_ms: u64,
+    /// The time at which the script began: time-ordered keys are placed around it.
+    pub start_ms: u64,
+}
+
+impl Model {
+    /// The key's own time, for a time-ordered key.
+    pub(super) fn key_time_ms(&self, key: usize) -> Option<u64> {
+        // One from before, two from about now, one from the future.
+        let offsets: [i64; KEYS - FIRST_ORDERED] = [-1_800_000, 0, 60_000, 1_200_000];
+        let offset = offsets.get(key.checked_sub(FIRST_ORDERED)?)?;
+        Some(self.start_ms.saturating_add_signed(*offset))
+    }
+
+    /// What is known and not expired.
+    pub fn visible(&self, key: usize) -> Option<&Known> {
+        self.known.get(&key).filter(|known| match known.stage {
+            Stage::Resolved { until_ms, .. } => until_ms > self.store_ms,
+            _ => true,
+        })
+    }
+
+    pub(super) fn expect(&self, key: usize, payload: u8) -> Expected {
+        let Some(known) = self.visible(key) else { return self.expect_unknown(key) };
+        if known.payload != 0 && payload != 0 && known.payload != payload {
+            return Expected::Mismatch;
+        }
+        match &known.stage {
+            Stage::Resolved { failure, response, .. } => {
+                Expected::Duplicate { failure: *failure, response: response.clone() }
+            }
+            Stage::Parked => Expected::Parked { becomes: false },
+            Stage::Retry { until_ms, .. } if *until_ms > self.store_ms => Expected::InProgress,
+            Stage::InProgress { .. } if self.is_trusted(known) => Expected::InProgress,
+            Stage::Retry { progress, .. } | Stage::InProgress { progress, .. } => {
+                next_attempt(known, progress)
+            }
+        }
+    }
+
+    fn expect_unknown(&self, key: usize) -> Expected {
+        if let Some(time_ms) = self.key_time_ms(key) {
+            // Known but not visible: it resolved and expired. Never again.
+            if self.known.contains_key(&key) || time_ms < self.store_ms.saturating_sub(ORDERED_TTL_MS) {
+                return Expected::TooOld;
+            }
+            if time_ms > self.wall_ms + SKEW_MS {
+                return Expected::Future;
+            }
+        }
+        Expected::Claimed { attempt: 1, progress: Vec::new() }
+    }
+
+    /// Whether the holder of a claim in progress is trusted now.
+    pub(super) fn is_trusted(&self, known: &Known) -> bool {
+        match known.stage {
+            Stage::InProgress { lease_until_ms, orphaned, detached_until_ms, .. } => {
+                detached_until_ms > self.store_ms || (!orphaned && lease_until_ms > self.boot_ms)
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn claim(
+        &mut self,
+        key: usize,
+        ttl_ms: u64,
+        payload: u8,
+        attempt: u32,
+        progress: Vec<u8>,
+        token: u64,
+    ) {
+        let before = self.visible(key).map_or(0, |known| known.payload);
+        let stage = Stage::InProgress {
+            lease_until_ms: self.boot_ms + LEASE_MS,
+            orphaned: false,
+            detached_until_ms: 0,
+            earlier: progress.clone(),
+            progress,
+            ttl_ms,
+        };
+        let payload = if attempt > 1 && before != 0 { before } else { payload };
+        self.known.insert(key, Known { token, attempt, payload, stage });
+    }
+
+    /// Whether `token` may settle `key`.
+    pub(super) fn holds(&self, key: usize, token: u64) -> bool {
+        self.known
+            .get(&key)
+            .is_some_and(|known| known.token == token && matches!(known.stage, Stage::InProgress { .. }))
+    }
+
+    pub(super) fn resolve(&mut self, key: usize, failure: bool, response: Vec<u8>) {
+        let (store_ms, key_time_ms) = (self.store_ms, self.key_time_ms(key));
+        let Some(known) = self.known.get_mut(&key) else { return };
+        let Stage::InProgress { ttl_ms, .. } = known.stage else { return };
+        let until_ms = (store_ms + ttl_ms).max(key_time_ms.map_or(0, |time_ms| time_ms + ORDERED_TTL_MS));
+        known.stage = Stage::Resolved { failure, response, until_ms };
+    }
+
+    pub(super) fn retry(&mut self, key: usize, after_ms: u64) {
+        let until_ms = self.store_ms + after_ms;
+        let Some(known) = self.known.get_mut(&key) else { return };
+        let Stage::InProgress { progress, .. } = &known.stage else { return };
+        known.stage = if known.attempt >= MAX_ATTEMPTS {
+            Stage::Parked
+        } else {
+            Stage::Retry { until_ms, progress: progress.clone() }
+        };
+    }
+
+    pub(super) fn park(&mut self, key: usize) {
+        if let Some(known) = self.known.get_mut(&key) {
+            known.stage = Stage::Parked;
+        }
+    }
+
+    pub(super) fn release(&mut self, key: usize) {
+        let Some(known) = self.known.get_mut(&key) else { return };
+        let Stage::InProgress { earlier, .. } = &known.stage else { return };
+        if known.attempt == 1 {
+            self.known.remove(&key);
+        } else {
+            known.stage = Stage::Retry { until_ms: 0, progress: earlier.clone() };
+            known.attempt -= 1;
+        }
+    }
+
+    /// Another life: nobody of the old one holds anything, but for what was detached.
+    pub fn new_life(&mut self) {
+        for known in self.known.values_mut() {
+            if let Stage::InProgress { orphaned, .. } = &mut known.stage {
+                *orphaned = true;
+            }
+        }
+    }
+}
+
+fn next_attempt(known: &Known, progress: &[u8]) -> Expected {
+    if known.attempt >= MAX_ATTEMPTS {
+        return Expected::Parked { becomes: true };
+    }
+    Expected::Claimed { attempt: known.attempt + 1, progress: progress.to_vec() }
+}

@@ -1,0 +1,386 @@
+//! Carries scripts out, and holds every answer against the model.
+
+use super::compare::compare;
+use super::model::{KEYS, LEASE_MS, Model, ORDERED_TTL_MS};
+use super::steps::Step;
+use super::world::{START_MS, World};
+use crate::{Level, Variant};
+use claimstore::io::Clock;
+use claimstore::{
+    Claim, Error, ErrorKind, Failure, Lease, LeaseToken, Namespace, Policy, Store, TimeOrdered,
+};
+use std::time::{Duration, UNIX_EPOCH};
+
+const DAY_MS: u64 = 86_400_000;
+pub(super) const ORDERED: &str = "ordered";
+pub(super) const ROWS: &str = "rows";
+/// How far time goes in one step.
+const STRETCHES_MS: [u64; 7] = [1, 999, 30_000, 61_000, 600_000, 7_300_000, 2 * DAY_MS];
+
+/// What a run leaves for those who look at its crash images: after each step, how far the disk's log had come
+/// and what the store should know.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// `(events, model)` after each step; the first is the opened, empty store.
+    pub points: Vec<(usize, Model)>,
+    /// The highest token given by then, for each point.
+    pub tokens: Vec<u64>,
+    /// The life of the store, for each point.
+    pub lives: Vec<u64>,
+}
+
+/// How a step ended, if not as planned.
+#[derive(Debug)]
+pub enum Stop {
+    /// The store failed with an error that faults explain.
+    Failed(ErrorKind, String),
+    /// The store and the model disagree.
+    Disagree(String),
+}
+
+pub(super) type Done = Result<(), Stop>;
+
+/// Runs scripts.
+#[derive(Debug)]
+pub struct Runner {
+    /// The machine.
+    pub world: World,
+    /// What the store should know.
+    pub model: Model,
+    /// What it would know had the step that stopped taken effect.
+    pub candidate: Option<Model>,
+    /// The highest token seen.
+    pub last_token: u64,
+    pub(super) store: Option<Store>,
+    pub(super) held: Vec<(usize, Lease)>,
+    pub(super) tokens: Vec<(usize, LeaseToken)>,
+    trace: Option<Trace>,
+    pub(super) last_life: u64,
+}
+
+pub(super) fn disagree<T>(what: impl Into<String>) -> Result<T, Stop> {
+    Err(Stop::Disagree(what.into()))
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Failed(error.kind(), format!("{error:?}"))
+    }
+}
+
+impl Runner {
+    /// Opens a store on a new machine.
+    pub fn new(seed: u64) -> Result<Runner, Stop> {
+        Runner::on_empty(World::new(seed))
+    }
+
+    /// Opens a store on a machine whose disk is empty.
+    pub fn on_empty(world: World) -> Result<Runner, Stop> {
+        Runner::on(world, Model { start_ms: START_MS, ..Model::default() })
+    }
+
+    /// Opens a store on `world` that should know what `model` says.
+    pub fn on(world: World, model: Model) -> Result<Runner, Stop> {
+        let mut runner = Runner::closed(world, (0, 0));
+        runner.model = model;
+        runner.open()?;
+        Ok(runner)
+    }
+
+    /// Opens the store of `world` after a crash. It must know what one of `allowed` says, as of `floor`: a
+    /// life and a token that were surely given before. The runner goes on from the one that fits.
+    pub fn recover(world: World, allowed: &[Model], floor: (u64, u64)) -> Result<Runner, Stop> {
+        let mut runner = Runner::closed(world, floor);
+        runner.take_up(allowed)?;
+        Ok(runner)
+    }
+
+    fn closed(world: World, (last_life, last_token): (u64, u64)) -> Runner {
+        Runner {
+            world,
+            model: Model::default(),
+            candidate: None,
+            last_token,
+            store: None,
+            held: Vec::new(),
+            tokens: Vec::new(),
+            trace: None,
+            last_life,
+        }
+    }
+
+    /// Lets go of a store that failed, and opens it again on the same disk: the page cache lives on. It must
+    /// know what it knew before the failed step, or what the step would have made of it.
+    pub fn revive(&mut self) -> Done {
+        let allowed: Vec<Model> = std::iter::once(self.model.clone()).chain(self.candidate.take()).collect();
+        self.held.clear();
+        self.tokens.clear();
+        self.store = None;
+        self.take_up(&allowed)
+    }
+
+    /// Loses power and opens the store again, which must know everything.
+    pub fn lose_power(&mut self, variant: Variant) -> Done {
+        let disk = self.world.disk.power_loss(variant);
+        disk.stop_recording();
+        self.world = self.world.with_disk(disk);
+        self.candidate = None;
+        self.revive()
+    }
+
+    fn take_up(&mut self, allowed: &[Model]) -> Done {
+        self.open()?;
+        let (store_ms, opened) = (self.model.store_ms, self.model.clone());
+        let mut refusals = Vec::new();
+        for model in allowed {
+            let was_ms = model.store_ms;
+            self.model =
+                Model { store_ms, boot_ms: opened.boot_ms, wall_ms: opened.wall_ms, ..model.clone() };
+            self.model.new_life();
+            match compare(self.opened(), &self.model) {
+                // The wall clock is told that it is right, so that nothing is drawn towards it.
+                Ok(()) if store_ms <= was_ms.max(opened.wall_ms) => {
+                    self.believe_wall();
+                    return Ok(());
+                }
+                Ok(()) => refusals.push(format!("store time {was_ms} became {store_ms}")),
+                Err(Stop::Disagree(what)) => refusals.push(what),
+                Err(failed) => return Err(failed),
+            }
+        }
+        disagree(refusals.join("; nor: "))
+    }
+
+    fn believe_wall(&mut self) {
+        if self.world.clock.wall_ms().abs_diff(self.model.store_ms) < DAY_MS {
+            self.world.set_wall(self.model.store_ms);
+        }
+        self.read_clock();
+    }
+
+    /// Claims a key of its own and gives it back: a token must lie above all that were ever given.
+    pub fn check_token(&mut self) -> Done {
+        match self.opened().claim("a key of its own", Duration::from_mins(1))? {
+            Claim::Claimed(lease) => {
+                self.note_token(KEYS, lease.token())?;
+                lease.release().map_err(|error| Error::from(error).into())
+            }
+            other => disagree(format!("{other:?} for a key nobody claimed")),
+        }
+    }
+
+    /// Ends the run: audits, and closes the store in order.
+    pub fn finish(mut self) -> Done {
+        self.audit()?;
+        self.held.clear();
+        self.store.take().map_or(Ok(()), |store| Ok(store.close()?))
+    }
+
+    /// Keeps a trace from here on.
+    pub fn record(&mut self) {
+        let mut trace = Trace::default();
+        trace.points.push((self.world.disk.events(), self.model.clone()));
+        trace.tokens.push(self.last_token);
+        trace.lives.push(self.last_life);
+        self.trace = Some(trace);
+    }
+
+    /// The trace so far.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
+    }
+
+    /// The open store.
+    pub fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
+    /// Runs a whole script and audits at its end.
+    pub fn run(&mut self, steps: &[Step]) -> Done {
+        for (at, step) in steps.iter().enumerate() {
+            self.step(step).map_err(|stop| match stop {
+                Stop::Disagree(what) => Stop::Disagree(format!("step {at} {step:?}: {what}")),
+                failed @ Stop::Failed(..) => failed,
+            })?;
+        }
+        self.audit()
+    }
+
+    /// Runs one step. On `Ok` the model has followed; on `Failed` the model stands as before, and
+    /// `candidate` is what it would be had the step taken effect.
+    pub fn step(&mut self, step: &Step) -> Done {
+        let before = self.model.clone();
+        self.candidate = None;
+        let done = self.carry_out(step);
+        if let Err(Stop::Failed(..)) = &done {
+            let after = std::mem::replace(&mut self.model, before);
+            self.candidate = Some(after);
+            return done;
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.points.push((self.world.disk.events(), self.model.clone()));
+            trace.tokens.push(self.last_token);
+            trace.lives.push(self.last_life);
+        }
+        done
+    }
+
+    fn carry_out(&mut self, step: &Step) -> Done {
+        match step {
+            Step::Claim { key, ttl, payload } => self.claim(key % KEYS, *ttl, *payload),
+            Step::ClaimMany { keys } => self.claim_many(keys),
+            Step::Complete { held, len } => {
+                let response = vec![b'r'; *len];
+                self.settle(
+                    *held,
+                    |model, key| model.resolve(key, false, response.clone()),
+                    |lease| lease.complete(&response),
+                )
+            }
+            Step::CompleteMany => self.complete_many(),
+            Step::Retry { held, after_s } => {
+                let failure = if *after_s == 0 {
+                    Failure::retry()
+                } else {
+                    Failure::retry_after(Duration::from_secs(*after_s))
+                };
+                self.settle(
+                    *held,
+                    |model, key| model.retry(key, after_s * 1_000),
+                    |lease| lease.fail(failure),
+                )
+            }
+            Step::Terminal { held } => self.settle(
+                *held,
+                |model, key| model.resolve(key, true, b"no".to_vec()),
+                |lease| lease.fail(Failure::terminal("no")),
+            ),
+            Step::Park { held } => self.settle(*held, Model::park, |lease| lease.fail(Failure::park("look"))),
+            Step::Release { held } => self.settle(*held, Model::release, Lease::release),
+            Step::Abandon { held } => {
+                self.abandon(*held);
+                Ok(())
+            }
+            Step::Renew { held } => self.renew(*held),
+            Step::Progress { held, len } => self.progress(*held, *len),
+            Step::Labour { held, times } => self.labour(*held, *times),
+            Step::HandOver { held } => self.hand_over(*held),
+            Step::Detach { held } => self.detach(*held),
+            Step::Resume { token } => self.resume(*token),
+            Step::Transact { key, fail } => self.transact(key % KEYS, *fail),
+            Step::CompleteIn { held } => self.complete_in(*held),
+            Step::Forget { key } => self.forget(key % KEYS),
+            Step::Advance { stretch } => {
+                let by_ms = STRETCHES_MS[stretch % STRETCHES_MS.len()];
+                self.world.clock.advance(Duration::from_millis(by_ms));
+                self.model.store_ms += by_ms;
+                self.read_clock();
+                Ok(())
+            }
+            Step::StepWall { step } => {
+                let wall_ms = match step % 3 {
+                    0 => self.model.store_ms + 2 * DAY_MS,
+                    1 => self.model.store_ms - 2 * DAY_MS,
+                    _ => self.model.store_ms,
+                };
+                self.world.clock.set_wall(UNIX_EPOCH + Duration::from_millis(wall_ms));
+                self.read_clock();
+                Ok(())
+            }
+            Step::Checkpoint => Ok(self.opened().checkpoint()?),
+            Step::Prune => Ok(self.opened().prune().map(drop)?),
+            Step::Upkeep => Ok(self.opened().upkeep().map(drop)?),
+            Step::Compact => Ok(self.opened().compact()?),
+            Step::Reopen => self.reopen(),
+            Step::Crash { seed, reboot } => self.crash(*seed, *reboot),
+            Step::Audit => self.audit(),
+        }
+    }
+
+    pub(super) fn opened(&self) -> &Store {
+        self.store.as_ref().expect("a runner's store is open between steps")
+    }
+
+    pub(super) fn space(&self, key: usize) -> Result<Namespace, Error> {
+        let name = if key >= super::model::FIRST_ORDERED { ORDERED } else { "" };
+        self.opened().namespace(name)
+    }
+
+    fn open(&mut self) -> Done {
+        let store = self.world.open()?;
+        let policy =
+            Policy::new().ttl(Duration::from_millis(ORDERED_TTL_MS)).time_ordered_keys(TimeOrdered::UuidV7);
+        store.namespace_with(ORDERED, policy)?;
+        let stats = store.stats()?;
+        if stats.life <= self.last_life {
+            return disagree(format!("life {} after life {}", stats.life, self.last_life));
+        }
+        self.last_life = stats.life;
+        self.model.store_ms = stats.store_time_ms;
+        self.store = Some(store);
+        self.read_clock();
+        Ok(())
+    }
+
+    fn read_clock(&mut self) {
+        self.model.boot_ms = self.world.clock.boot_ms();
+        self.model.wall_ms = self.world.clock.wall_ms();
+    }
+
+    /// Lets go of everything of the old life, in memory and in the model.
+    fn end_life(&mut self) {
+        self.held.clear();
+        self.model.new_life();
+    }
+
+    fn reopen(&mut self) -> Done {
+        let store_ms = self.model.store_ms;
+        if let Some(store) = self.store.take() {
+            store.close()?;
+        }
+        self.end_life();
+        self.open()?;
+        if self.model.store_ms != store_ms {
+            return disagree(format!("store time {} became {} by reopening", store_ms, self.model.store_ms));
+        }
+        self.audit()
+    }
+
+    fn crash(&mut self, seed: u64, reboot: bool) -> Done {
+        let level = [Level::L0, Level::L1, Level::L2, Level::L3][(seed % 4) as usize];
+        let disk = self.world.disk.power_loss(Variant::new(level, seed));
+        disk.stop_recording();
+        self.world = self.world.with_disk(disk);
+        let store_ms = self.model.store_ms;
+        if reboot {
+            self.world.clock.reboot();
+        }
+        self.store = None;
+        self.end_life();
+        self.open()?;
+        if reboot {
+            // From here on the wall clock tells the truth again, so that nothing is drawn towards it.
+            self.world.clock.set_wall(UNIX_EPOCH + Duration::from_millis(self.model.store_ms));
+            self.read_clock();
+        } else if self.model.store_ms != store_ms {
+            return disagree(format!("store time {} became {} by a crash", store_ms, self.model.store_ms));
+        }
+        self.audit()
+    }
+
+    /// Compares everything the store shows with the model.
+    pub fn audit(&mut self) -> Done {
+        let store = self.opened();
+        store.verify()?;
+        if store.stats()?.store_time_ms != self.model.store_ms {
+            return disagree(format!(
+                "store time {}, expected {}",
+                store.stats()?.store_time_ms,
+                self.model.store_ms
+            ));
+        }
+        compare(store, &self.model)
+    }
+}
+
+const _: () = assert!(LEASE_MS == 60_000, "the default lease of the contract");

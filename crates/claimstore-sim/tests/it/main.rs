@@ -1,0 +1,22 @@
+//! The general layers: scripts against the model, crash images, failing disks, threads.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::similar_names,
+    clippy::match_same_arms,
+    clippy::trivially_copy_pass_by_ref,
+    missing_docs,
+    reason = "tests may panic, start threads and name things alike"
+)]
+
+mod crash;
+mod damage;
+mod executor;
+mod faults;
+mod kill;
+mod races;
+mod state_machine;
+mod threads;
+mod watch;
+mod worker;
