@@ -1,0 +1,303 @@
+//! Passes one batch on: claim, write, sync, complete.
+
+use std::collections::HashMap;
+
+use crate::args::OnCrash;
+use crate::key::Refusal;
+use crate::output::{Sink, Stopped, Written};
+
+/// The claims of a store, as far as passing on needs them.
+pub(crate) trait Claims {
+    type Lease;
+
+    /// Claims distinct keys, in one commit. Answer i is for key i.
+    fn claim(&self, keys: &[&[u8]]) -> anyhow::Result<Vec<Answer<Self::Lease>>>;
+
+    /// Marks these as passed on, durably, in one commit.
+    fn complete(&self, leases: Vec<Self::Lease>) -> anyhow::Result<()>;
+
+    /// Takes these claims back, as if they had never been made.
+    fn release(&self, leases: Vec<Self::Lease>) -> anyhow::Result<()>;
+}
+
+/// What a store says to one key.
+#[derive(Debug)]
+pub(crate) enum Answer<L> {
+    /// Ours to pass on. In doubt: an earlier run claimed it and ended without saying whether it passed it on.
+    Claimed { lease: L, in_doubt: bool },
+    /// Passed on before.
+    Duplicate,
+    /// Not now, for a reason of this key's own.
+    Refused(String),
+}
+
+/// A record that has a key.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) key: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) line: u64,
+}
+
+/// What became of the records so far. Each record read is in exactly one of the other counts.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) read: u64,
+    pub(crate) passed: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) refused: u64,
+    /// Left to a later run, because this one ended early.
+    pub(crate) left: u64,
+    /// Of `passed`: an earlier run may have passed them on too.
+    pub(crate) in_doubt_passed: u64,
+    /// Of `duplicates`: an earlier run may not have passed them on.
+    pub(crate) in_doubt_skipped: u64,
+}
+
+/// What a batch leaves to be done by the caller.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Records the store refused, by line.
+    pub(crate) refused: Vec<(u64, Refusal)>,
+    /// Why no further batch makes sense.
+    pub(crate) stopped: Option<Stopped>,
+}
+
+/// Passes the new ones among `events` on, in order, and settles every claim it made. Counts all but `read`.
+///
+/// On an error the claims made are neither completed nor released: whether their records were passed on is then as
+/// doubtful as after a crash, and the next run decides about them in the same way.
+pub(crate) fn pass_on<C: Claims>(
+    claims: &C,
+    sink: &mut impl Sink,
+    events: &[Event],
+    on_crash: OnCrash,
+    tally: &mut Tally,
+) -> anyhow::Result<Outcome> {
+    let mut sorted = Sorted::claim(claims, events, on_crash)?;
+    let winners: Vec<&[u8]> = sorted.winners.iter().map(|winner| winner.event.bytes.as_slice()).collect();
+    let Written { whole, stopped } = sink.write(&winners);
+    let unwritten = sorted.winners.split_off(whole.min(sorted.winners.len()));
+    if whole > 0 {
+        // Before completing: a claim completed ahead of its record would lose the record to a power loss here.
+        sink.sync()?;
+    }
+    sorted.count(&unwritten, tally);
+    let done = sorted.winners.into_iter().map(|winner| winner.lease).chain(sorted.skipped);
+    claims.complete(done.collect())?;
+    claims.release(unwritten.into_iter().map(|winner| winner.lease).collect())?;
+    Ok(Outcome { refused: sorted.refused, stopped })
+}
+
+/// A record this batch may pass on.
+struct Winner<'e, L> {
+    event: &'e Event,
+    /// How many later records of the batch have the same key.
+    repeats: u64,
+    in_doubt: bool,
+    lease: L,
+}
+
+/// The events of a batch by what the store said.
+struct Sorted<'e, L> {
+    winners: Vec<Winner<'e, L>>,
+    /// In doubt, and to be completed without passing on.
+    skipped: Vec<L>,
+    duplicates: u64,
+    refused: Vec<(u64, Refusal)>,
+}
+
+impl<'e, L> Sorted<'e, L> {
+    fn claim<C: Claims<Lease = L>>(
+        claims: &C,
+        events: &'e [Event],
+        on_crash: OnCrash,
+    ) -> anyhow::Result<Sorted<'e, L>> {
+        let groups = group(events);
+        let keys: Vec<&[u8]> = groups.iter().map(|(first, _)| first.key.as_slice()).collect();
+        let answers = if keys.is_empty() { Vec::new() } else { claims.claim(&keys)? };
+        anyhow::ensure!(answers.len() == keys.len(), "the store answered another number of claims");
+        let mut sorted =
+            Sorted { winners: Vec::new(), skipped: Vec::new(), duplicates: 0, refused: Vec::new() };
+        for ((first, repeats), answer) in groups.into_iter().zip(answers) {
+            sorted.sort(first, repeats, answer, on_crash);
+        }
+        sorted.refused.sort_by_key(|(line, _)| *line);
+        Ok(sorted)
+    }
+
+    fn sort(&mut self, first: &'e Event, repeats: Vec<&'e Event>, answer: Answer<L>, on_crash: OnCrash) {
+        match (answer, on_crash) {
+            (Answer::Claimed { lease, in_doubt: true }, OnCrash::Skip) => {
+                self.skipped.push(lease);
+                self.duplicates += 1 + repeats.len() as u64;
+            }
+            (Answer::Claimed { lease, in_doubt }, _) => {
+                let repeats = repeats.len() as u64;
+                self.winners.push(Winner { event: first, repeats, in_doubt, lease });
+            }
+            (Answer::Duplicate, _) => self.duplicates += 1 + repeats.len() as u64,
+            (Answer::Refused(reason), _) => {
+                let lines = std::iter::once(first).chain(repeats).map(|event| event.line);
+                self.refused.extend(lines.map(|line| (line, Refusal::Store(reason.clone()))));
+            }
+        }
+    }
+
+    /// Counts what `self.winners` (written) and `unwritten` have become.
+    fn count(&self, unwritten: &[Winner<'_, L>], tally: &mut Tally) {
+        tally.passed += self.winners.len() as u64;
+        tally.in_doubt_passed += self.winners.iter().filter(|winner| winner.in_doubt).count() as u64;
+        tally.duplicates += self.duplicates + self.winners.iter().map(|winner| winner.repeats).sum::<u64>();
+        tally.in_doubt_skipped += self.skipped.len() as u64;
+        tally.refused += self.refused.len() as u64;
+        tally.left += unwritten.iter().map(|winner| 1 + winner.repeats).sum::<u64>();
+    }
+}
+
+/// The first event of each key, in order, with its repeats in this batch.
+fn group(events: &[Event]) -> Vec<(&Event, Vec<&Event>)> {
+    let mut places: HashMap<&[u8], usize> = HashMap::with_capacity(events.len());
+    let mut groups: Vec<(&Event, Vec<&Event>)> = Vec::with_capacity(events.len());
+    for event in events {
+        let place = *places.entry(&event.key).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((_, repeats)) => repeats.push(event),
+            None => groups.push((event, Vec::new())),
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io;
+
+    use super::*;
+
+    /// What a fake store knows of a key, and what was done to it, in order.
+    #[derive(Default)]
+    struct FakeClaims {
+        completed: RefCell<Vec<String>>,
+        in_doubt: Vec<String>,
+        refused: Vec<String>,
+        log: RefCell<Vec<String>>,
+    }
+
+    impl Claims for FakeClaims {
+        type Lease = String;
+
+        fn claim(&self, keys: &[&[u8]]) -> anyhow::Result<Vec<Answer<String>>> {
+            let keys = keys.iter().map(|key| String::from_utf8(key.to_vec()).unwrap());
+            let answer = |key: String| {
+                self.log.borrow_mut().push(format!("claim {key}"));
+                if self.completed.borrow().contains(&key) {
+                    Answer::Duplicate
+                } else if self.refused.contains(&key) {
+                    Answer::Refused("no".into())
+                } else {
+                    Answer::Claimed { in_doubt: self.in_doubt.contains(&key), lease: key }
+                }
+            };
+            Ok(keys.map(answer).collect())
+        }
+
+        fn complete(&self, leases: Vec<String>) -> anyhow::Result<()> {
+            self.log.borrow_mut().extend(leases.iter().map(|lease| format!("complete {lease}")));
+            self.completed.borrow_mut().extend(leases);
+            Ok(())
+        }
+
+        fn release(&self, leases: Vec<String>) -> anyhow::Result<()> {
+            self.log.borrow_mut().extend(leases.iter().map(|lease| format!("release {lease}")));
+            Ok(())
+        }
+    }
+
+    /// Takes `room` records, then says the reader is gone.
+    struct FakeSink {
+        room: usize,
+        taken: Vec<u8>,
+        sync_fails: bool,
+    }
+
+    impl FakeSink {
+        fn new(room: usize) -> FakeSink {
+            FakeSink { room, taken: Vec::new(), sync_fails: false }
+        }
+    }
+
+    impl Sink for FakeSink {
+        fn write(&mut self, records: &[&[u8]]) -> Written {
+            let whole = records.len().min(self.room);
+            self.taken.extend(records[..whole].concat());
+            Written { whole, stopped: (whole < records.len()).then_some(Stopped::ReaderGone) }
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            if self.sync_fails { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    fn events(keys: &str) -> Vec<Event> {
+        let event =
+            |(key, line): (char, u64)| Event { key: key.to_string().into(), bytes: vec![key as u8], line };
+        keys.chars().zip(1..).map(event).collect()
+    }
+
+    fn check(claims: &FakeClaims, sink: &mut FakeSink, keys: &str, on_crash: OnCrash) -> (Tally, Outcome) {
+        let mut tally = Tally { read: keys.len() as u64, ..Tally::default() };
+        let outcome = pass_on(claims, sink, &events(keys), on_crash, &mut tally).unwrap();
+        assert_eq!(tally.read, tally.passed + tally.duplicates + tally.refused + tally.left);
+        (tally, outcome)
+    }
+
+    #[test]
+    fn each_key_passes_once_within_a_batch_and_across() {
+        let (claims, mut sink) = (FakeClaims::default(), FakeSink::new(9));
+        let (tally, _) = check(&claims, &mut sink, "abacb", OnCrash::Emit);
+        assert_eq!((tally.passed, tally.duplicates, sink.taken.as_slice()), (3, 2, &b"abc"[..]));
+        let (tally, _) = check(&claims, &mut sink, "cda", OnCrash::Emit);
+        assert_eq!((tally.passed, tally.duplicates, sink.taken.as_slice()), (1, 2, &b"abcd"[..]));
+    }
+
+    #[test]
+    fn what_was_not_written_is_released_with_its_repeats() {
+        let (claims, mut sink) = (FakeClaims::default(), FakeSink::new(1));
+        let (tally, outcome) = check(&claims, &mut sink, "ababb", OnCrash::Emit);
+        assert_eq!((tally.passed, tally.duplicates, tally.left), (1, 1, 3));
+        assert!(matches!(outcome.stopped, Some(Stopped::ReaderGone)));
+        assert_eq!(*claims.log.borrow(), ["claim a", "claim b", "complete a", "release b"]);
+    }
+
+    #[test]
+    fn doubt_is_passed_on_or_skipped_as_asked() {
+        let claims = FakeClaims { in_doubt: vec!["a".into()], ..FakeClaims::default() };
+        let (tally, _) = check(&claims, &mut FakeSink::new(9), "ab", OnCrash::Emit);
+        assert_eq!((tally.passed, tally.in_doubt_passed), (2, 1));
+
+        let claims = FakeClaims { in_doubt: vec!["a".into()], ..FakeClaims::default() };
+        let mut sink = FakeSink::new(9);
+        let (tally, _) = check(&claims, &mut sink, "aba", OnCrash::Skip);
+        assert_eq!((tally.passed, tally.duplicates, tally.in_doubt_skipped), (1, 2, 1));
+        assert_eq!((sink.taken.as_slice(), claims.completed.borrow().len()), (&b"b"[..], 2));
+    }
+
+    #[test]
+    fn a_key_the_store_refuses_stops_nobody_else() {
+        let claims = FakeClaims { refused: vec!["b".into()], ..FakeClaims::default() };
+        let (tally, outcome) = check(&claims, &mut FakeSink::new(9), "abcb", OnCrash::Emit);
+        assert_eq!((tally.passed, tally.refused), (2, 2));
+        assert_eq!(outcome.refused.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 4]);
+    }
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_settled() {
+        let (claims, mut sink) = (FakeClaims::default(), FakeSink::new(9));
+        sink.sync_fails = true;
+        let result = pass_on(&claims, &mut sink, &events("ab"), OnCrash::Emit, &mut Tally::default());
+        assert!(result.is_err());
+        assert_eq!(*claims.log.borrow(), ["claim a", "claim b"]);
+    }
+}

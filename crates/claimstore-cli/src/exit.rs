@@ -1,0 +1,102 @@
+//! Exit codes, the part of the command that scripts read.
+
+use std::process::ExitCode;
+
+use claimstore::ErrorKind;
+
+/// How a run ended. The numbers above 63 are those of sysexits.h.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Everything was done.
+    Done,
+    /// Everything was done but for some records, which were refused; standard error names them.
+    SomeRefused,
+    /// The command line makes no sense, or not for this input.
+    Usage,
+    /// The input is not what the command line says.
+    Data,
+    /// There is no store at the place given.
+    NoInput,
+    /// Reading, writing or the store failed.
+    Failed,
+    /// Another process has the store open; later it may not.
+    Busy,
+    /// Nobody reads the output any more.
+    ReaderGone,
+    /// Ended by this signal.
+    Signal(u8),
+}
+
+impl Exit {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::SomeRefused => 3,
+            Exit::Usage => 64,
+            Exit::Data => 65,
+            Exit::NoInput => 66,
+            Exit::Failed => 74,
+            Exit::Busy => 75,
+            // What a shell reports for a filter that SIGPIPE ended.
+            Exit::ReaderGone => 128 + 13,
+            Exit::Signal(signal) => 128_u8.saturating_add(signal),
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.code())
+    }
+}
+
+/// An error that knows its exit code. Without one, an error is [`Exit::Failed`].
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Failure {
+        Failure { exit, message: message.into() }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The exit code for an error, wherever in its chain the reason stands.
+pub(crate) fn of_error(error: &anyhow::Error) -> Exit {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.exit;
+    }
+    match error.downcast_ref::<claimstore::Error>().map(claimstore::Error::kind) {
+        Some(ErrorKind::AlreadyOpen | ErrorKind::Overloaded) => Exit::Busy,
+        _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn the_reason_is_found_under_its_context() {
+        let usage = Err::<(), _>(Failure::new(Exit::Usage, "no")).context("more").unwrap_err();
+        assert_eq!(of_error(&usage), Exit::Usage);
+        assert_eq!(of_error(&anyhow::anyhow!("something")), Exit::Failed);
+    }
+
+    #[test]
+    fn signals_exit_as_shells_say_it() {
+        assert_eq!((Exit::Signal(2).code(), Exit::Signal(15).code()), (130, 143));
+    }
+}

@@ -1,0 +1,356 @@
+//! Which part of a record names the event, and the key that stands for it in the store.
+
+use std::fmt;
+
+use claimstore_hash::{composite, digest_key};
+
+use crate::record::json::{Found, Pointer};
+use crate::record::{Fault, Record, csv};
+
+/// Begins a key that stands for parts too long to stand in it. No composite key has a backslash before a `#`.
+const DIGEST_MARK: &[u8] = br"\#";
+
+/// What the command line says about keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeySpec {
+    /// The record as a whole.
+    WholeRecord,
+    /// Columns of delimited text, by the names in its header.
+    Columns(Vec<String>),
+    /// Values of a JSON text, each with the pointer as it was written.
+    Pointers(Vec<(String, Pointer)>),
+}
+
+impl KeySpec {
+    /// The namespace of the store in which keys of this kind live. Two specifications never share one, so
+    /// that `--key A` and `--key B` on one store cannot take each other's events for their own. The order of
+    /// the names makes no difference, neither here nor in the keys.
+    pub(crate) fn namespace(&self) -> String {
+        match self {
+            KeySpec::WholeRecord => "dedupe/whole-record".into(),
+            KeySpec::Columns(names) => format!("dedupe/columns/{}", digest_names(names)),
+            KeySpec::Pointers(parts) => {
+                let names: Vec<_> = parts.iter().map(|(name, _)| name.clone()).collect();
+                format!("dedupe/pointers/{}", digest_names(&names))
+            }
+        }
+    }
+
+    /// Fits the specification to a stream: columns are looked up in its header, if it has one.
+    pub(crate) fn bind(self, header: Option<&Record>, delimiter: u8) -> Result<Keyer, UnknownColumn> {
+        Ok(match self {
+            KeySpec::WholeRecord => Keyer::WholeRecord,
+            KeySpec::Pointers(mut parts) => {
+                parts.sort_by(|(one, _), (other, _)| one.cmp(other));
+                Keyer::Pointers(parts)
+            }
+            KeySpec::Columns(mut names) => {
+                names.sort();
+                let header = header.map(Record::content).unwrap_or_default();
+                Keyer::Columns { parts: find_columns(names, header, delimiter)?, delimiter }
+            }
+        })
+    }
+}
+
+/// 32 hex digits for a set of names.
+fn digest_names(names: &[String]) -> String {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    let digest = digest_key(&names);
+    digest.iter().take(16).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
+fn find_columns(
+    names: Vec<String>,
+    header: &[u8],
+    delimiter: u8,
+) -> Result<Vec<(String, usize)>, UnknownColumn> {
+    let columns = csv::fields(header, delimiter);
+    let find = |name: String| {
+        let mut places = columns.iter().enumerate().filter(|(_, column)| column.as_ref() == name.as_bytes());
+        match (places.next(), places.next()) {
+            (Some((index, _)), None) => Ok((name, index)),
+            (None, _) => Err(UnknownColumn { name, twice: false }),
+            (Some(_), Some(_)) => Err(UnknownColumn { name, twice: true }),
+        }
+    };
+    names.into_iter().map(find).collect()
+}
+
+/// A column that the header does not have, or has twice.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UnknownColumn {
+    name: String,
+    twice: bool,
+}
+
+impl fmt::Display for UnknownColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.twice {
+            return write!(f, "the header has the column `{}` twice", self.name);
+        }
+        write!(f, "the header has no column `{}` (is the --delimiter right?)", self.name)
+    }
+}
+
+impl std::error::Error for UnknownColumn {}
+
+/// Makes the key of each record of one stream.
+#[derive(Debug)]
+pub(crate) enum Keyer {
+    /// A digest of the record.
+    WholeRecord,
+    /// Column names with their places in the header.
+    Columns {
+        /// Name and place, sorted by name.
+        parts: Vec<(String, usize)>,
+        delimiter: u8,
+    },
+    /// Pointers with their texts, sorted by text.
+    Pointers(Vec<(String, Pointer)>),
+}
+
+impl Keyer {
+    /// The key of the event, or why the record has none.
+    pub(crate) fn key(&self, record: &Record) -> Result<Vec<u8>, Refusal> {
+        match record.fault {
+            Some(Fault::TooLong) => return Err(Refusal::TooLong),
+            Some(Fault::OpenQuote) => return Err(Refusal::OpenQuote),
+            None => {}
+        }
+        match self {
+            Keyer::WholeRecord => Ok(digest_key(&[record.content()]).to_vec()),
+            Keyer::Columns { parts, delimiter } => column_key(parts, record.content(), *delimiter),
+            Keyer::Pointers(parts) => pointer_key(parts, record.content()),
+        }
+    }
+}
+
+fn column_key(parts: &[(String, usize)], content: &[u8], delimiter: u8) -> Result<Vec<u8>, Refusal> {
+    let fields = csv::fields(content, delimiter);
+    let value = |(name, index): &(String, usize)| match fields.get(*index) {
+        None => Err(Refusal::Missing(name.clone())),
+        Some(value) if value.is_empty() => Err(Refusal::Empty(name.clone())),
+        Some(value) => Ok(value.as_ref()),
+    };
+    let values = parts.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+    Ok(compose(&values))
+}
+
+fn pointer_key(parts: &[(String, Pointer)], content: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let text = std::str::from_utf8(content).map_err(|_| Refusal::NotJson)?;
+    let value = |(name, pointer): &(String, Pointer)| match pointer.find(text) {
+        Err(_) => Err(Refusal::NotJson),
+        Ok(Found::Missing) => Err(Refusal::Missing(name.clone())),
+        Ok(Found::Value(value)) => scalar(name, value),
+    };
+    let values = parts.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+    Ok(compose(&values.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+}
+
+/// A JSON value as a key part: a string in its shortest JSON form, a numeral or boolean by its letters, so that
+/// `000123` and `1.0` stay what they are, and the string `"1"` is not the number `1`.
+fn scalar(name: &str, value: &str) -> Result<Vec<u8>, Refusal> {
+    match value.as_bytes().first() {
+        None | Some(b'n') => Err(Refusal::Empty(name.into())),
+        Some(b'{' | b'[') => Err(Refusal::NotScalar(name.into())),
+        Some(b'"') => {
+            let text: String = serde_json::from_str(value).map_err(|_| Refusal::NotJson)?;
+            if text.is_empty() {
+                return Err(Refusal::Empty(name.into()));
+            }
+            serde_json::to_vec(&text).map_err(|_| Refusal::NotJson)
+        }
+        Some(_) => Ok(value.into()),
+    }
+}
+
+/// One key of several values, no two lists of values alike: readable if it fits.
+fn compose(values: &[&[u8]]) -> Vec<u8> {
+    composite(values).unwrap_or_else(|_| [DIGEST_MARK, &digest_key(values)].concat())
+}
+
+/// Why a record is not passed on. Names are of columns and pointers; values never appear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The record has no such part.
+    Missing(String),
+    /// The part is there and empty (or null).
+    Empty(String),
+    /// The part is an object or array.
+    NotScalar(String),
+    /// The line is not one JSON text, or ambiguous.
+    NotJson,
+    /// The record is beyond the size limit.
+    TooLong,
+    /// The input ended inside quotes.
+    OpenQuote,
+    /// The store refuses the key.
+    Store(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Missing(name) => write!(f, "key part `{name}` is missing"),
+            Refusal::Empty(name) => write!(f, "key part `{name}` is empty"),
+            Refusal::NotScalar(name) => write!(f, "key part `{name}` is an object or array"),
+            Refusal::NotJson => f.write_str("not one JSON text, or a member name stands twice"),
+            Refusal::TooLong => f.write_str("the record is longer than 16 MiB"),
+            Refusal::OpenQuote => f.write_str("a quote is never closed"),
+            Refusal::Store(reason) => f.write_str(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(bytes: &str) -> Record {
+        Record { bytes: bytes.into(), line: 1, first: false, fault: None }
+    }
+
+    fn columns(names: &[&str]) -> KeySpec {
+        KeySpec::Columns(names.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    fn pointers(names: &[&str]) -> KeySpec {
+        KeySpec::Pointers(names.iter().map(|&n| (n.to_owned(), Pointer::parse(n).unwrap())).collect())
+    }
+
+    fn csv_key(names: &[&str], row: &str) -> Result<Vec<u8>, Refusal> {
+        let header = Record { first: true, ..record("\u{feff}No;\"Stock Code\";Text\r\n") };
+        columns(names).bind(Some(&header), b';').unwrap().key(&record(row))
+    }
+
+    fn json_key(names: &[&str], line: &str) -> Result<Vec<u8>, Refusal> {
+        pointers(names).bind(None, b',').unwrap().key(&record(line))
+    }
+
+    #[test]
+    fn a_column_key_is_the_values_however_they_are_quoted() {
+        assert_eq!(
+            csv_key(&["No", "Stock Code"], "1;2;x\n"),
+            csv_key(&["No", "Stock Code"], "\"1\";2;y\r\n")
+        );
+        assert_eq!(csv_key(&["No", "Stock Code"], "1;2;x"), csv_key(&["Stock Code", "No"], "1;2;x"));
+        assert_ne!(csv_key(&["No", "Stock Code"], "1;23;x"), csv_key(&["No", "Stock Code"], "12;3;x"));
+        assert_ne!(csv_key(&["No"], "0001;2;x"), csv_key(&["No"], "1;2;x"));
+    }
+
+    #[test]
+    fn a_row_without_a_part_is_refused_by_name() {
+        assert_eq!(csv_key(&["No"], ";2;x"), Err(Refusal::Empty("No".into())));
+        assert_eq!(csv_key(&["No"], "\"\";2;x"), Err(Refusal::Empty("No".into())));
+        assert_eq!(csv_key(&["Text"], "1;2"), Err(Refusal::Missing("Text".into())));
+        assert_eq!(csv_key(&["No"], "\n"), Err(Refusal::Empty("No".into())));
+    }
+
+    #[test]
+    fn long_values_are_hashed_and_stay_apart() {
+        let (one, other) = ("1".repeat(5_000), "1".repeat(5_001));
+        let key = csv_key(&["No"], &one).unwrap();
+        assert_eq!(key.len(), 34);
+        assert_ne!(key, csv_key(&["No"], &other).unwrap());
+        for length in 1_000..1_030 {
+            assert!(csv_key(&["No"], &"x".repeat(length)).unwrap().len() <= 1_024);
+        }
+    }
+
+    #[test]
+    fn parts_cannot_run_into_each_other() {
+        for (one, other) in [("1;23", "12;3"), ("1|;2", "1;|2"), ("1\\;2", "1;\\2"), ("1\\|2;3", "1\\;2|3")] {
+            assert_ne!(csv_key(&["No", "Stock Code"], one), csv_key(&["No", "Stock Code"], other));
+        }
+        assert_eq!(csv_key(&["No", "Stock Code"], "000123;a|b;x"), Ok(br"000123|a\|b".to_vec()));
+    }
+
+    #[test]
+    fn a_json_key_is_typed_and_literal() {
+        assert_eq!(json_key(&["/a"], r#"{"a":"1"}"#), json_key(&["/a"], r#"{"b":2, "a": "\u0031"}"#));
+        let distinct = [
+            r#"{"a":1}"#,
+            r#"{"a":1.0}"#,
+            r#"{"a":"1"}"#,
+            r#"{"a":"01"}"#,
+            r#"{"a":true}"#,
+            r#"{"a":"true"}"#,
+        ];
+        let keys: std::collections::HashSet<_> =
+            distinct.iter().map(|line| json_key(&["/a"], line).unwrap()).collect();
+        assert_eq!(keys.len(), distinct.len());
+    }
+
+    #[test]
+    fn a_json_text_without_a_part_is_refused() {
+        for (line, refusal) in [
+            (r#"{"b":1}"#, Refusal::Missing("/a".into())),
+            (r#"{"a":null}"#, Refusal::Empty("/a".into())),
+            (r#"{"a":""}"#, Refusal::Empty("/a".into())),
+            (r#"{"a":[1]}"#, Refusal::NotScalar("/a".into())),
+            (r#"{"a":{}}"#, Refusal::NotScalar("/a".into())),
+            (r#"{"a":"\ud800"}"#, Refusal::NotJson),
+            (r#"{"a":1"#, Refusal::NotJson),
+            ("", Refusal::NotJson),
+        ] {
+            assert_eq!(json_key(&["/a"], line), Err(refusal), "{line}");
+        }
+    }
+
+    #[test]
+    fn whole_records_are_told_apart_by_content_alone() {
+        let keyer = KeySpec::WholeRecord.bind(None, b';').unwrap();
+        let key = |text: &str| keyer.key(&record(text)).unwrap();
+        assert_eq!(key("a;;b\n"), key("a;;b\r\n"));
+        assert_eq!(key("a;;b\n"), key("a;;b"));
+        assert_ne!(key("a;;b\n"), key("a;b;\n"));
+        assert_eq!(key(""), key("\n"));
+        assert_eq!(key("a").len(), 32);
+    }
+
+    #[test]
+    fn specifications_never_share_a_namespace() {
+        let all = [
+            KeySpec::WholeRecord,
+            columns(&["a"]),
+            columns(&["b"]),
+            columns(&["a", "b"]),
+            columns(&["ab"]),
+            columns(&["/a"]),
+            pointers(&["/a"]),
+        ];
+        let distinct: std::collections::HashSet<_> = all.iter().map(KeySpec::namespace).collect();
+        assert_eq!(distinct.len(), all.len());
+        assert_eq!(columns(&["a", "b"]).namespace(), columns(&["b", "a"]).namespace());
+    }
+
+    #[test]
+    fn an_ambiguous_or_unknown_column_is_no_key() {
+        let header = record("a;b;a");
+        for (name, twice) in [("a", true), ("c", false)] {
+            let refused = columns(&[name]).bind(Some(&header), b';').unwrap_err();
+            assert_eq!(refused, UnknownColumn { name: name.into(), twice });
+        }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    }
+
+    /// Stores in the field hold these bytes: another key would pass every event a second time.
+    #[test]
+    fn keys_stay_what_they_are() {
+        let whole = KeySpec::WholeRecord.bind(None, b';').unwrap().key(&record("a;b\n")).unwrap();
+        assert_eq!(hex(&whole), "6c935037734d67fe733a330966238707b562a41fe6828b94263c1e1bd32caf4e");
+        let long = csv_key(&["No"], &"1".repeat(2_000)).unwrap();
+        assert_eq!(
+            hex(long.strip_prefix(DIGEST_MARK).unwrap()),
+            "5265e73f417ac01ade82f7bf317f68ccdfd2e59047b8871cad348ea4ef9bb019"
+        );
+        assert_eq!(csv_key(&["No", "Text"], "1;2;x"), Ok(b"1|x".to_vec()));
+        assert_eq!(json_key(&["/a", "/b"], r#"{"a":1,"b":"x"}"#), Ok(br#"1|"x""#.to_vec()));
+        assert_eq!(columns(&["No", "Text"]).namespace(), "dedupe/columns/6d59820f1152bba2d438b58207cd9bc6");
+    }
+}

@@ -1,0 +1,139 @@
+//! A place for one test: a store, and the command to run on it.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Dropping it checks the store for damage.
+pub(crate) struct Sandbox {
+    dir: TempDir,
+}
+
+/// What a run left behind.
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: Vec<u8>,
+    pub(crate) err: String,
+}
+
+impl Sandbox {
+    pub(crate) fn new() -> Sandbox {
+        Sandbox { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path("store")
+    }
+
+    /// `claimstore <words> --store <store>`, words separated by single spaces.
+    pub(crate) fn command(&self, words: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_claimstore"));
+        command.args(words.split(' ')).arg("--store").arg(self.store());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// A file with these bytes, open for reading.
+    pub(crate) fn file(&self, bytes: &[u8]) -> File {
+        let mut file = tempfile::NamedTempFile::new_in(self.dir.path()).unwrap();
+        file.write_all(bytes).unwrap();
+        File::open(file.path()).unwrap()
+    }
+
+    /// Runs `claimstore dedupe <words>` to its end.
+    pub(crate) fn dedupe(&self, words: &str, input: &[u8]) -> Ran {
+        let mut command = self.command(&format!("dedupe {words}"));
+        run(command.stdin(self.file(input)))
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if std::thread::panicking() || !self.store().exists() {
+            return;
+        }
+        let store = claimstore::Store::open(self.store()).unwrap();
+        store.verify().unwrap();
+        store.close().unwrap();
+    }
+}
+
+pub(crate) fn run(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    Ran { code: code(output.status), out: output.stdout, err }
+}
+
+/// The exit code as a shell would say it.
+pub(crate) fn code(status: ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
+}
+
+pub(crate) fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// `header` and `count` different rows, with quotes and line endings inside some.
+pub(crate) fn rows(count: usize) -> Vec<String> {
+    let row = |number| match number % 10 {
+        3 => format!("{number};\"two\nlines\";\"7\"\"\"\n"),
+        7 => format!("{number};{};x\r\n", "long".repeat(200)),
+        _ => format!("{number};plain;x\n"),
+    };
+    (0..count).map(row).collect()
+}
+
+pub(crate) const HEADER: &str = "No;Text;More\n";
+
+pub(crate) fn with_header(rows: &[String]) -> Vec<u8> {
+    [HEADER, &rows.concat()].concat().into_bytes()
+}
+
+/// How often each of `rows` stands in `out`, which begins with the header; and what stands behind the last whole one.
+pub(crate) fn count_rows(out: &[u8], rows: &[String]) -> (HashMap<String, usize>, Vec<u8>) {
+    let numbers: HashMap<&str, &String> =
+        rows.iter().map(|row| (row.split(';').next().unwrap(), row)).collect();
+    let mut counts = HashMap::new();
+    let mut rest = out.strip_prefix(HEADER.as_bytes()).unwrap_or_default();
+    loop {
+        let number: String =
+            rest.iter().take_while(|byte| **byte != b';').map(|&byte| byte as char).collect();
+        match numbers.get(number.as_str()) {
+            Some(row) if rest.starts_with(row.as_bytes()) => {
+                *counts.entry((*row).clone()).or_insert(0) += 1;
+                rest = &rest[row.len()..];
+            }
+            _ => return (counts, rest.to_vec()),
+        }
+    }
+}
+
+/// Checks that the outputs together hold each row exactly once, and nothing but whole rows.
+pub(crate) fn assert_each_once(outputs: &[&[u8]], rows: &[String]) {
+    let mut all: HashMap<String, usize> = HashMap::new();
+    for out in outputs {
+        let (counts, rest) = count_rows(out, rows);
+        assert!(rest.is_empty(), "a row is torn");
+        for (row, count) in counts {
+            *all.entry(row).or_insert(0) += count;
+        }
+    }
+    for row in rows {
+        assert_eq!(all.get(row), Some(&1), "{row}");
+    }
+}
+
+pub(crate) fn data_set() -> Vec<u8> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/online-retail-10k.csv");
+    fs::read(path).unwrap()
+}
