@@ -1,0 +1,159 @@
+//! What ten million keys cost: memory per key, a clean open, an open after a crash.
+//!
+//! ```text
+//! cargo run --release -p claimstore-bench --bin scale -- [--keys 10000000] [--operations 1000000] [--dir DIR]
+//! ```
+//!
+//! Each step runs in a process of its own, so that memory is the step's own and the crash is a real one: that
+//! process aborts with its store open. The operating system's page cache stays warm between the steps.
+#![forbid(unsafe_code)]
+
+use claimstore::{Options, Store};
+use claimstore_bench::Result;
+use claimstore_bench::args::Args;
+use claimstore_bench::claims::{TTL, claimed, complete, fill};
+use claimstore_bench::keys;
+use claimstore_bench::scratch::Scratch;
+use claimstore_bench::time::Stopwatch;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Most resident bytes per key beyond those of an empty store.
+const BYTES_PER_KEY: f64 = 2.0;
+
+/// Longest time from a clean open to the first answered claim.
+const CLEAN_OPEN_MS: f64 = 100.0;
+
+/// Longest time from an open after a crash, a million operations behind, to the first answered claim.
+const CRASH_OPEN_MS: f64 = 2_000.0;
+
+/// Look-ups after which a store counts as in use.
+const LOOK_UPS: u64 = 10_000;
+
+fn main() -> Result<()> {
+    let args = Args::from_env(&["keys", "operations", "dir", "step", "store"])?;
+    let steps = Steps { keys: args.or("keys", 10_000_000)?, operations: args.or("operations", 1_000_000)? };
+    match (args.text("step"), args.text("store")) {
+        (Some(step), Some(store)) => steps.run(step, Path::new(store)),
+        _ => steps.measure(&Scratch::new(args.text("dir"))?),
+    }
+}
+
+struct Steps {
+    keys: u64,
+    operations: u64,
+}
+
+/// What a step printed: names and values.
+type Printed = BTreeMap<String, f64>;
+
+impl Steps {
+    #[expect(clippy::cast_precision_loss, reason = "a number of keys stays far below 2^53")]
+    fn measure(&self, scratch: &Scratch) -> Result<()> {
+        let (empty, full) = (scratch.join("empty"), scratch.join("full"));
+        let without = self.spawn("open", &empty)?;
+        let loaded = self.spawn("load", &full)?;
+        println!("{} keys loaded in {:.1} s", self.keys, value(&loaded, "seconds")?);
+
+        let with = self.spawn("open", &full)?;
+        let per_key = |name| {
+            Ok::<f64, claimstore_bench::Error>(
+                (value(&with, name)? - value(&without, name)?) / self.keys as f64,
+            )
+        };
+        verdict("resident bytes per key, opened", per_key("rss_opened")?, BYTES_PER_KEY);
+        println!("resident bytes per key after {LOOK_UPS} look-ups: {:.2}", per_key("rss_used")?);
+        verdict("clean open to first claim, ms", value(&with, "open_ms")?, CLEAN_OPEN_MS);
+
+        self.spawn("crash", &full)?;
+        let crashed = self.spawn("open", &full)?;
+        verdict("open after a crash to first claim, ms", value(&crashed, "open_ms")?, CRASH_OPEN_MS);
+        Ok(())
+    }
+
+    fn spawn(&self, step: &str, store: &Path) -> Result<Printed> {
+        eprintln!("{step}: {}", store.display());
+        let output = Command::new(std::env::current_exe()?)
+            .args(["--step", step, "--keys", &self.keys.to_string()])
+            .args(["--operations", &self.operations.to_string(), "--store"])
+            .arg(store)
+            .stderr(std::process::Stdio::inherit())
+            .output()?;
+        let printed = parse(&String::from_utf8(output.stdout)?);
+        // A crash that did not happen, or happened too early, would measure something else.
+        let as_meant = if step == "crash" { printed.contains_key("done") } else { output.status.success() };
+        if as_meant { Ok(printed) } else { Err(format!("step {step}: {}", output.status).into()) }
+    }
+
+    fn run(&self, step: &str, store: &Path) -> Result<()> {
+        match step {
+            "load" => self.load(store),
+            "open" => self.open(store),
+            "crash" => self.crash(store),
+            _ => Err(format!("no step {step}").into()),
+        }
+    }
+
+    fn load(&self, path: &Path) -> Result<()> {
+        let watch = Stopwatch::start();
+        let store = Store::open(path)?;
+        fill(&store, 0..self.keys)?;
+        store.checkpoint()?;
+        store.close()?;
+        println!("seconds {}", watch.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    fn open(&self, path: &Path) -> Result<()> {
+        let watch = Stopwatch::start();
+        let store = Store::open(path)?;
+        // No step claims numbers this high, and the key is released: the next open finds it fresh again.
+        let lease = claimed(store.claim(keys::key(u64::MAX), TTL)?)?;
+        println!("open_ms {}", watch.micros() / 1000.0);
+        println!("rss_opened {}", resident_bytes()?);
+        lease.release()?;
+        for number in 0..LOOK_UPS {
+            let place = keys::hash(&number.to_le_bytes()) % self.keys.max(1);
+            std::hint::black_box(store.get(keys::key(place))?);
+        }
+        println!("rss_used {}", resident_bytes()?);
+        Ok(store.close()?)
+    }
+
+    /// Claims and completes keys that no checkpoint takes up, then dies with the store open.
+    fn crash(&self, path: &Path) -> Result<()> {
+        let store = Options::new().background(false).open(path)?;
+        let (mut first, end) = (self.keys, self.keys + self.operations / 2);
+        while first < end {
+            let next = end.min(first + 4096);
+            complete(&store, claimstore_bench::claims::claim_range(&store, first..next)?)?;
+            first = next;
+        }
+        println!("done 1");
+        std::process::abort();
+    }
+}
+
+fn verdict(what: &str, measured: f64, target: f64) {
+    let word = if measured <= target { "met" } else { "MISSED" };
+    println!("{what}: {measured:.2} (target {target}: {word})");
+}
+
+fn parse(text: &str) -> Printed {
+    let pairs = text.lines().filter_map(|line| line.split_once(' '));
+    pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
+}
+
+fn value(printed: &Printed, name: &str) -> Result<f64> {
+    printed.get(name).copied().ok_or_else(|| format!("a step did not print {name}").into())
+}
+
+/// Memory of this process that is resident, in bytes.
+fn resident_bytes() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("no VmRSS in /proc/self/status")?;
+    Ok(kib.parse::<u64>()? * 1024)
+}
