@@ -190,7 +190,7 @@ pub struct Failure {
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum FailureClass {
-    Retry { after_ms: u64 },
+    Retry { after_ms: u64, because: Box<[u8]> },
     Terminal { response: Box<[u8]> },
     Park { note: Box<[u8]> },
 }
@@ -198,12 +198,12 @@ pub(crate) enum FailureClass {
 impl Failure {
     /// May be tried again at once. Parked instead when the attempts are used up.
     pub fn retry() -> Failure {
-        Failure { class: FailureClass::Retry { after_ms: 0 } }
+        Failure { class: FailureClass::Retry { after_ms: 0, because: Box::default() } }
     }
 
     /// May be tried again after `delay`. Parked instead when the attempts are used up.
     pub fn retry_after(delay: Duration) -> Failure {
-        Failure { class: FailureClass::Retry { after_ms: millis(delay) } }
+        Failure { class: FailureClass::Retry { after_ms: millis(delay), because: Box::default() } }
     }
 
     /// Failed for good: `response` is stored and given to duplicates, with
@@ -215,6 +215,16 @@ impl Failure {
     /// Held for review, with a note for the reviewer (at most 4,096 bytes).
     pub fn park(note: impl AsRef<[u8]>) -> Failure {
         Failure { class: FailureClass::Park { note: note.as_ref().into() } }
+    }
+
+    /// What went wrong, for whoever looks at the [history](crate::Record::history) of the key later: of a failure
+    /// that is to be retried (the first 256 bytes are kept). Others say it in their response or note.
+    pub fn because(mut self, error: impl AsRef<[u8]>) -> Failure {
+        if let FailureClass::Retry { because, .. } = &mut self.class {
+            let error = error.as_ref();
+            *because = error.get(..crate::history::MAX_NOTE_BYTES).unwrap_or(error).into();
+        }
+        self
     }
 }
 

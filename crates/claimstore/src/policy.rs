@@ -46,6 +46,7 @@ pub struct Policy {
     pub(crate) time_order: Option<TimeOrdered>,
     pub(crate) quota: Option<Quota>,
     pub(crate) require_fingerprint: bool,
+    pub(crate) backoff: Option<Backoff>,
 }
 
 /// At most so many records and bytes (keys and bodies) in one namespace.
@@ -53,6 +54,29 @@ pub struct Policy {
 pub(crate) struct Quota {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
+}
+
+/// How long orphans wait for their third and later attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Backoff {
+    pub(crate) first_ms: u64,
+    pub(crate) most_ms: u64,
+}
+
+impl Backoff {
+    /// The wait before the attempt after `attempt`: none after the first, `first_ms` after the second, twice
+    /// that after the third, up to `most_ms`; less up to a quarter, which `token` draws. The same whenever
+    /// it is asked, different for each orphan.
+    fn after(self, attempt: u32, token: u64) -> u64 {
+        let Some(doublings) = attempt.checked_sub(2) else { return 0 };
+        let full_ms = self.first_ms.saturating_mul(1 << doublings.min(40)).min(self.most_ms);
+        // Splitmix64: neighbouring tokens are spread over the whole quarter.
+        let mut drawn = token.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        drawn = (drawn ^ (drawn >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        drawn = (drawn ^ (drawn >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let share = u128::from((drawn ^ (drawn >> 31)) >> 32);
+        full_ms - ((u128::from(full_ms / 4) * share) >> 32) as u64
+    }
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -76,6 +100,7 @@ impl Policy {
             time_order: None,
             quota: None,
             require_fingerprint: false,
+            backoff: None,
         }
     }
 
@@ -154,6 +179,33 @@ impl Policy {
         self
     }
 
+    /// Lets orphans that are to be retried wait before their third attempt for `first`, before later ones twice
+    /// as long each, up to `most`; less up to a quarter, different for each key. The second attempt is
+    /// always due at once. Default: no wait.
+    pub fn orphan_backoff(mut self, first: Duration, most: Duration) -> Policy {
+        self.backoff = Some(Backoff { first_ms: millis(first), most_ms: millis(most) });
+        self
+    }
+
+    /// What becomes of orphans, as [`on_orphan`](Policy::on_orphan) set it.
+    pub fn orphan_rule(&self) -> OnOrphan {
+        self.on_orphan
+    }
+
+    /// How many claims may be made of a key before it is parked.
+    pub fn attempts_allowed(&self) -> u32 {
+        self.max_attempts
+    }
+
+    /// How long an orphan waits for its next attempt; `token` is of the attempt that was the last.
+    pub fn backoff_after(&self, attempt: u32, token: u64) -> Duration {
+        Duration::from_millis(self.orphan_wait_ms(attempt, token))
+    }
+
+    pub(crate) fn orphan_wait_ms(&self, attempt: u32, token: u64) -> u64 {
+        self.backoff.map_or(0, |backoff| backoff.after(attempt, token))
+    }
+
     /// Refuses values no claim could be made under.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let ttl = Duration::from_millis(self.ttl_ms);
@@ -185,10 +237,15 @@ impl Policy {
             Some(TimeOrdered::UuidV7) => 1,
             Some(TimeOrdered::Ulid) => 2,
         });
-        out.push(u8::from(self.quota.is_some()) | u8::from(self.require_fingerprint) << 1);
+        let flags = [self.quota.is_some(), self.require_fingerprint, self.backoff.is_some()];
+        out.push(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
         if let Some(quota) = self.quota {
             put_varint(quota.records, out);
             put_varint(quota.bytes, out);
+        }
+        if let Some(backoff) = self.backoff {
+            put_varint(backoff.first_ms, out);
+            put_varint(backoff.most_ms, out);
         }
     }
 
@@ -218,6 +275,14 @@ impl Policy {
             Some(Quota { records: cursor.varint("quota")?, bytes: cursor.varint("quota")? })
         };
         let require_fingerprint = flags & 2 != 0;
+        let backoff = if flags & 4 == 0 {
+            None
+        } else {
+            Some(Backoff {
+                first_ms: cursor.varint("policy back-off")?,
+                most_ms: cursor.varint("policy back-off")?,
+            })
+        };
         Ok(Policy {
             ttl_ms,
             lease_ms,
@@ -227,6 +292,7 @@ impl Policy {
             time_order,
             quota,
             require_fingerprint,
+            backoff,
         })
     }
 }
@@ -243,6 +309,7 @@ mod tests {
             Policy::new(),
             Policy::migration(Duration::from_secs(3)).on_orphan(OnOrphan::Resolve).quota(7, 1 << 40),
             Policy::weekly().time_ordered_keys(TimeOrdered::Ulid).require_fingerprint(true).max_attempts(9),
+            Policy::new().orphan_backoff(Duration::from_secs(1), Duration::from_secs(8)).quota(1, 2),
         ] {
             let mut bytes = Vec::new();
             policy.encode(&mut bytes);
@@ -251,6 +318,25 @@ mod tests {
                 assert!(Policy::decode(&mut Cursor::new(&bytes[..cut])).is_err());
             }
         }
+    }
+
+    #[test]
+    fn the_second_attempt_is_due_at_once_and_later_ones_wait_twice_as_long_each() {
+        let policy = Policy::new().orphan_backoff(Duration::from_secs(1), Duration::from_secs(8));
+        let mut drawn = std::collections::HashSet::new();
+        for token in 0..1_000 {
+            assert_eq!(policy.orphan_wait_ms(1, token), 0);
+            for (attempt, full_ms) in
+                [(2, 1_000), (3, 2_000), (4, 4_000), (5, 8_000), (6, 8_000), (99, 8_000)]
+            {
+                let wait_ms = policy.orphan_wait_ms(attempt, token);
+                assert!((full_ms * 3 / 4..=full_ms).contains(&wait_ms), "attempt {attempt}: {wait_ms} ms");
+                assert_eq!(wait_ms, policy.orphan_wait_ms(attempt, token));
+            }
+            drawn.insert(policy.orphan_wait_ms(5, token));
+        }
+        assert!(drawn.len() > 500, "only {} different waits", drawn.len());
+        assert_eq!(Policy::new().orphan_wait_ms(9, 7), 0, "no back-off unless one is asked for");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::codec::{self, State};
 use crate::engine::decide::Hold;
+use crate::history::{self, Orphaned, Past};
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -29,6 +30,7 @@ pub struct Record {
     pub(crate) namespace: Box<str>,
     pub(crate) key: Box<[u8]>,
     pub(crate) state: RecordState,
+    pub(crate) orphaned: Option<Orphaned>,
     pub(crate) version: codec::Record,
 }
 
@@ -43,7 +45,21 @@ impl Record {
             State::Parked => RecordState::Parked,
             State::Erased => return None,
         };
-        Some(Record { namespace: namespace.into(), key: full_key.get(4..)?.into(), state, version: record })
+        let key = full_key.get(4..)?.into();
+        Some(Record { namespace: namespace.into(), key, state, orphaned: None, version: record })
+    }
+
+    pub(crate) fn orphan(
+        namespace: &str,
+        full_key: &[u8],
+        record: codec::Record,
+        cause: Orphaned,
+    ) -> Option<Record> {
+        let hold = if cause == Orphaned::Lapsed { Hold::Lapsed } else { Hold::Orphaned };
+        // Who was asked about it is behind it no more than the holder before; what counts is the first cause.
+        let cause = record.asked().map_or(cause, |asked| Orphaned::from_code(asked.cause));
+        let record = Record::new(namespace, full_key, record, hold)?;
+        Some(Record { orphaned: Some(cause), ..record })
     }
 
     /// The namespace; empty for the default one.
@@ -109,6 +125,38 @@ impl Record {
     /// Why the key is parked.
     pub fn note(&self) -> &[u8] {
         self.version.extra.as_ref().map_or(&[], |extra| &extra.note)
+    }
+
+    /// Why nobody stands behind the claim; of records that [`Store::unheld`](crate::Store::unheld) showed.
+    pub fn orphaned(&self) -> Option<Orphaned> {
+        self.orphaned
+    }
+
+    /// The token that whoever worked on the key had: the one to ask the remote side about. It differs from
+    /// [`token`](Record::token) once the claim was [taken over](crate::Store::take_over).
+    pub fn work_token(&self) -> u64 {
+        history::work_token(&self.version)
+    }
+
+    /// How often the claim was [taken over](crate::Store::take_over) to find out what became of it, since it
+    /// was made.
+    pub fn asked(&self) -> u32 {
+        self.version.asked().map_or(0, |asked| asked.times)
+    }
+
+    /// When it was last taken over, in store time.
+    pub fn asked_at(&self) -> Option<SystemTime> {
+        self.version.asked().map(|asked| at(asked.at_ms))
+    }
+
+    /// Up to which attempt a reviewer let the key go by [`Review::Requeue`](crate::Review::Requeue); 0 if none did.
+    pub fn attempts_granted(&self) -> u32 {
+        self.version.extra.as_ref().map_or(0, |extra| extra.granted)
+    }
+
+    /// How earlier attempts ended and what reviewers decided: the last 16 entries, oldest first.
+    pub fn history(&self) -> Vec<Past> {
+        self.version.extra.as_ref().map_or_else(Vec::new, |extra| history::read(&extra.history))
     }
 
     /// Whether a fingerprint was stored with the claim.

@@ -8,4 +8,4 @@ mod record;
 
 pub(crate) use checksum::crc32;
 pub(crate) use cursor::{Cursor, Malformed, put_bytes, put_varint};
-pub(crate) use record::{Base, Extra, Fingerprint, Record, State};
+pub(crate) use record::{Asked, Base, Extra, Fingerprint, Record, State};

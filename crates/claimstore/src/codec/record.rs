@@ -58,8 +58,50 @@ pub(crate) struct Extra {
     pub(crate) earlier_progress: Option<Box<[u8]>>,
     /// Why the record is parked.
     pub(crate) note: Box<[u8]>,
+    /// How earlier attempts ended, as `history` writes it.
+    pub(crate) history: Box<[u8]>,
+    /// A resolver was asked, or is being asked, about the claim.
+    pub(crate) asked: Option<Asked>,
+    /// Up to which attempt a reviewer let the key go, where that is beyond the policy's; else 0.
+    pub(crate) granted: u32,
     /// Fields of a later version: kept as they are.
     pub(crate) unknown: Vec<(u16, Box<[u8]>)>,
+}
+
+/// What is known of a claim that was taken over from its holder so that somebody can be asked about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The token of the claim that did the work.
+    pub(crate) token: u64,
+    /// Why it was an orphan, as [`Orphaned`](crate::Orphaned) numbers it.
+    pub(crate) cause: u8,
+    /// How often somebody was asked.
+    pub(crate) times: u32,
+    /// Store time of the last time.
+    pub(crate) at_ms: u64,
+}
+
+impl Asked {
+    /// More than its bytes.
+    pub(crate) const BYTES: usize = 40;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = vec![self.cause];
+        put_varint(self.token, &mut out);
+        put_varint(u64::from(self.times), &mut out);
+        put_varint(self.at_ms, &mut out);
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Asked, Malformed> {
+        let mut cursor = Cursor::new(bytes);
+        let cause = cursor.u8("asked cause")?;
+        let token = cursor.varint("asked token")?;
+        let times = u32::try_from(cursor.varint("asked times")?).map_err(|_| Malformed("asked times"))?;
+        let at_ms = cursor.varint("asked at")?;
+        cursor.finish("asked end")?;
+        Ok(Asked { token, cause, times, at_ms })
+    }
 }
 
 /// One version of one key's record. Everything but the key.
@@ -103,6 +145,9 @@ const STATE_BITS: u8 = 0x0f;
 const TAG_ORIGIN: u16 = 1;
 const TAG_EARLIER_PROGRESS: u16 = 2;
 const TAG_NOTE: u16 = 3;
+const TAG_HISTORY: u16 = 4;
+const TAG_ASKED: u16 = 5;
+const TAG_GRANTED: u16 = 6;
 
 impl Record {
     /// Appends the record's bytes. [`Record::decode`] with the same `base` reads them back.
@@ -228,10 +273,17 @@ impl Extra {
         self.origin.len()
             + self.earlier_progress.as_ref().map_or(0, |bytes| bytes.len())
             + self.note.len()
+            + self.history.len()
+            + self.asked.map_or(0, |_| Asked::BYTES)
             + unknown
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
+        let asked = self.asked.map(|asked| asked.encode());
+        let mut granted = Vec::new();
+        if self.granted != 0 {
+            put_varint(u64::from(self.granted), &mut granted);
+        }
         let mut fields: Vec<(u16, &[u8])> = Vec::with_capacity(3 + self.unknown.len());
         if !self.origin.is_empty() {
             fields.push((TAG_ORIGIN, &self.origin));
@@ -241,6 +293,15 @@ impl Extra {
         }
         if !self.note.is_empty() {
             fields.push((TAG_NOTE, &self.note));
+        }
+        if !self.history.is_empty() {
+            fields.push((TAG_HISTORY, &self.history));
+        }
+        if let Some(asked) = &asked {
+            fields.push((TAG_ASKED, asked));
+        }
+        if self.granted != 0 {
+            fields.push((TAG_GRANTED, &granted));
         }
         fields.extend(self.unknown.iter().map(|(tag, bytes)| (*tag, &**bytes)));
         put_varint(fields.len() as u64, out);
@@ -259,11 +320,22 @@ impl Extra {
                 TAG_ORIGIN => extra.origin = bytes.into(),
                 TAG_EARLIER_PROGRESS => extra.earlier_progress = Some(bytes.into()),
                 TAG_NOTE => extra.note = bytes.into(),
+                TAG_HISTORY => extra.history = bytes.into(),
+                TAG_ASKED => extra.asked = Some(Asked::decode(bytes)?),
+                TAG_GRANTED => extra.granted = decode_granted(bytes)?,
                 _ => extra.unknown.push((tag, bytes.into())),
             }
         }
         Ok(extra)
     }
+}
+
+fn decode_granted(bytes: &[u8]) -> Result<u32, Malformed> {
+    let mut cursor = Cursor::new(bytes);
+    let granted =
+        u32::try_from(cursor.varint("granted attempts")?).map_err(|_| Malformed("granted attempts"))?;
+    cursor.finish("granted end")?;
+    Ok(granted)
 }
 
 /// Shows shape, never content: bodies and fingerprints are the caller's secrets.
@@ -298,7 +370,7 @@ fn offset(from: u64, distance: i64) -> u64 {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::{Base, Cursor, Extra, Fingerprint, Record, State};
+    use super::{Asked, Base, Cursor, Extra, Fingerprint, Record, State};
     use proptest::prelude::*;
 
     pub(crate) fn any_record() -> impl Strategy<Value = Record> {
@@ -311,11 +383,15 @@ pub(crate) mod tests {
             State::Erased,
         ]);
         let bytes = || prop::collection::vec(any::<u8>(), 0..40).prop_map(Vec::into_boxed_slice);
-        let extra =
-            (bytes(), prop::option::of(bytes()), bytes(), prop::collection::vec((9u16.., bytes()), 0..3))
-                .prop_map(|(origin, earlier_progress, note, unknown)| {
-                    Box::new(Extra { origin, earlier_progress, note, unknown })
-                });
+        let asked = (any::<u64>(), any::<u8>(), any::<u32>(), any::<u64>())
+            .prop_map(|(token, cause, times, at_ms)| Asked { token, cause, times, at_ms });
+        let recovery = (bytes(), prop::option::of(asked), any::<u32>());
+        let unknown = prop::collection::vec((9u16.., bytes()), 0..3);
+        let extra = (bytes(), prop::option::of(bytes()), bytes(), recovery, unknown).prop_map(
+            |(origin, earlier_progress, note, (history, asked, granted), unknown)| {
+                Box::new(Extra { origin, earlier_progress, note, history, asked, granted, unknown })
+            },
+        );
         let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), any::<[u64; 5]>());
         let fingerprint = prop::option::of(any::<(u8, [u8; 32])>());
         (state, numbers, fingerprint, bytes(), prop::option::of(extra)).prop_map(

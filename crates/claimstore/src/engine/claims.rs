@@ -14,6 +14,7 @@ use crate::bucket::RunSet;
 use crate::claim::{Claim, ClaimRequest, Holder, Receipt};
 use crate::codec::{Fingerprint, Record, State};
 use crate::error::{Error, ErrorKind};
+use crate::history::{self, ENTRY_BYTES, Happened, Orphaned};
 use crate::lease::Lease;
 use crate::options::{MAX_BATCH_ITEMS, MAX_LEASE, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL, millis};
 use crate::planted;
@@ -46,7 +47,7 @@ pub(crate) struct Granted {
     pub(crate) token: u64,
     pub(crate) attempt: u32,
     pub(crate) progress: Option<Box<[u8]>>,
-    lease_ms: u64,
+    pub(crate) lease_ms: u64,
 }
 
 /// A request, checked, with the policy's defaults filled in.
@@ -290,7 +291,7 @@ impl Engine {
                 Some(Answer::InProgress(holder(record, retry_after_ms)))
             }
             Decision::Refuse(kind) => Some(Answer::Refused(refusal(kind))),
-            Decision::Claim { .. } | Decision::Park | Decision::Fail => None,
+            Decision::Claim { .. } | Decision::Park | Decision::Fail | Decision::Delay { .. } => None,
         }
     }
 
@@ -340,8 +341,13 @@ impl Engine {
         let cold = cold.filter(|_| entry.is_none());
         let decision = self.decide(space, prepared, entry, cold, at);
         let earlier = entry.map(|entry| &entry.record).or(cold);
-        let has_effect = matches!(decision, Decision::Claim { .. } | Decision::Park | Decision::Fail);
+        let orphaned = entry.and_then(|entry| entry.orphaned(self.life, at));
+        let has_effect = matches!(
+            decision,
+            Decision::Claim { .. } | Decision::Park | Decision::Fail | Decision::Delay { .. }
+        );
         let bytes = OP_BYTES
+            + orphaned.map_or(0, |_| ENTRY_BYTES)
             + keyed.full.len()
             + prepared.wanted.origin.len()
             + earlier.map_or(0, Record::loose_bytes);
@@ -362,6 +368,7 @@ impl Engine {
                 {
                     record.token = released.token;
                 }
+                remember_orphan(&mut record, earlier, orphaned, at);
                 let token = record.token;
                 let marks = Marks { leased: true, undelivered: true, ..carried(entry, cold.is_some()) };
                 let progress = if record.body.is_empty() { None } else { Some(record.body.clone()) };
@@ -375,7 +382,9 @@ impl Engine {
                 Begun { batch, answer: Answer::Claimed(granted) }
             }
             Decision::Park => {
-                let record = decide::parked(earlier?, b"attempts used up", order.take_seq(), at.store_ms);
+                let note = decide::parking_note(earlier?, &prepared.policy);
+                let mut record = decide::parked(earlier?, note, order.take_seq(), at.store_ms);
+                remember_orphan(&mut record, earlier, orphaned, at);
                 let marks = carried(entry, cold.is_some());
                 let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
                 Begun { batch, answer: Answer::Refused(refusal(ErrorKind::Parked)) }
@@ -384,11 +393,21 @@ impl Engine {
                 let ending =
                     decide::Ending::Fail(&crate::claim::FailureClass::Terminal { response: Box::default() });
                 let (seq, now_ms) = (order.take_seq(), at.store_ms);
-                let record = decide::settled(earlier?, &ending, &prepared.policy, keyed.time_ms, seq, now_ms);
+                let mut record =
+                    decide::settled(earlier?, &ending, &prepared.policy, keyed.time_ms, seq, now_ms);
+                remember_orphan(&mut record, earlier, orphaned, at);
                 let receipt = Receipt::of(&record, true, false);
                 let marks = carried(entry, cold.is_some());
                 let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
                 Begun { batch, answer: Answer::Duplicate(receipt) }
+            }
+            Decision::Delay { after_ms } => {
+                let mut record = decide::delayed(earlier?, after_ms, order.take_seq(), at.store_ms);
+                remember_orphan(&mut record, earlier, orphaned, at);
+                let answer = Answer::InProgress(holder(Some(&record), after_ms));
+                let marks = carried(entry, cold.is_some());
+                let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
+                Begun { batch, answer }
             }
             Decision::Duplicate { .. } | Decision::InProgress { .. } | Decision::Refuse(_) => {
                 let batch = entry.map_or(0, resting_on);
@@ -501,6 +520,7 @@ impl Engine {
         {
             entry.marks.undelivered = false;
             entry.lease_until_ms = self.time.moment().boot_ms.saturating_add(granted.lease_ms);
+            self.lapses.note(entry.lease_until_ms);
         }
     }
 
@@ -559,6 +579,15 @@ impl Engine {
 /// The batch that must be committed before anybody hears of the entry.
 fn resting_on(entry: &Entry) -> u64 {
     if planted::active(2) { 0 } else { entry.batch }
+}
+
+/// A claim that ends an orphan keeps in the record that there was one.
+fn remember_orphan(record: &mut Record, earlier: Option<&Record>, orphaned: Option<Orphaned>, at: Moment) {
+    if let (Some(earlier), Some(cause)) = (earlier, orphaned)
+        && earlier.asked().is_none()
+    {
+        history::remember(record, earlier, Happened::Orphaned(cause), at.store_ms, b"", b"");
+    }
 }
 
 /// The marks a key's new version takes over from the old one.

@@ -6,6 +6,7 @@
 use crate::claim::FailureClass;
 use crate::codec::{Extra, Fingerprint, Record, State};
 use crate::error::ErrorKind;
+use crate::history;
 use crate::planted;
 use crate::policy::{OnOrphan, Policy};
 
@@ -57,6 +58,8 @@ pub(crate) enum Decision {
     Park,
     /// The key becomes failed for good, and that is the answer.
     Fail,
+    /// The orphan waits for its next attempt from now on, and the answer is how long.
+    Delay { after_ms: u64 },
 }
 
 /// How long to wait before asking again about a claim that only a resolver can end.
@@ -127,7 +130,12 @@ fn decide_in_progress(record: &Record, hold: Hold, policy: &Policy) -> Decision 
         Hold::Lapsed | Hold::Orphaned => {}
     }
     match policy.on_orphan {
-        OnOrphan::Retry => next_attempt(record, policy),
+        OnOrphan::Retry => match policy.orphan_wait_ms(record.attempt, history::work_token(record)) {
+            after_ms if after_ms > 0 && record.attempt < most_attempts(record, policy) => {
+                Decision::Delay { after_ms }
+            }
+            _ => next_attempt(record, policy),
+        },
         OnOrphan::Park => Decision::Park,
         OnOrphan::Fail => Decision::Fail,
         OnOrphan::Resolve => Decision::InProgress { retry_after_ms: ASK_RESOLVER_AGAIN_MS },
@@ -135,10 +143,20 @@ fn decide_in_progress(record: &Record, hold: Hold, policy: &Policy) -> Decision 
 }
 
 fn next_attempt(record: &Record, policy: &Policy) -> Decision {
-    if record.attempt >= policy.max_attempts {
+    if record.attempt >= most_attempts(record, policy) {
         return Decision::Park;
     }
     Decision::Claim { attempt: record.attempt + 1 }
+}
+
+/// Up to which attempt the key may go: what the policy allows, or a reviewer beyond it.
+fn most_attempts(record: &Record, policy: &Policy) -> u32 {
+    record.extra.as_ref().map_or(0, |extra| extra.granted).max(policy.max_attempts)
+}
+
+/// Why a key that a claim parks is parked.
+pub(crate) fn parking_note(record: &Record, policy: &Policy) -> &'static [u8] {
+    if record.attempt >= most_attempts(record, policy) { b"attempts used up" } else { b"orphaned" }
 }
 
 /// Whether two fingerprints are the same; unknown when one is absent or they are of different schemes.
@@ -166,6 +184,7 @@ pub(crate) fn claimed(
     let mut extra = earlier.and_then(|record| record.extra.clone()).unwrap_or_default();
     extra.earlier_progress = None;
     extra.note = Box::default();
+    extra.asked = None;
     if !wanted.origin.is_empty() {
         extra.origin = wanted.origin.into();
     }
@@ -210,15 +229,30 @@ pub(crate) fn settled(
         Ending::Fail(FailureClass::Terminal { response }) => {
             resolved(held, State::Failed, response, policy, key_time_ms, seq, now_ms)
         }
-        Ending::Fail(FailureClass::Retry { .. }) if held.attempt >= policy.max_attempts => {
+        Ending::Fail(FailureClass::Retry { .. }) if held.attempt >= most_attempts(held, policy) => {
             parked(held, b"attempts used up", seq, now_ms)
         }
-        Ending::Fail(FailureClass::Retry { after_ms }) => {
+        Ending::Fail(FailureClass::Retry { after_ms, .. }) => {
             waiting(held, held.attempt, now_ms.saturating_add(*after_ms), held.body.clone(), seq, now_ms)
         }
         Ending::Fail(FailureClass::Park { note }) => parked(held, note, seq, now_ms),
         Ending::Release => released(held, seq, now_ms),
     }
+}
+
+/// An orphan that waits for its next attempt.
+pub(crate) fn delayed(held: &Record, after_ms: u64, seq: u64, now_ms: u64) -> Record {
+    waiting(held, held.attempt, now_ms.saturating_add(after_ms), held.body.clone(), seq, now_ms)
+}
+
+/// A parked key that may be claimed again at once, for `more` attempts.
+pub(crate) fn requeued(parked: &Record, more: u32, seq: u64, now_ms: u64) -> Record {
+    let mut record = waiting(parked, parked.attempt, 0, parked.body.clone(), seq, now_ms);
+    let mut extra = record.extra.take().unwrap_or_default();
+    extra.granted = parked.attempt.saturating_add(more);
+    extra.note = Box::default();
+    record.extra = Some(extra);
+    record
 }
 
 /// The attempt is undone: the key is as it was before it, its earlier attempts and progress restored.
@@ -275,6 +309,7 @@ fn left(held: &Record, state: State, seq: u64, now_ms: u64) -> Record {
     record.until_ms = 0;
     record.extra = record.extra.and_then(|mut extra| {
         extra.earlier_progress = None;
+        extra.asked = None;
         some_extra(*extra)
     });
     record

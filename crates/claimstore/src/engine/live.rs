@@ -141,6 +141,13 @@ impl Live {
         }
     }
 
+    /// The entries of one shard, under its lock.
+    pub(crate) fn one_shard(&self, shard: usize, mut visit: impl FnMut(&[u8], &Entry)) {
+        if let Some(shard) = self.shards.get(shard) {
+            shard.lock().iter().for_each(|(_, key, entry)| visit(key, entry));
+        }
+    }
+
     /// A copy of one shard.
     pub(crate) fn entries(&self, shard: usize) -> Vec<(u64, Box<[u8]>, Entry)> {
         let shard = self.shards.get(shard).map(Mutex::lock);

@@ -14,9 +14,11 @@ pub(crate) mod cold;
 pub(crate) mod commit;
 pub(crate) mod counters;
 pub(crate) mod decide;
+pub(crate) mod lapses;
 pub(crate) mod live;
 pub(crate) mod local;
 pub(crate) mod look;
+pub(crate) mod orphans;
 pub(crate) mod poison;
 pub(crate) mod settle;
 pub(crate) mod spaces;
@@ -34,6 +36,7 @@ use checkpoint::Home;
 use cold::Cold;
 use commit::{Commit, Leads, Order, Stamp};
 use counters::Counters;
+use lapses::Lapses;
 use live::Live;
 use local::TableHome;
 use poison::Poison;
@@ -67,6 +70,7 @@ pub(crate) struct Engine {
     pub(crate) poison: Poison,
     pub(crate) spaces: Spaces,
     pub(crate) waiters: Waiters,
+    pub(crate) lapses: Lapses,
     pub(crate) counters: Counters,
     /// The catalogue and what else only upkeep changes. Its lock is the upkeep lock.
     pub(crate) home: Mutex<Home>,
@@ -142,6 +146,7 @@ impl Engine {
             poison: Poison::default(),
             spaces: parts.spaces,
             waiters: Waiters::default(),
+            lapses: Lapses::default(),
             counters: Counters::default(),
             home: Mutex::new(parts.home),
             tables: parts.tables,
@@ -257,6 +262,7 @@ impl Leads for Engine {
 
     fn ring_waiters(&self) {
         self.waiters.ring_all();
+        self.lapses.ring();
     }
 
     fn parked_wakers(&self, batch: u64) -> Vec<Waker> {

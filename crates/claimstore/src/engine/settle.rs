@@ -14,6 +14,7 @@ use super::spaces::{Keyed, Space};
 use crate::claim::FailureClass;
 use crate::codec::{Record, State};
 use crate::error::{Error, ErrorKind};
+use crate::history::{self, ENTRY_BYTES, Happened};
 use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, millis};
 use crate::planted;
 use crate::sync::{Arc, MutexGuard};
@@ -72,6 +73,12 @@ impl Engine {
         let mut shard = self.live.shard(keyed.hash);
         let entry = live_claim(shard.find(keyed.hash, &keyed.full), held.token)?;
         check_unreserved(entry)?;
+        if matches!(ending, Ending::Release) && entry.record.asked().is_some() {
+            return Err(Error::new(
+                ErrorKind::Misuse,
+                "a claim taken over has no attempt that could be undone",
+            ));
+        }
         if !order.takes(OP_BYTES + keyed.full.len() + entry.record.loose_bytes() + ending.body_len()) {
             return Err(Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry"));
         }
@@ -81,13 +88,16 @@ impl Engine {
         if planted::active(7) && record.state == State::Erased {
             record.token = entry.record.token;
         }
+        if let Some(what) = ending.past() {
+            history::remember(&mut record, &entry.record, what, at.store_ms, b"", ending.note());
+        }
         let marks = carried(Some(entry), false);
         self.counters.settled(record.state);
         let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
         Ok(batch)
     }
 
-    fn check_ending(&self, ending: &Ending<'_>) -> Result<(), Error> {
+    pub(crate) fn check_ending(&self, ending: &Ending<'_>) -> Result<(), Error> {
         let (len, most, message) = match ending {
             Ending::Complete(response) => {
                 (response.len(), self.limits.response_bytes, "the response is too large")
@@ -119,6 +129,7 @@ impl Engine {
             check_unreserved(entry)?;
             if entry.record.until_ms == 0 {
                 entry.lease_until_ms = self.time.boot_ms().saturating_add(lease_ms);
+                self.lapses.note(entry.lease_until_ms);
             }
             entry.record.until_ms != 0
         };
@@ -126,6 +137,7 @@ impl Engine {
             return Ok(0);
         }
         let until_ms = self.time.now_ms().saturating_add(lease_ms);
+        self.lapses.note(self.time.boot_ms().saturating_add(lease_ms));
         self.change(held, 0, waits, |record| record.until_ms = until_ms)
     }
 
@@ -133,6 +145,7 @@ impl Engine {
     pub(crate) fn detach(&self, held: &Held, term: Duration, waits: Waits) -> Result<u64, Error> {
         let lease_ms = lease_ms(term)?;
         let until_ms = self.time.now_ms().saturating_add(lease_ms);
+        self.lapses.note(self.time.boot_ms().saturating_add(lease_ms));
         self.change(held, 0, waits, |record| record.until_ms = until_ms)
     }
 
@@ -190,6 +203,7 @@ impl Engine {
             entry.marks.abandoned = entry.record.until_ms == 0;
         }
         self.waiters.ring(held.keyed.hash);
+        self.lapses.ring();
     }
 
     /// The lease object is gone, the claim goes on: until its term, or until it is resumed.
@@ -227,12 +241,31 @@ impl Engine {
 }
 
 impl Ending<'_> {
-    fn body_len(&self) -> usize {
+    /// Bytes it adds to the record: a response, or a note and an entry of the history.
+    pub(crate) fn body_len(&self) -> usize {
         match self {
             Ending::Complete(response) => response.len(),
             Ending::Fail(FailureClass::Terminal { response }) => response.len(),
-            Ending::Fail(FailureClass::Park { note }) => note.len(),
-            Ending::Fail(FailureClass::Retry { .. }) | Ending::Release => 0,
+            Ending::Fail(FailureClass::Park { note }) => ENTRY_BYTES + 2 * note.len(),
+            Ending::Fail(FailureClass::Retry { because, .. }) => ENTRY_BYTES + because.len(),
+            Ending::Release => 0,
+        }
+    }
+
+    /// What the history of the key keeps of it; nothing where the record itself says all.
+    fn past(&self) -> Option<Happened> {
+        match self {
+            Ending::Fail(FailureClass::Park { .. }) => Some(Happened::Parked),
+            Ending::Fail(FailureClass::Retry { .. }) => Some(Happened::Failed),
+            Ending::Fail(FailureClass::Terminal { .. }) | Ending::Complete(_) | Ending::Release => None,
+        }
+    }
+
+    pub(crate) fn note(&self) -> &[u8] {
+        match self {
+            Ending::Fail(FailureClass::Park { note }) => note,
+            Ending::Fail(FailureClass::Retry { because, .. }) => because,
+            Ending::Fail(FailureClass::Terminal { .. }) | Ending::Complete(_) | Ending::Release => &[],
         }
     }
 }
@@ -262,7 +295,7 @@ pub(crate) fn stale() -> Error {
     Error::new(ErrorKind::StaleLease, "the token was superseded, parked or settled")
 }
 
-fn lease_ms(term: Duration) -> Result<u64, Error> {
+pub(crate) fn lease_ms(term: Duration) -> Result<u64, Error> {
     if term < Duration::from_millis(1) || term > MAX_LEASE {
         return Err(Error::new(ErrorKind::Misuse, "a lease must lie between 1 ms and 366 days"));
     }

@@ -146,6 +146,7 @@ impl Engine {
         self.time.on_move(Arc::new(move || {
             if let Some(engine) = engine.upgrade() {
                 engine.waiters.ring_all();
+                engine.lapses.ring();
                 engine.nudge_service();
                 engine.upkeep.ask();
             }

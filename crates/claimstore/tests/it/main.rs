@@ -15,5 +15,6 @@ mod common;
 mod contract;
 mod life;
 mod namespaces;
+mod orphans;
 mod promises;
 mod transact;

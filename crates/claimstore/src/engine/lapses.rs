@@ -1,0 +1,189 @@
+//! When the next lease lapses: what an orphan watch sleeps on.
+//!
+//! Two numbers instead of an ordered table of all leases. Before the watch looks through the live table it
+//! resets `noted`; every lease that starts or is renewed from then on lowers it. So the next lapse is the
+//! smaller of what the watch found and of `noted`. Leases that start later mostly lapse later, and then cost
+//! one load.
+//!
+//! Ordering argument of the sleep: the watch publishes `asleep_until_ms` and then reads `noted_ms`; a lease
+//! lowers `noted_ms` and then reads `asleep_until_ms`. All four are sequentially consistent, so one of the two
+//! sees the other.
+
+use super::Engine;
+use crate::codec::State;
+use crate::sync::{AtomicBool, AtomicU64, Event, Ordering};
+use std::time::Duration;
+
+/// Boot time that never comes.
+const NEVER_MS: u64 = u64::MAX;
+/// The clock may have been moved by hand, or stand still: it is read again this often at most and at least.
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
+
+/// The watch's side of leases that start, and the bell it sleeps by.
+#[derive(Debug)]
+pub(crate) struct Lapses {
+    /// Whether a watch exists: there is one at most.
+    watched: AtomicBool,
+    /// The earliest lapse among leases that started since the watch began to look. 0: nobody watches.
+    noted_ms: AtomicU64,
+    /// Until when the watch sleeps.
+    asleep_until_ms: AtomicU64,
+    rung: AtomicBool,
+    bell: Event,
+}
+
+impl Default for Lapses {
+    fn default() -> Lapses {
+        Lapses {
+            watched: AtomicBool::new(false),
+            noted_ms: AtomicU64::new(0),
+            asleep_until_ms: AtomicU64::new(0),
+            rung: AtomicBool::new(false),
+            bell: Event::default(),
+        }
+    }
+}
+
+impl Lapses {
+    /// False: somebody watches already.
+    pub(crate) fn begin_watch(&self) -> bool {
+        !self.watched.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn end_watch(&self) {
+        self.noted_ms.store(0, Ordering::SeqCst);
+        self.asleep_until_ms.store(0, Ordering::SeqCst);
+        self.watched.store(false, Ordering::Release);
+    }
+
+    /// A lease runs until `until_ms` of boot time.
+    pub(crate) fn note(&self, until_ms: u64) {
+        if until_ms >= self.noted_ms.load(Ordering::SeqCst) {
+            return;
+        }
+        self.noted_ms.fetch_min(until_ms, Ordering::SeqCst);
+        if until_ms < self.asleep_until_ms.load(Ordering::SeqCst) {
+            self.ring();
+        }
+    }
+
+    /// Something became an orphan, or the watch should look around for another reason.
+    pub(crate) fn ring(&self) {
+        if self.watched.load(Ordering::Acquire) && !self.rung.swap(true, Ordering::AcqRel) {
+            self.bell.signal_all();
+        }
+    }
+
+    /// Before looking: what happens from here on ends the next sleep.
+    fn begin_looking(&self) {
+        self.rung.store(false, Ordering::SeqCst);
+        self.asleep_until_ms.store(0, Ordering::SeqCst);
+        self.noted_ms.store(NEVER_MS, Ordering::SeqCst);
+    }
+
+    /// Sleeps until `due_ms` or an earlier lapse that was noted, or until rung.
+    fn sleep(&self, due_ms: u64, boot_ms: impl Fn() -> u64, ended: impl Fn() -> bool) {
+        loop {
+            self.asleep_until_ms.store(due_ms, Ordering::SeqCst);
+            let due_ms = due_ms.min(self.noted_ms.load(Ordering::SeqCst));
+            let now_ms = boot_ms();
+            if due_ms <= now_ms || self.rung.load(Ordering::SeqCst) || ended() {
+                return;
+            }
+            let left = Duration::from_millis(due_ms - now_ms).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
+            self.bell.wait_for(left, || self.rung.load(Ordering::SeqCst) || ended());
+        }
+    }
+}
+
+impl Engine {
+    /// What happens after this call ends the next [`sleep_until_orphan`](Engine::sleep_until_orphan). Answers
+    /// boot time.
+    pub(crate) fn begin_looking(&self) -> u64 {
+        self.lapses.begin_looking();
+        self.time.boot_ms()
+    }
+
+    /// Sleeps until a lease lapses that had not at `looked_at_ms`, a claim is abandoned, `due_ms` has come,
+    /// the clock is moved by hand, or the store ends.
+    pub(crate) fn sleep_until_orphan(&self, looked_at_ms: u64, due_ms: u64) {
+        let due_ms = due_ms.min(self.earliest_lapse_ms(looked_at_ms));
+        self.lapses.sleep(due_ms, || self.time.boot_ms(), || self.check_open().is_err());
+    }
+
+    /// When the first of the leases lapses, in boot time, that had not lapsed at `after_ms`.
+    fn earliest_lapse_ms(&self, after_ms: u64) -> u64 {
+        let at = self.time.moment();
+        let mut earliest_ms = NEVER_MS;
+        self.live.each_shard(|shard| {
+            for (_, _, entry) in shard.iter() {
+                let record = &entry.record;
+                // An answer on its way notes its lease when it is delivered.
+                if record.state != State::InProgress || entry.marks.abandoned || entry.marks.undelivered {
+                    continue;
+                }
+                let lapses_ms = if record.until_ms == 0 && record.token >> super::SEQ_BITS < self.life {
+                    continue;
+                } else if record.until_ms == 0 {
+                    entry.lease_until_ms
+                } else {
+                    // Detached: by store time, brought over to boot time, also where it is past.
+                    (at.boot_ms + record.until_ms.saturating_sub(at.store_ms))
+                        .saturating_sub(at.store_ms.saturating_sub(record.until_ms))
+                };
+                if lapses_ms > after_ms {
+                    earliest_ms = earliest_ms.min(lapses_ms);
+                }
+            }
+        });
+        earliest_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lapses, NEVER_MS};
+    use crate::sync::{Arc, Ordering};
+
+    #[test]
+    fn nobody_watches_and_nothing_is_noted() {
+        let lapses = Lapses::default();
+        lapses.note(5);
+        lapses.ring();
+        assert!(!lapses.rung.load(Ordering::SeqCst));
+        assert_eq!(lapses.noted_ms.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn one_watch_at_a_time() {
+        let lapses = Lapses::default();
+        assert!(lapses.begin_watch());
+        assert!(!lapses.begin_watch());
+        lapses.end_watch();
+        assert!(lapses.begin_watch());
+    }
+
+    #[test]
+    fn a_shorter_lease_wakes_and_a_longer_one_does_not() {
+        let lapses = Arc::new(Lapses::default());
+        assert!(lapses.begin_watch());
+        lapses.begin_looking();
+        lapses.note(900);
+        lapses.sleep(500, || 500, || false);
+        assert_eq!(lapses.asleep_until_ms.load(Ordering::SeqCst), 500);
+        lapses.note(700);
+        assert!(!lapses.rung.load(Ordering::SeqCst), "lapses after the watch wakes by itself");
+        lapses.note(400);
+        assert!(lapses.rung.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_ring_between_looking_and_sleeping_is_not_lost() {
+        let lapses = Lapses::default();
+        assert!(lapses.begin_watch());
+        lapses.begin_looking();
+        lapses.ring();
+        lapses.sleep(NEVER_MS, || 0, || false);
+    }
+}

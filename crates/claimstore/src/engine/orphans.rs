@@ -1,0 +1,306 @@
+//! Operations on claims that nobody holds, and on keys held for review.
+//!
+//! Fencing: each checks, under the order lock and the shard's lock, that the key is in progress under exactly
+//! the token it was listed with *and* that nobody stands behind it at that moment; or that it is parked under
+//! that token. A holder renews and settles under the same locks, so whoever comes first wins.
+
+use super::claims::{Answer, Granted, OP_BYTES, carried};
+use super::commit::{Order, Waits};
+use super::decide::{self, Ending};
+use super::live::{Entry, Shard};
+use super::settle::{Held, live_claim, stale};
+use super::spaces::Keyed;
+use super::time::Moment;
+use super::{Class, Engine};
+use crate::claim::{Claim, FailureClass};
+use crate::codec::{Asked, Record, State};
+use crate::error::{Error, ErrorKind};
+use crate::history::{ENTRY_BYTES, Happened, MAX_BY_BYTES, MAX_NOTE_BYTES, Orphaned, remember, work_token};
+use crate::lease::Lease;
+use crate::orphan::{Note, Review};
+use crate::sync::{Arc, MutexGuard};
+use crate::view;
+use std::collections::VecDeque;
+
+/// Most orphans of one call.
+const MAX_ITEMS: usize = 65_536;
+/// More than a history entry takes, its note and its name included.
+const PAST_BYTES: usize = ENTRY_BYTES + MAX_NOTE_BYTES + MAX_BY_BYTES;
+
+impl Entry {
+    /// Why nobody stands behind it; `None` when somebody does, or when it is not in progress.
+    pub(crate) fn orphaned(&self, life: u64, at: Moment) -> Option<Orphaned> {
+        if self.record.state != State::InProgress {
+            return None;
+        }
+        match self.hold(life, at.store_ms, at.boot_ms) {
+            decide::Hold::Running { .. } | decide::Hold::Reserved => None,
+            decide::Hold::Lapsed => Some(Orphaned::Lapsed),
+            decide::Hold::Orphaned if self.marks.abandoned => Some(Orphaned::Abandoned),
+            decide::Hold::Orphaned => Some(Orphaned::EarlierLife),
+        }
+    }
+}
+
+/// Orphans.
+impl Engine {
+    /// Takes an orphan over without counting an attempt: a new token and a lease for whoever finds out what
+    /// became of the work.
+    pub(crate) fn take_over(self: &Arc<Self>, listed: &view::Record, lease_ms: u64) -> Result<Lease, Error> {
+        let held = self.held(listed)?;
+        let (batch, granted) = self.begin_take_over(&held, lease_ms)?;
+        self.wait(batch)?;
+        match self.deliver(&held.space, &listed.key, Answer::Claimed(granted))? {
+            Claim::Claimed(lease) => Ok(lease),
+            Claim::Duplicate(_) | Claim::InProgress(_) => Err(stale()),
+        }
+    }
+
+    fn begin_take_over(&self, held: &Held, lease_ms: u64) -> Result<(u64, Granted), Error> {
+        let Held { space, keyed, token } = held;
+        let added = OP_BYTES + keyed.full.len() + Asked::BYTES + PAST_BYTES;
+        let mut order = self.admit(added + self.known_bytes(keyed, None), Class::Settlement)?;
+        let at = self.time.moment();
+        let mut shard = self.live.shard(keyed.hash);
+        let (entry, cause) = self.orphan(&shard, keyed, *token, at)?;
+        check_room(&order, added + entry.record.loose_bytes())?;
+        let record = taken_over(&entry.record, cause, order.take_seq(), at.store_ms);
+        let mut granted = Self::granted(keyed, &record);
+        granted.lease_ms = lease_ms;
+        let mut marks = carried(Some(entry), false);
+        (marks.leased, marks.undelivered) = (true, true);
+        let batch = self.put(&mut order, &mut shard, space, keyed, record, marks, at, Waits::Here);
+        Ok((batch, granted))
+    }
+
+    /// Ends orphans without asking anybody, in one batch. Answers whether each was still an orphan.
+    pub(crate) fn fail_orphans(
+        &self,
+        items: &[(view::Record, crate::Failure)],
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        if items.len() > MAX_ITEMS {
+            return Err(Error::new(ErrorKind::TooLarge, "a batch must have at most 65,536 items"));
+        }
+        let held: Vec<Result<Held, Error>> = items.iter().map(|(listed, _)| self.held(listed)).collect();
+        let bytes = held.iter().zip(items).map(|(held, (_, failure))| {
+            held.as_ref()
+                .map_or(0, |held| orphan_bytes(held, &failure.class) + self.known_bytes(&held.keyed, None))
+        });
+        let bytes = bytes.sum();
+        let mut last_batch = 0;
+        let verdicts = {
+            let mut order = self.admit(bytes, Class::Settlement)?;
+            let end = |(held, (_, failure)): (&Result<Held, Error>, &(view::Record, crate::Failure))| {
+                let held = held.as_ref().map_err(Error::again)?;
+                last_batch = self.fail_orphan(&mut order, held, &failure.class)?.max(last_batch);
+                Ok(())
+            };
+            held.iter().zip(items).map(end).collect()
+        };
+        self.wait(last_batch)?;
+        held.iter().flatten().for_each(|held| self.waiters.ring(held.keyed.hash));
+        Ok(verdicts)
+    }
+
+    fn fail_orphan(
+        &self,
+        order: &mut MutexGuard<'_, Order>,
+        held: &Held,
+        class: &FailureClass,
+    ) -> Result<u64, Error> {
+        let Held { space, keyed, token } = held;
+        let ending = Ending::Fail(class);
+        self.check_ending(&ending)?;
+        let at = self.time.moment();
+        let mut shard = self.live.shard(keyed.hash);
+        let (entry, cause) = self.orphan(&shard, keyed, *token, at)?;
+        check_room(order, orphan_bytes(held, class) + entry.record.loose_bytes())?;
+        let (seq, now_ms) = (order.take_seq(), at.store_ms);
+        let mut record = decide::settled(&entry.record, &ending, &space.policy(), keyed.time_ms, seq, now_ms);
+        if entry.record.asked().is_none() {
+            let what = Happened::Orphaned(cause);
+            remember(&mut record, &entry.record, what, now_ms, b"", ending.note());
+        }
+        let marks = carried(Some(entry), false);
+        self.counters.settled(record.state);
+        Ok(self.put(order, &mut shard, space, keyed, record, marks, at, Waits::Here))
+    }
+
+    /// The entry of an orphan, and why it is one.
+    fn orphan<'a>(
+        &self,
+        shard: &'a Shard,
+        keyed: &Keyed,
+        token: u64,
+        at: Moment,
+    ) -> Result<(&'a Entry, Orphaned), Error> {
+        let entry = live_claim(shard.find(keyed.hash, &keyed.full), token)?;
+        let cause = entry.orphaned(self.life, at).ok_or_else(stale)?;
+        Ok((entry, cause))
+    }
+
+    /// Namespace, key and token of a record that a listing showed.
+    fn held(&self, listed: &view::Record) -> Result<Held, Error> {
+        self.check_open()?;
+        let space = self.spaces.get(&listed.namespace).ok_or_else(stale)?;
+        let keyed = self.keyed(&space, &space.policy(), &listed.key)?;
+        Ok(Held { space, keyed, token: listed.version.token })
+    }
+}
+
+/// Keys held for review.
+impl Engine {
+    /// Ends the review of a parked key. Answers when that is durable.
+    pub(crate) fn review(&self, listed: &view::Record, review: &Review, note: &Note) -> Result<(), Error> {
+        let held = self.held(listed)?;
+        let batch = self.begin_review(&held, review, note)?;
+        self.waiters.ring(held.keyed.hash);
+        self.wait(batch)
+    }
+
+    fn begin_review(&self, held: &Held, review: &Review, note: &Note) -> Result<u64, Error> {
+        let Held { space, keyed, token } = held;
+        let response = review.response();
+        if response.len() > self.limits.response_bytes {
+            return Err(Error::new(ErrorKind::TooLarge, "the response is too large"));
+        }
+        let added = OP_BYTES + keyed.full.len() + response.len() + PAST_BYTES;
+        loop {
+            let generation = self.cold.generation();
+            let cold = self.cold.lookup(&keyed.full, keyed.hash)?.map(|found| found.record);
+            let known = self.known_bytes(keyed, cold.as_ref());
+            let mut order = self.admit(added + known, Class::Settlement)?;
+            let at = self.time.moment();
+            let mut shard = self.live.shard(keyed.hash);
+            let entry = shard.find(keyed.hash, &keyed.full);
+            if entry.is_none() && self.cold.generation() != generation {
+                continue;
+            }
+            if entry.is_some_and(|entry| entry.marks.reserved) {
+                return Err(Error::new(ErrorKind::Overloaded, "a transact is running on the key; retry"));
+            }
+            let known = entry.map(|entry| &entry.record).or(cold.as_ref());
+            let is_listed = |record: &&Record| record.state == State::Parked && record.token == *token;
+            let parked = known.filter(is_listed).ok_or_else(stale)?;
+            check_room(&order, added + parked.loose_bytes())?;
+            let (seq, now_ms) = (order.take_seq(), at.store_ms);
+            let policy = space.policy();
+            let end =
+                |ending: &Ending<'_>| decide::settled(parked, ending, &policy, keyed.time_ms, seq, now_ms);
+            let (mut record, what) = match review {
+                Review::Requeue => {
+                    (decide::requeued(parked, policy.max_attempts, seq, now_ms), Happened::Requeued)
+                }
+                Review::Complete(response) => (end(&Ending::Complete(response)), Happened::Completed),
+                Review::Fail(response) => {
+                    let class = FailureClass::Terminal { response: response.as_slice().into() };
+                    (end(&Ending::Fail(&class)), Happened::FailedForGood)
+                }
+                Review::Forget => (Record::erased(seq), Happened::Parked),
+            };
+            if record.state != State::Erased {
+                remember(&mut record, parked, what, now_ms, note.by(), note.why());
+            }
+            let marks = carried(entry, cold.is_some());
+            self.counters.settled(record.state);
+            return Ok(self.put(&mut order, &mut shard, space, keyed, record, marks, at, Waits::Here));
+        }
+    }
+}
+
+impl Record {
+    /// Who was asked about it, if it is a claim that was taken over for that.
+    pub(crate) fn asked(&self) -> Option<Asked> {
+        self.extra.as_ref().and_then(|extra| extra.asked)
+    }
+}
+
+/// `orphan`, in progress under a token of its own. The attempt stands: nobody did any work.
+fn taken_over(orphan: &Record, cause: Orphaned, seq: u64, now_ms: u64) -> Record {
+    let mut record = orphan.clone();
+    (record.seq, record.token, record.until_ms) = (seq, seq, 0);
+    let before = orphan.asked();
+    if before.is_none() {
+        remember(&mut record, orphan, Happened::Orphaned(cause), now_ms, b"", b"");
+    }
+    record.extra.get_or_insert_default().asked = Some(Asked {
+        token: work_token(orphan),
+        cause: before.map_or(cause.code(), |asked| asked.cause),
+        times: before.map_or(0, |asked| asked.times).saturating_add(1),
+        at_ms: now_ms,
+    });
+    record
+}
+
+fn orphan_bytes(held: &Held, class: &FailureClass) -> usize {
+    OP_BYTES + held.keyed.full.len() + Ending::Fail(class).body_len() + PAST_BYTES
+}
+
+fn check_room(order: &Order, bytes: usize) -> Result<(), Error> {
+    if order.takes(bytes) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry"))
+}
+
+/// Claims that nobody holds, a shard at a time. Durable facts only; ends after an error.
+pub struct Unheld {
+    engine: Arc<Engine>,
+    next_shard: usize,
+    page: VecDeque<view::Record>,
+    failed: bool,
+}
+
+impl Unheld {
+    pub(crate) fn new(engine: &Arc<Engine>) -> Unheld {
+        Unheld { engine: engine.clone(), next_shard: 0, page: VecDeque::new(), failed: false }
+    }
+
+    fn list_shard(&mut self) -> Result<(), Error> {
+        self.engine.check_open()?;
+        let at = self.engine.time.moment();
+        let mut found = Vec::new();
+        let mut last_batch = 0;
+        self.engine.live.one_shard(self.next_shard, |key, entry| {
+            if let Some(cause) = entry.orphaned(self.engine.life, at)
+                && !entry.marks.placeholder
+            {
+                last_batch = last_batch.max(entry.batch);
+                found.push((Box::<[u8]>::from(key), entry.record.clone(), cause));
+            }
+        });
+        self.next_shard += 1;
+        self.engine.wait(last_batch)?;
+        for (key, record, cause) in found {
+            let id = key.first_chunk::<4>().map(|id| u32::from_be_bytes(*id));
+            let Some(space) = id.and_then(|id| self.engine.spaces.by_id(id)) else { continue };
+            self.page.extend(view::Record::orphan(&space.name, &key, record, cause));
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Unheld {
+    type Item = Result<view::Record, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(record) = self.page.pop_front() {
+                return Some(Ok(record));
+            }
+            if self.failed || self.next_shard >= super::live::SHARDS {
+                return None;
+            }
+            if let Err(error) = self.list_shard() {
+                self.failed = true;
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Unheld {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unheld").field("next_shard", &self.next_shard).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,277 @@
+//! How the earlier attempts of a key ended: [`Past`], and its bytes in the record.
+//!
+//! A list of entries, oldest first, that forgets the oldest beyond [`MAX_ENTRIES`]. A key whose first attempt
+//! completes has none.
+
+use crate::codec::{self, Cursor, Malformed, put_bytes, put_varint};
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Most entries that are kept.
+const MAX_ENTRIES: usize = 16;
+/// Longest note of an entry in bytes; longer ones are cut.
+pub(crate) const MAX_NOTE_BYTES: usize = 256;
+/// Longest name of a person or program in bytes; longer ones are cut.
+pub(crate) const MAX_BY_BYTES: usize = 64;
+/// More than an entry takes beside its note and its name.
+pub(crate) const ENTRY_BYTES: usize = 48;
+
+/// Why nobody stands behind a claim in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Orphaned {
+    /// It was made in an earlier life of the store, whose process is gone by proof.
+    EarlierLife,
+    /// Its lease was dropped unsettled.
+    Abandoned,
+    /// Its lease has lapsed. The holder may still be alive, only slow.
+    Lapsed,
+}
+
+/// What ended an attempt, or was decided about a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Happened {
+    /// The attempt was orphaned, and somebody took note of it.
+    Orphaned(Orphaned),
+    /// The attempt failed, to be retried; or somebody found that it had no effect.
+    Failed,
+    /// The key was parked.
+    Parked,
+    /// A reviewer let the key be claimed again.
+    Requeued,
+    /// A reviewer gave the response.
+    Completed,
+    /// A reviewer failed the key for good.
+    FailedForGood,
+}
+
+/// One entry of a key's [history](crate::Record::history).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Past {
+    what: Happened,
+    attempt: u32,
+    token: u64,
+    claimed_at_ms: u64,
+    at_ms: u64,
+    by: Box<[u8]>,
+    note: Box<[u8]>,
+}
+
+impl Past {
+    /// What happened.
+    pub fn what(&self) -> Happened {
+        self.what
+    }
+
+    /// The attempt it happened to.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The token of that attempt.
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// When that attempt was claimed, in store time.
+    pub fn claimed_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.claimed_at_ms)
+    }
+
+    /// When it happened, in store time; for an orphan, when it was noticed.
+    pub fn at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.at_ms)
+    }
+
+    /// Who decided, where a reviewer did (up to 64 bytes are kept).
+    pub fn by(&self) -> &[u8] {
+        &self.by
+    }
+
+    /// The error, or why it was decided so (up to 256 bytes are kept).
+    pub fn note(&self) -> &[u8] {
+        &self.note
+    }
+}
+
+/// Shows what happened and numbers, never the note.
+impl fmt::Debug for Past {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Past")
+            .field("what", &self.what)
+            .field("attempt", &self.attempt)
+            .field("token", &self.token)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Orphaned {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Orphaned::EarlierLife => 1,
+            Orphaned::Abandoned => 2,
+            Orphaned::Lapsed => 3,
+        }
+    }
+
+    /// A cause of a later version counts as the one that is always true after a restart.
+    pub(crate) fn from_code(code: u8) -> Orphaned {
+        match code {
+            2 => Orphaned::Abandoned,
+            3 => Orphaned::Lapsed,
+            _ => Orphaned::EarlierLife,
+        }
+    }
+}
+
+impl Happened {
+    fn code(self) -> u8 {
+        match self {
+            Happened::Orphaned(cause) => cause.code(),
+            Happened::Failed => 4,
+            Happened::Parked => 5,
+            Happened::Requeued => 6,
+            Happened::Completed => 7,
+            Happened::FailedForGood => 8,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Happened> {
+        Some(match code {
+            1..=3 => Happened::Orphaned(Orphaned::from_code(code)),
+            4 => Happened::Failed,
+            5 => Happened::Parked,
+            6 => Happened::Requeued,
+            7 => Happened::Completed,
+            8 => Happened::FailedForGood,
+            _ => return None,
+        })
+    }
+}
+
+/// Adds to the history of `record` what happened to the attempt that `of` is the record of.
+pub(crate) fn remember(
+    record: &mut codec::Record,
+    of: &codec::Record,
+    what: Happened,
+    at_ms: u64,
+    by: &[u8],
+    note: &[u8],
+) {
+    let extra = record.extra.get_or_insert_default();
+    let mut history = without_oldest(&extra.history).to_vec();
+    history.push(what.code());
+    put_varint(u64::from(of.attempt), &mut history);
+    put_varint(work_token(of), &mut history);
+    put_varint(of.claimed_at_ms, &mut history);
+    put_varint(at_ms, &mut history);
+    put_bytes(by.get(..MAX_BY_BYTES).unwrap_or(by), &mut history);
+    put_bytes(note.get(..MAX_NOTE_BYTES).unwrap_or(note), &mut history);
+    extra.history = history.into();
+}
+
+/// The token of the claim that did the work: not that of who was asked about it.
+pub(crate) fn work_token(record: &codec::Record) -> u64 {
+    let asked = record.extra.as_ref().and_then(|extra| extra.asked);
+    asked.map_or(record.token, |asked| asked.token)
+}
+
+/// The entries. What cannot be read, of a later version, ends the list.
+pub(crate) fn read(history: &[u8]) -> Vec<Past> {
+    let mut cursor = Cursor::new(history);
+    let mut entries = Vec::new();
+    while cursor.remaining() > 0 {
+        match entry(&mut cursor) {
+            Ok(Some(past)) => entries.push(past),
+            Ok(None) => {}
+            Err(Malformed(_)) => break,
+        }
+    }
+    entries
+}
+
+/// One entry; none where it is of a kind that this version does not know.
+fn entry(cursor: &mut Cursor<'_>) -> Result<Option<Past>, Malformed> {
+    let code = cursor.u8("history kind")?;
+    let attempt =
+        u32::try_from(cursor.varint("history attempt")?).map_err(|_| Malformed("history attempt"))?;
+    let token = cursor.varint("history token")?;
+    let claimed_at_ms = cursor.varint("history claimed")?;
+    let at_ms = cursor.varint("history at")?;
+    let by = cursor.bytes("history by")?.into();
+    let note = cursor.bytes("history note")?.into();
+    let past = |what| Past { what, attempt, token, claimed_at_ms, at_ms, by, note };
+    Ok(Happened::from_code(code).map(past))
+}
+
+/// `history` with room for one more entry.
+fn without_oldest(history: &[u8]) -> &[u8] {
+    let mut cursor = Cursor::new(history);
+    let mut starts = Vec::new();
+    while cursor.remaining() > 0 {
+        starts.push(history.len() - cursor.remaining());
+        if entry(&mut cursor).is_err() {
+            // Bytes that nobody can add to.
+            return &[];
+        }
+    }
+    let surplus = (starts.len() + 1).saturating_sub(MAX_ENTRIES);
+    let from = starts.get(surplus).copied().unwrap_or(if surplus == 0 { 0 } else { history.len() });
+    history.get(from..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ENTRY_BYTES, Happened, MAX_ENTRIES, Orphaned, read, remember};
+    use crate::codec::Record;
+    use proptest::prelude::*;
+
+    fn attempt(number: u32) -> Record {
+        let mut record = Record::erased(u64::MAX);
+        (record.attempt, record.token, record.claimed_at_ms) = (number, u64::from(number) << 40, 7);
+        record
+    }
+
+    #[test]
+    fn the_newest_entries_are_kept_in_order() {
+        let mut record = attempt(1);
+        for number in 1..=40 {
+            let of = attempt(number);
+            remember(&mut record, &of, Happened::Failed, 9, b"", format!("error {number}").as_bytes());
+        }
+        let entries = read(&record.extra.unwrap().history);
+        let attempts: Vec<u32> = entries.iter().map(super::Past::attempt).collect();
+        assert_eq!(attempts, (41 - MAX_ENTRIES as u32..=40).collect::<Vec<_>>());
+        assert_eq!(entries.last().unwrap().note(), b"error 40");
+        assert_eq!(entries.last().unwrap().token(), 40 << 40);
+    }
+
+    #[test]
+    fn long_notes_and_names_are_cut_and_an_entry_stays_in_its_room() {
+        let mut record = attempt(u32::MAX);
+        record.claimed_at_ms = u64::MAX;
+        let of = record.clone();
+        let parked = Happened::Orphaned(Orphaned::Lapsed);
+        remember(&mut record, &of, parked, u64::MAX, &[b'n'; 999], &[b'x'; 999]);
+        let history = record.extra.unwrap().history;
+        assert!(history.len() <= ENTRY_BYTES + super::MAX_BY_BYTES + super::MAX_NOTE_BYTES);
+        let entries = read(&history);
+        assert_eq!((entries[0].by().len(), entries[0].note().len()), (64, 256));
+        assert_eq!(entries[0].what(), parked);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic_and_can_be_added_to(noise: Vec<u8>) {
+            drop(read(&noise));
+            let mut record = attempt(3);
+            record.extra.get_or_insert_default().history = noise.into();
+            let of = attempt(3);
+            remember(&mut record, &of, Happened::Parked, 1, b"by", b"note");
+            let entries = read(&record.extra.unwrap().history);
+            prop_assert_eq!(entries.last().unwrap().what(), Happened::Parked);
+            prop_assert!(entries.len() <= MAX_ENTRIES);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Claims that nobody holds any more, and keys held for review: the calls that decide about them.
+//!
+//! The rules are in the engine; who decides by them is `claimstore-recovery`, or a program of your own.
+
+use crate::engine::Engine;
+use crate::engine::orphans::Unheld;
+use crate::engine::settle::lease_ms;
+use crate::error::{Error, ErrorKind};
+use crate::history::{MAX_BY_BYTES, MAX_NOTE_BYTES};
+use crate::lease::Lease;
+use crate::sync::{Arc, Mutex, Weak};
+use crate::view::Record;
+use crate::{Failure, Store};
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What a reviewer decides about a parked key.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Review {
+    /// It may be claimed again, at once, for as many more attempts as the policy allows. The count goes on.
+    Requeue,
+    /// It is done, with this response.
+    Complete(Vec<u8>),
+    /// It has failed for good, with this response.
+    Fail(Vec<u8>),
+    /// It becomes unknown, as by [`Store::forget`]; nothing is left that could keep a note.
+    Forget,
+}
+
+impl Review {
+    pub(crate) fn response(&self) -> &[u8] {
+        match self {
+            Review::Complete(response) | Review::Fail(response) => response,
+            Review::Requeue | Review::Forget => &[],
+        }
+    }
+}
+
+/// Shows the decision, never the response.
+impl fmt::Debug for Review {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Review::Requeue => "Requeue",
+            Review::Complete(_) => "Complete",
+            Review::Fail(_) => "Fail",
+            Review::Forget => "Forget",
+        })
+    }
+}
+
+/// Who decided, and why: kept in the [history](Record::history) of the key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Note {
+    by: Box<[u8]>,
+    why: Box<[u8]>,
+}
+
+impl Note {
+    /// `by` is a person or program (64 bytes are kept), `why` the reason (256 bytes are kept).
+    pub fn new(by: impl AsRef<[u8]>, why: impl AsRef<[u8]>) -> Note {
+        let (by, why) = (by.as_ref(), why.as_ref());
+        Note {
+            by: by.get(..MAX_BY_BYTES).unwrap_or(by).into(),
+            why: why.get(..MAX_NOTE_BYTES).unwrap_or(why).into(),
+        }
+    }
+
+    /// Who.
+    pub fn by(&self) -> &[u8] {
+        &self.by
+    }
+
+    /// Why.
+    pub fn why(&self) -> &[u8] {
+        &self.why
+    }
+}
+
+/// Shows sizes, never the text.
+impl fmt::Debug for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Note").field("why_bytes", &self.why.len()).finish_non_exhaustive()
+    }
+}
+
+/// Orphans and reviews.
+impl Store {
+    /// Claims that nobody stands behind: those of [`orphans`](Store::orphans), and those whose lease has lapsed.
+    /// Read in bounded pieces, in no particular order. [`Record::orphaned`] says why each is here.
+    pub fn unheld(&self) -> Unheld {
+        Unheld::new(self.engine())
+    }
+
+    /// Takes over an orphan that [`unheld`](Store::unheld) showed, to find out what became of its work: under
+    /// a fresh token, for `lease` (1 ms to 366 days). It is not an attempt at the work and counts as none;
+    /// how often it was done is [`Record::asked`]. Durable when it returns.
+    ///
+    /// While the lease runs, claims of the key are `InProgress`, whatever the policy, and the holder before
+    /// is fenced off. Settling it is the answer. Dropped, the claim is an orphan again; `release` is
+    /// [`ErrorKind::Misuse`], as there is no attempt to undo.
+    ///
+    /// [`ErrorKind::StaleLease`] when the claim is no orphan any more: it was renewed, taken over or settled.
+    pub fn take_over(&self, orphan: &Record, lease: Duration) -> Result<Lease, Error> {
+        self.engine().take_over(orphan, lease_ms(lease)?)
+    }
+
+    /// Ends orphans that [`unheld`](Store::unheld) showed without asking anybody: to be retried (parked when
+    /// the attempts are used up), parked, or failed for good; in one commit (at most 65,536). Answers a
+    /// verdict for each: [`ErrorKind::StaleLease`] for one that is no orphan any more.
+    pub fn fail_orphans(&self, orphans: &[(Record, Failure)]) -> Result<Vec<Result<(), Error>>, Error> {
+        self.engine().fail_orphans(orphans)
+    }
+
+    /// Decides about a key that [`parked`](Store::parked) showed. Durable when it returns.
+    ///
+    /// [`ErrorKind::StaleLease`] when it is not parked any more, or again under another token.
+    pub fn review(&self, parked: &Record, review: &Review, note: &Note) -> Result<(), Error> {
+        self.engine().review(parked, review, note)
+    }
+
+    /// A watch that sleeps until there may be orphans. One at a time: else [`ErrorKind::Misuse`].
+    pub fn watch_orphans(&self) -> Result<OrphanWatch, Error> {
+        let engine = self.engine();
+        engine.check_open()?;
+        if !engine.lapses.begin_watch() {
+            return Err(Error::new(ErrorKind::Misuse, "the store's orphans are watched already"));
+        }
+        Ok(OrphanWatch { engine: Arc::downgrade(engine), looked_at_ms: Mutex::new(0) })
+    }
+
+    /// The names of all namespaces, oldest first; the default one's is empty.
+    pub fn namespaces(&self) -> Vec<String> {
+        self.engine().spaces.all().iter().map(|space| space.name.to_string()).collect()
+    }
+
+    /// Store time: what ttls, back-offs and the times in records are counted in.
+    pub fn store_time(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.engine().time.now_ms())
+    }
+}
+
+/// Sleeps until a claim may have lost its holder. Does not keep the store open.
+///
+/// The order is [`look`](OrphanWatch::look), then go through [`Store::unheld`], then
+/// [`sleep`](OrphanWatch::sleep): what happens after the look ends the sleep.
+pub struct OrphanWatch {
+    engine: Weak<Engine>,
+    looked_at_ms: Mutex<u64>,
+}
+
+impl OrphanWatch {
+    /// To be called before going through the orphans.
+    pub fn look(&self) {
+        if let Some(engine) = self.engine.upgrade() {
+            *self.looked_at_ms.lock() = engine.begin_looking();
+        }
+    }
+
+    /// Sleeps until a claim was abandoned, or a lease lapsed, after the last look; or until
+    /// [`wake`](OrphanWatch::wake) is called, `at_most` is over, or the store ends. May return early. Without
+    /// any of these it uses no processor time, but for one look at the clock a minute.
+    pub fn sleep(&self, at_most: Duration) {
+        let Some(engine) = self.engine.upgrade() else { return };
+        let looked_at_ms = *self.looked_at_ms.lock();
+        let due_ms = engine.time.boot_ms().saturating_add(crate::options::millis(at_most));
+        engine.sleep_until_orphan(looked_at_ms, due_ms);
+    }
+
+    /// Ends a sleep, from any thread; or the next one, when there has been no look since.
+    pub fn wake(&self) {
+        if let Some(engine) = self.engine.upgrade() {
+            engine.lapses.ring();
+        }
+    }
+}
+
+impl Drop for OrphanWatch {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.upgrade() {
+            engine.lapses.end_watch();
+        }
+    }
+}
+
+impl fmt::Debug for OrphanWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrphanWatch").finish_non_exhaustive()
+    }
+}
