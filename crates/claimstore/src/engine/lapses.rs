@@ -64,7 +64,9 @@ impl Lapses {
         }
         self.noted_ms.fetch_min(until_ms, Ordering::SeqCst);
         if until_ms < self.asleep_until_ms.load(Ordering::SeqCst) {
-            self.ring();
+            // Not a ring: the watch goes on sleeping, to this lapse. Later leases then find it asleep until
+            // before their own, so that ordinary work wakes it about once in a lease's term.
+            self.bell.signal_all();
         }
     }
 
@@ -85,14 +87,16 @@ impl Lapses {
     /// Sleeps until `due_ms` or an earlier lapse that was noted, or until rung.
     fn sleep(&self, due_ms: u64, boot_ms: impl Fn() -> u64, ended: impl Fn() -> bool) {
         loop {
-            self.asleep_until_ms.store(due_ms, Ordering::SeqCst);
-            let due_ms = due_ms.min(self.noted_ms.load(Ordering::SeqCst));
+            let until_ms = due_ms.min(self.noted_ms.load(Ordering::SeqCst));
+            self.asleep_until_ms.store(until_ms, Ordering::SeqCst);
+            let is_earlier = || self.noted_ms.load(Ordering::SeqCst) < until_ms;
+            let is_over = || self.rung.load(Ordering::SeqCst) || ended();
             let now_ms = boot_ms();
-            if due_ms <= now_ms || self.rung.load(Ordering::SeqCst) || ended() {
+            if until_ms <= now_ms || is_over() {
                 return;
             }
-            let left = Duration::from_millis(due_ms - now_ms).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
-            self.bell.wait_for(left, || self.rung.load(Ordering::SeqCst) || ended());
+            let left = Duration::from_millis(until_ms - now_ms).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
+            self.bell.wait_for(left, || is_over() || is_earlier());
         }
     }
 }
@@ -144,7 +148,8 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::{Lapses, NEVER_MS};
-    use crate::sync::{Arc, Ordering};
+    use crate::sync::{Arc, AtomicU64, Ordering, spawn, yield_now};
+    use std::time::Duration;
 
     #[test]
     fn nobody_watches_and_nothing_is_noted() {
@@ -165,17 +170,31 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_lease_wakes_and_a_longer_one_does_not() {
+    fn a_shorter_lease_shortens_the_sleep_and_a_longer_one_does_not() {
         let lapses = Arc::new(Lapses::default());
         assert!(lapses.begin_watch());
         lapses.begin_looking();
-        lapses.note(900);
-        lapses.sleep(500, || 500, || false);
-        assert_eq!(lapses.asleep_until_ms.load(Ordering::SeqCst), 500);
+        let clock_ms = Arc::new(AtomicU64::new(100));
+        let (tell, told) = std::sync::mpsc::channel();
+        let (of_thread, clock) = (lapses.clone(), clock_ms.clone());
+        let sleeper = spawn("sleeper", move || {
+            of_thread.sleep(500, || clock.load(Ordering::SeqCst), || false);
+            tell.send(()).unwrap();
+        });
+        while lapses.asleep_until_ms.load(Ordering::SeqCst) != 500 {
+            yield_now();
+        }
         lapses.note(700);
-        assert!(!lapses.rung.load(Ordering::SeqCst), "lapses after the watch wakes by itself");
         lapses.note(400);
-        assert!(lapses.rung.load(Ordering::SeqCst));
+        while lapses.asleep_until_ms.load(Ordering::SeqCst) != 400 {
+            yield_now();
+        }
+        assert!(told.try_recv().is_err(), "it only sleeps to another time");
+        // The next one wakes it up for good, since by now it is due.
+        clock_ms.store(300, Ordering::SeqCst);
+        lapses.note(300);
+        assert!(told.recv_timeout(Duration::from_secs(20)).is_ok(), "a lost wake-up");
+        sleeper.unwrap().join().unwrap();
     }
 
     #[test]

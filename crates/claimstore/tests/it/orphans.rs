@@ -7,7 +7,6 @@ use crate::common::{
 use claimstore::{
     ErrorKind, Failure, Happened, Note, OnOrphan, Orphaned, Policy, Record, RecordState, Review, Store,
 };
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn unheld(store: &Store) -> Vec<Record> {
@@ -242,41 +241,39 @@ fn a_requeued_key_gets_attempts_and_keeps_its_count() {
 fn a_watch_sleeps_until_a_lease_lapses_or_is_dropped_and_no_longer() {
     let bed = Bed::memory();
     let store = bed.open();
-    let watch = Arc::new(store.watch_orphans().unwrap());
+    let watch = store.watch_orphans().unwrap();
     assert_eq!(refused(store.watch_orphans()), ErrorKind::Misuse, "one at a time");
     let held = claimed(store.claim_with(&request("held").lease(HOUR)));
-    let woken = Arc::new(AtomicUsize::new(0));
-    let thread = std::thread::spawn({
-        let (store, watch, woken) = (store.clone(), watch.clone(), woken.clone());
-        move || {
-            let mut found = 0;
-            while found < 3 {
-                watch.look();
-                let orphans = unheld(&store);
-                found += orphans.len();
-                let ends: Vec<_> =
-                    orphans.into_iter().map(|orphan| (orphan, Failure::park("seen"))).collect();
-                store.fail_orphans(&ends).unwrap();
-                woken.fetch_add(1, Ordering::SeqCst);
-                watch.sleep(DAY);
-            }
+    let woken = AtomicUsize::new(0);
+    let look_after = || {
+        let mut found = 0;
+        while found < 3 {
+            watch.look();
+            let orphans = unheld(&store);
+            found += orphans.len();
+            let ends: Vec<_> = orphans.into_iter().map(|orphan| (orphan, Failure::park("seen"))).collect();
+            store.fail_orphans(&ends).unwrap();
+            woken.fetch_add(1, Ordering::SeqCst);
+            watch.sleep(DAY);
         }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(look_after);
+        eventually(|| woken.load(Ordering::SeqCst) == 1);
+        abandon(&store, "dropped");
+        eventually(|| store.parked().count() == 1);
+        // A lease shorter than all that were there when the watch fell asleep.
+        let _short = claimed(store.claim_with(&request("short").lease(SECOND)));
+        bed.clock.advance(SECOND);
+        eventually(|| store.parked().count() == 2);
+        // Renewed in time: nothing is found, and the sleep goes on.
+        held.renew(2 * HOUR).unwrap();
+        bed.clock.advance(HOUR);
+        assert_eq!(store.parked().count(), 2);
+        bed.clock.advance(HOUR);
+        eventually(|| store.parked().count() == 3);
+        watch.wake();
     });
-    eventually(|| woken.load(Ordering::SeqCst) == 1);
-    abandon(&store, "dropped");
-    eventually(|| store.parked().count() == 1);
-    // A lease shorter than all that were there when the watch fell asleep.
-    let _short = claimed(store.claim_with(&request("short").lease(SECOND)));
-    bed.clock.advance(SECOND);
-    eventually(|| store.parked().count() == 2);
-    // Renewed in time: nothing is found, and the sleep goes on.
-    held.renew(2 * HOUR).unwrap();
-    bed.clock.advance(HOUR);
-    assert_eq!(store.parked().count(), 2);
-    bed.clock.advance(HOUR);
-    eventually(|| store.parked().count() == 3);
-    watch.wake();
-    thread.join().unwrap();
     drop(watch);
     drop(store.watch_orphans().unwrap());
     done_with(store);
@@ -287,9 +284,10 @@ fn a_watch_ends_its_sleep_when_the_store_closes() {
     let store = Bed::memory().open();
     let watch = store.watch_orphans().unwrap();
     watch.look();
-    let thread = std::thread::spawn(move || watch.sleep(DAY));
-    store.close().unwrap();
-    thread.join().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| watch.sleep(DAY));
+        store.close().unwrap();
+    });
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! What becomes of claims whose holder is gone.
+//!
+//! A process dies between claim and complete. The key is in progress with nobody behind it: an *orphan*. The
+//! store knows it at once; what is to become of it only the caller knows, because only the caller can find out
+//! whether the work had an effect. This crate asks, decides, and keeps at it while the store runs.
+//!
+//! ```
+//! # fn main() -> Result<(), claimstore::Error> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! use claimstore::Store;
+//! use claimstore_recovery::{Orphan, OrphanPolicy, Recovery, Resolution};
+//!
+//! let store = Store::open(dir.path())?;
+//! let recovery = || {
+//!     Recovery::new(&store)
+//!         .policy(OrphanPolicy::retry()) // safe where doing it twice does no harm
+//!         .policy_for("invoices", OrphanPolicy::resolve())
+//!         .resolver_for("invoices", |orphan: &Orphan| match ask_the_remote_side(orphan.key()) {
+//!             Ok(Some(number)) => Resolution::Happened(number),
+//!             Ok(None) => Resolution::DidNotHappen,
+//!             Err(_) => Resolution::Unknown, // held for review rather than guessed
+//!         })
+//! };
+//! let report = recovery().run()?; // before any work is taken on
+//! println!("{} orphans, {} parked", report.counts.found, report.counts.parked);
+//! let reaper = recovery().spawn()?; // and while the store runs
+//! // .. claim, work, complete ..
+//! reaper.stop();
+//! # store.close() }
+//! # fn ask_the_remote_side(_: &[u8]) -> Result<Option<Vec<u8>>, ()> { Ok(None) }
+//! ```
+//!
+//! # What becomes of an orphan
+//!
+//! | policy | effect |
+//! |---|---|
+//! | [`OrphanPolicy::park`] | held for review: [`ReviewQueue`] |
+//! | [`OrphanPolicy::fail`] | failed for good |
+//! | [`OrphanPolicy::resolve`] | a [`Resolver`] says; it runs under a fresh fenced lease |
+//! | [`OrphanPolicy::retry`] | claimable again: the second attempt at once, later ones after a back-off |
+//!
+//! | the resolver | the orphan |
+//! |---|---|
+//! | [`Resolution::Happened`] | completed |
+//! | [`Resolution::DidNotHappen`] | retried; parked once the attempts are used up |
+//! | [`Resolution::Failed`] | failed for good |
+//! | [`Resolution::Unknown`] | parked, or asked about later |
+//! | panics, is late, answers too much | parked with that reason |
+//! | was overtaken (operator, lapsed lease) | as it is: nothing changes |
+//! | dies with its process | an ordinary orphan; parked once it was asked about as often as allowed |
+//!
+//! # It is not
+//!
+//! a way to make a remote effect happen exactly once where the remote side can neither be asked nor told the
+//! [fence](Orphan::fence): there [`OrphanPolicy::park`] is the honest policy.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic"))]
+
+mod ask;
+mod event;
+mod pass;
+mod policy;
+mod reaper;
+mod recovery;
+mod resolver;
+mod review;
+mod step_list;
+pub mod steps;
+mod time;
+
+pub use event::{Counts, Event, Events, Outcome, Reason};
+pub use policy::OrphanPolicy;
+pub use reaper::Reaper;
+pub use recovery::{Recovery, Report};
+pub use resolver::{AsyncResolver, Orphan, Resolution, ResolveFuture, Resolver};
+pub use review::{Parked, ParkedKeys, ReviewQueue};
+pub use step_list::{Stage, StepList};

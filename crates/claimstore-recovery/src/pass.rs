@@ -1,0 +1,349 @@
+//! One pass over all orphans, with a bound on what runs at once and on memory.
+//!
+//! The thread of the pass lists, and ends in bulk what needs no asking. What needs asking goes through a short
+//! queue to the askers, each with an orphan of its own. Nothing is held of an orphan that is done.
+
+use crate::ask::{Answer, Asked, Asker, LeftBehind};
+use crate::event::{Count, Event, Events, Outcome, Reason};
+use crate::policy::OrphanPolicy;
+use crate::resolver::{Orphan, Resolution};
+use claimstore::{Error, ErrorKind, Failure, Lease, OnOrphan, Orphaned, Policy, Record, SettleError, Store};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+/// Orphans that are ended in one commit.
+const PAGE: usize = 512;
+
+/// What every pass of a recovery goes by.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) store: Store,
+    pub(crate) plans: Plans,
+    pub(crate) parallel: usize,
+    pub(crate) events: Events,
+    pub(crate) left_behind: Arc<LeftBehind>,
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+/// Which policy and which resolver goes for which namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Plans {
+    pub(crate) every: Option<OrphanPolicy>,
+    pub(crate) named: HashMap<String, OrphanPolicy>,
+    pub(crate) resolver: Option<Asked>,
+    pub(crate) resolvers: HashMap<String, Asked>,
+}
+
+impl Plans {
+    /// The policy given for a namespace.
+    pub(crate) fn given(&self, namespace: &str) -> Option<&OrphanPolicy> {
+        self.named.get(namespace).or(self.every.as_ref())
+    }
+
+    fn resolver(&self, namespace: &str) -> Option<&Asked> {
+        self.resolvers.get(namespace).or(self.resolver.as_ref())
+    }
+}
+
+/// What holds for the orphans of one namespace in this pass.
+#[derive(Debug)]
+struct Ruling {
+    orphans: OrphanPolicy,
+    policy: Policy,
+}
+
+/// An orphan on its way to be asked about.
+struct Case {
+    record: Record,
+    ruling: Arc<Ruling>,
+}
+
+impl Rules {
+    /// Goes through all orphans once. Answers when the first of those left for later is due, if any is.
+    pub(crate) fn pass(&self, progress: &mut dyn FnMut()) -> Result<Option<SystemTime>, Error> {
+        let (cases, queue) = sync_channel::<Case>(self.parallel);
+        let queue = Mutex::new(queue);
+        thread::scope(|scope| {
+            // Owned by this closure: the askers end when it does.
+            let cases = cases;
+            let mut askers = 0;
+            self.list(progress, &mut |case| {
+                if askers < self.parallel {
+                    let ask = || self.ask_all(&queue);
+                    let started = thread::Builder::new().name("claimstore-recovery".to_owned());
+                    askers += usize::from(started.spawn_scoped(scope, ask).is_ok());
+                }
+                self.hand_on(&cases, case, askers);
+            })
+        })
+    }
+
+    fn hand_on(&self, cases: &SyncSender<Case>, case: Case, askers: usize) {
+        if askers > 0 {
+            // The receiver lives as long as the scope.
+            drop(cases.send(case));
+        } else {
+            // No thread could be started: this one has to do.
+            self.resolve(&mut Asker::new(&self.left_behind), &case);
+        }
+    }
+
+    fn list(
+        &self,
+        progress: &mut dyn FnMut(),
+        ask: &mut dyn FnMut(Case),
+    ) -> Result<Option<SystemTime>, Error> {
+        let mut rulings = HashMap::new();
+        let mut page: Vec<(Record, Failure)> = Vec::new();
+        let mut first_due: Option<SystemTime> = None;
+        for record in self.store.unheld() {
+            let record = record?;
+            if self.stop.load(Ordering::Acquire) {
+                break;
+            }
+            self.events.count(Count::Found);
+            let ruling = self.ruling(&mut rulings, record.namespace())?;
+            match self.sentence(&record, &ruling) {
+                Sentence::End(failure) => page.push((record, failure)),
+                Sentence::Ask => ask(Case { record, ruling }),
+                Sentence::Wait(due, reason) => {
+                    first_due = first_due.into_iter().chain(due).min();
+                    self.tell(&record, Outcome::Waiting, reason);
+                }
+            }
+            if page.len() >= PAGE {
+                self.end(&mut page, &rulings);
+                progress();
+            }
+        }
+        self.end(&mut page, &rulings);
+        Ok(first_due)
+    }
+
+    fn ruling(
+        &self,
+        rulings: &mut HashMap<String, Arc<Ruling>>,
+        namespace: &str,
+    ) -> Result<Arc<Ruling>, Error> {
+        if let Some(ruling) = rulings.get(namespace) {
+            return Ok(ruling.clone());
+        }
+        let policy = self.apply(namespace)?;
+        let given = self.plans.given(namespace).cloned();
+        let orphans = given.unwrap_or_else(|| OrphanPolicy::stored(&policy));
+        let ruling = Arc::new(Ruling { orphans, policy });
+        rulings.insert(namespace.to_owned(), ruling.clone());
+        Ok(ruling)
+    }
+
+    /// Sees to it that the stored policy of a namespace says what the given one does.
+    pub(crate) fn apply(&self, namespace: &str) -> Result<Policy, Error> {
+        let stored = self.store.namespace(namespace)?.policy();
+        let Some(given) = self.plans.given(namespace) else { return Ok(stored) };
+        let policy = given.onto(stored.clone());
+        if policy != stored {
+            self.store.namespace_with(namespace, policy.clone())?;
+        }
+        Ok(policy)
+    }
+
+    fn sentence(&self, record: &Record, ruling: &Ruling) -> Sentence {
+        match ruling.orphans.rule {
+            OnOrphan::Retry => Sentence::End(ruling.retry(record)),
+            OnOrphan::Fail => Sentence::End(Failure::terminal(&ruling.orphans.response)),
+            OnOrphan::Resolve => self.sentence_to_ask(record, ruling),
+            // Whatever a later version knows: nothing is safer than to hold it for review.
+            _ => Sentence::End(Failure::park(Reason::Policy.text())),
+        }
+    }
+
+    fn sentence_to_ask(&self, record: &Record, ruling: &Ruling) -> Sentence {
+        let asking = ruling.orphans.asking;
+        if self.plans.resolver(record.namespace()).is_none() {
+            return Sentence::Wait(None, Reason::NoResolver);
+        }
+        if record.asked() >= asking.max_asks {
+            return Sentence::End(Failure::park(Reason::AsksUsedUp.text()));
+        }
+        let due = record.asked_at().map(|asked_at| asked_at + asking.wait_after(record.asked()));
+        match due {
+            Some(due) if due > self.store.store_time() => Sentence::Wait(Some(due), Reason::NotDue),
+            _ => Sentence::Ask,
+        }
+    }
+
+    /// Ends a page of orphans in one commit.
+    fn end(&self, page: &mut Vec<(Record, Failure)>, rulings: &HashMap<String, Arc<Ruling>>) {
+        if page.is_empty() {
+            return;
+        }
+        let verdicts = self.store.fail_orphans(page);
+        match verdicts {
+            Ok(verdicts) => {
+                for ((record, _), verdict) in page.iter().zip(verdicts) {
+                    match (verdict, rulings.get(record.namespace())) {
+                        (Ok(()), Some(ruling)) => {
+                            let (outcome, reason) = ruling.ended(record);
+                            self.tell(record, outcome, reason);
+                        }
+                        (Err(error), _) => self.tell_error(record, &error),
+                        (Ok(()), None) => {}
+                    }
+                }
+            }
+            Err(error) => page.iter().for_each(|(record, _)| self.tell_error(record, &error)),
+        }
+        page.clear();
+    }
+
+    /// The askers' loop.
+    fn ask_all(&self, queue: &Mutex<Receiver<Case>>) {
+        let mut asker = Asker::new(&self.left_behind);
+        loop {
+            // Held while waiting for the next case: the others wait for the lock instead.
+            let case = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(case) = case else { return };
+            self.resolve(&mut asker, &case);
+        }
+    }
+
+    /// Takes an orphan over, asks, and applies the answer.
+    fn resolve(&self, asker: &mut Asker, case: &Case) {
+        let Case { record, ruling } = case;
+        let resolver = self.plans.resolver(record.namespace());
+        let (Some(resolver), false) = (resolver, self.stop.load(Ordering::Acquire)) else {
+            return self.tell(record, Outcome::Waiting, Reason::NotDue);
+        };
+        if self.left_behind.is_full() {
+            return self.tell(record, Outcome::Error, Reason::TooManyBlocked);
+        }
+        let lease = match self.store.take_over(record, ruling.orphans.asking.lease()) {
+            Ok(lease) => lease,
+            Err(error) => return self.tell_error(record, &error),
+        };
+        let why = record.orphaned().unwrap_or(Orphaned::EarlierLife);
+        let orphan = Orphan::new(record.clone(), why, lease.token(), self.store.store_time());
+        self.events.count(Count::Asked);
+        let answer = asker.ask(resolver, orphan, ruling.orphans.asking.time_limit);
+        self.settle(record, ruling, lease, answer);
+    }
+
+    fn settle(&self, record: &Record, ruling: &Ruling, lease: Lease, answer: Answer) {
+        let park = |lease: Lease, reason: Reason| {
+            (lease.fail(Failure::park(reason.text())), Outcome::Parked, reason)
+        };
+        let (settled, outcome, reason) = match answer {
+            Answer::Resolution(Resolution::Happened(response)) => {
+                (lease.complete(response), Outcome::Completed, Reason::Resolver)
+            }
+            Answer::Resolution(Resolution::Failed(response)) => {
+                (lease.fail(Failure::terminal(response)), Outcome::Failed, Reason::Resolver)
+            }
+            Answer::Resolution(Resolution::DidNotHappen) => {
+                let (outcome, reason) = ruling.retried(record, Reason::Resolver);
+                (lease.fail(ruling.retry(record).because("it did not happen")), outcome, reason)
+            }
+            Answer::Resolution(Resolution::Unknown) if ruling.asks_again(record) => {
+                // An orphan again, and due when the policy says; nothing to commit.
+                drop(lease);
+                return self.tell(record, Outcome::Waiting, Reason::NotDue);
+            }
+            Answer::Resolution(Resolution::Unknown) => park(lease, ruling.unknown(record)),
+            Answer::Panicked => {
+                self.events.count(Count::Panicked);
+                park(lease, Reason::Panicked)
+            }
+            Answer::TimedOut => {
+                self.events.count(Count::TimedOut);
+                park(lease, Reason::TimedOut)
+            }
+            Answer::NotAsked => {
+                drop(lease);
+                return self.tell(record, Outcome::Error, Reason::TooManyBlocked);
+            }
+        };
+        match settled {
+            Ok(()) => self.tell(record, outcome, reason),
+            Err(refused) => self.settle_refused(record, refused),
+        }
+    }
+
+    /// The answer could not be applied. What is too large to store is no reason to ask for ever.
+    fn settle_refused(&self, record: &Record, refused: SettleError) {
+        let (error, lease) = refused.into_parts();
+        match lease {
+            Some(lease) if error.kind() == ErrorKind::TooLarge => {
+                match lease.fail(Failure::park(Reason::TooLarge.text())) {
+                    Ok(()) => self.tell(record, Outcome::Parked, Reason::TooLarge),
+                    Err(error) => self.tell_error(record, &error.into()),
+                }
+            }
+            // Dropped: an orphan again, for the next pass.
+            _ => self.tell_error(record, &error),
+        }
+    }
+
+    fn tell(&self, record: &Record, outcome: Outcome, reason: Reason) {
+        let cause = record.orphaned();
+        self.events.tell(&Event { record, cause, outcome, reason, error: None, note: None });
+    }
+
+    fn tell_error(&self, record: &Record, error: &Error) {
+        let stale = error.kind() == ErrorKind::StaleLease;
+        let outcome = if stale { Outcome::Superseded } else { Outcome::Error };
+        let (cause, reason) = (record.orphaned(), Reason::Store);
+        self.events.tell(&Event { record, cause, outcome, reason, error: Some(error), note: None });
+    }
+}
+
+/// What is to be done about an orphan.
+enum Sentence {
+    End(Failure),
+    Ask,
+    Wait(Option<SystemTime>, Reason),
+}
+
+impl Ruling {
+    /// The failure that puts `record` up for its next attempt when that is due.
+    fn retry(&self, record: &Record) -> Failure {
+        let wait: Duration = self.policy.backoff_after(record.attempt(), record.work_token());
+        if wait.is_zero() { Failure::retry() } else { Failure::retry_after(wait) }
+    }
+
+    /// What the rule made of `record`, which needed no asking.
+    fn ended(&self, record: &Record) -> (Outcome, Reason) {
+        match self.orphans.rule {
+            OnOrphan::Retry => self.retried(record, Reason::Policy),
+            OnOrphan::Fail => (Outcome::Failed, Reason::Policy),
+            OnOrphan::Resolve => (Outcome::Parked, Reason::AsksUsedUp),
+            _ => (Outcome::Parked, Reason::Policy),
+        }
+    }
+
+    /// What becomes of `record` when it is to be retried: parked, once the attempts are used up.
+    fn retried(&self, record: &Record, reason: Reason) -> (Outcome, Reason) {
+        if record.attempt() >= self.policy.attempts_allowed().max(record.attempts_granted()) {
+            (Outcome::Parked, Reason::AttemptsUsedUp)
+        } else {
+            (Outcome::Retried, reason)
+        }
+    }
+
+    /// Whether what is unknown is asked about once more. `record` is of before this time.
+    fn asks_again(&self, record: &Record) -> bool {
+        let asking = self.orphans.asking;
+        asking.again.is_some() && record.asked().saturating_add(1) < asking.max_asks
+    }
+
+    fn unknown(&self, record: &Record) -> Reason {
+        if self.orphans.asking.again.is_some() && record.asked() > 0 {
+            Reason::AsksUsedUp
+        } else {
+            Reason::Unknown
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! [`Reaper`]: the thread that recovers while the store runs.
+
+use crate::event::{Counts, Events};
+use crate::pass::Rules;
+use claimstore::{Error, ErrorKind, OrphanWatch};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// How long it sleeps when nothing is due.
+const IDLE: Duration = Duration::from_hours(1);
+/// How long it waits after a pass that failed, or left orphans because of errors.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// Recovers abandoned and lapsed claims until it is stopped. Dropping it stops it.
+///
+/// It holds the store open. It ends by itself when the store is closed, or poisoned.
+#[must_use = "dropping it stops it"]
+pub struct Reaper {
+    stop: Arc<AtomicBool>,
+    watch: Arc<OrphanWatch>,
+    events: Events,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reaper {
+    pub(crate) fn start(rules: Rules, watch: OrphanWatch, stop: Arc<AtomicBool>) -> Result<Reaper, Error> {
+        let (watch, events) = (Arc::new(watch), rules.events.clone());
+        let of_thread = watch.clone();
+        let thread = Builder::new()
+            .name("claimstore-reaper".to_owned())
+            .spawn(move || reap(&rules, &of_thread))
+            .map_err(Error::caller)?;
+        Ok(Reaper { stop, watch, events, thread: Some(thread) })
+    }
+
+    /// What it did so far, and all others that share its [`Events`].
+    pub fn counts(&self) -> Counts {
+        self.events.counts()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Stops it and waits for it: orphans that are being asked about are finished first, within the time
+    /// limit of their policy; others stay as they are.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.watch.wake();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn reap(rules: &Rules, watch: &OrphanWatch) {
+    let stopped = || rules.stop.load(Ordering::Acquire);
+    loop {
+        // Before the pass: what becomes an orphan behind its back ends the sleep.
+        watch.look();
+        if stopped() {
+            return;
+        }
+        let errors = rules.events.counts().errors;
+        let pass = catch_unwind(AssertUnwindSafe(|| rules.pass(&mut || {})));
+        let mut sleep = match pass {
+            Ok(Ok(due)) => due.map_or(IDLE, |due| {
+                due.duration_since(rules.store.store_time()).unwrap_or_default().max(Duration::from_millis(1))
+            }),
+            Ok(Err(error)) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Poisoned) => return,
+            // Whatever it is, the next pass begins anew.
+            Ok(Err(_)) | Err(_) => AFTER_ERROR,
+        };
+        if rules.events.counts().errors > errors {
+            sleep = sleep.min(AFTER_ERROR);
+        }
+        if stopped() {
+            return;
+        }
+        watch.sleep(sleep);
+    }
+}
+
+impl fmt::Debug for Reaper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reaper").field("running", &self.is_running()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,204 @@
+//! [`Recovery`]: how orphans are recovered, once at start or all the time.
+
+use crate::ask::{Asked, LeftBehind};
+use crate::event::{Counts, Event, Events};
+use crate::pass::{Plans, Rules};
+use crate::policy::OrphanPolicy;
+use crate::reaper::Reaper;
+use crate::resolver::{AsyncResolver, Resolver};
+use crate::time::Stopwatch;
+use claimstore::{Error, Store};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// Threads that ask, unless [`Recovery::parallel`] says otherwise.
+const PARALLEL: usize = 8;
+/// For each of them, how many blocked calls may be left behind.
+const LEFT_BEHIND_EACH: usize = 4;
+
+type ProgressFn = Box<dyn FnMut(&Counts) + Send>;
+
+/// How the orphans of a store are recovered. Orphans of namespaces that are given no policy here are recovered
+/// by the one that is stored.
+///
+/// ```
+/// # fn main() -> Result<(), claimstore::Error> {
+/// use claimstore::Store;
+/// use claimstore_recovery::{Orphan, OrphanPolicy, Recovery, Resolution};
+///
+/// let store = Store::in_memory()?;
+/// let report = Recovery::new(&store)
+///     .policy(OrphanPolicy::retry())
+///     .policy_for("invoices", OrphanPolicy::resolve())
+///     .resolver(|orphan: &Orphan| match find_invoice(orphan.key()) {
+///         Some(number) => Resolution::Happened(number.into_bytes()),
+///         None => Resolution::DidNotHappen,
+///     })
+///     .run()?;
+/// assert_eq!(report.counts.found, 0);
+/// # store.close() }
+/// # fn find_invoice(_: &[u8]) -> Option<String> { None }
+/// ```
+#[must_use = "nothing is recovered until `run` or `spawn`"]
+pub struct Recovery {
+    store: Store,
+    plans: Plans,
+    parallel: usize,
+    events: Events,
+    progress: Option<ProgressFn>,
+}
+
+/// What a recovery did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// How many orphans met which end.
+    pub counts: Counts,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl Recovery {
+    /// Recovers the orphans of `store`.
+    pub fn new(store: &Store) -> Recovery {
+        Recovery {
+            store: store.clone(),
+            plans: Plans::default(),
+            parallel: PARALLEL,
+            events: Events::new(),
+            progress: None,
+        }
+    }
+
+    /// What becomes of the orphans of every namespace that has none of its own here.
+    pub fn policy(mut self, policy: OrphanPolicy) -> Recovery {
+        self.plans.every = Some(policy);
+        self
+    }
+
+    /// What becomes of the orphans of the namespace `name`, which is created if absent.
+    pub fn policy_for(mut self, name: &str, policy: OrphanPolicy) -> Recovery {
+        self.plans.named.insert(name.to_owned(), policy);
+        self
+    }
+
+    /// Who is asked, in every namespace that has no resolver of its own.
+    pub fn resolver(mut self, resolver: impl Resolver) -> Recovery {
+        self.plans.resolver = Some(Asked::Blocking(Arc::new(resolver)));
+        self
+    }
+
+    /// Who is asked in the namespace `name`.
+    pub fn resolver_for(mut self, name: &str, resolver: impl Resolver) -> Recovery {
+        self.plans.resolvers.insert(name.to_owned(), Asked::Blocking(Arc::new(resolver)));
+        self
+    }
+
+    /// Like [`resolver`](Recovery::resolver), for one that answers with a future.
+    pub fn async_resolver(mut self, resolver: impl AsyncResolver) -> Recovery {
+        self.plans.resolver = Some(Asked::Async(Arc::new(resolver)));
+        self
+    }
+
+    /// Like [`resolver_for`](Recovery::resolver_for), for one that answers with a future.
+    pub fn async_resolver_for(mut self, name: &str, resolver: impl AsyncResolver) -> Recovery {
+        self.plans.resolvers.insert(name.to_owned(), Asked::Async(Arc::new(resolver)));
+        self
+    }
+
+    /// How many orphans are asked about at once: 1 to 1,024. Default: 8.
+    pub fn parallel(mut self, orphans: usize) -> Recovery {
+        self.parallel = orphans.clamp(1, 1_024);
+        self
+    }
+
+    /// Called now and then in the course of [`run`](Recovery::run), and at its end, with the counts so far.
+    pub fn on_progress(mut self, progress: impl FnMut(&Counts) + Send + 'static) -> Recovery {
+        self.progress = Some(Box::new(progress));
+        self
+    }
+
+    /// Called for every orphan; see [`Events::subscribe`].
+    pub fn on_event(self, subscriber: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Recovery {
+        self.events.subscribe(subscriber);
+        self
+    }
+
+    /// Where events and counts go. Default: a place of its own.
+    pub fn events(mut self, events: &Events) -> Recovery {
+        self.events = events.clone();
+        self
+    }
+
+    /// Recovers all orphans there are, and returns when it is done: to be called before work is taken on.
+    /// What is left waiting (to be asked about later) goes to [`spawn`](Recovery::spawn), or to the next run.
+    ///
+    /// An error of one orphan is counted and leaves it an orphan. The call fails only when the store cannot
+    /// be read or a policy cannot be stored; what was recovered before stays so.
+    pub fn run(mut self) -> Result<Report, Error> {
+        let watch = Stopwatch::start();
+        let before = self.events.counts();
+        let progress = self.progress.take();
+        let (rules, _) = self.rules();
+        rules.apply_all()?;
+        let mut progress = progress.map(|mut progress| {
+            let events = rules.events.clone();
+            move || progress(&events.counts().since(&before))
+        });
+        let mut report_progress = || {
+            if let Some(progress) = &mut progress {
+                progress();
+            }
+        };
+        rules.pass(&mut report_progress)?;
+        report_progress();
+        Ok(Report { counts: rules.events.counts().since(&before), duration: watch.elapsed() })
+    }
+
+    /// Goes on recovering while the store runs: a thread that sleeps until a lease lapses or is dropped. It
+    /// begins with all orphans there are.
+    ///
+    /// [`claimstore::ErrorKind::Misuse`] while the orphans of the store are watched already.
+    pub fn spawn(self) -> Result<Reaper, Error> {
+        let watch = self.store.watch_orphans()?;
+        let (rules, stop) = self.rules();
+        rules.apply_all()?;
+        Reaper::start(rules, watch, stop)
+    }
+
+    fn rules(self) -> (Rules, Arc<AtomicBool>) {
+        let stop = Arc::new(AtomicBool::new(false));
+        let rules = Rules {
+            store: self.store,
+            plans: self.plans,
+            parallel: self.parallel,
+            events: self.events,
+            left_behind: LeftBehind::new(self.parallel * LEFT_BEHIND_EACH),
+            stop: stop.clone(),
+        };
+        (rules, stop)
+    }
+}
+
+impl Rules {
+    /// Writes the given policies into the namespaces there are, and into those that are named.
+    fn apply_all(&self) -> Result<(), Error> {
+        for name in self.plans.named.keys() {
+            drop(self.apply(name)?);
+        }
+        if self.plans.every.is_some() {
+            for name in self.store.namespaces() {
+                drop(self.apply(&name)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recovery").field("parallel", &self.parallel).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,161 @@
+//! Who is asked what became of an orphan's work: [`Resolver`], [`AsyncResolver`], [`Orphan`], [`Resolution`].
+
+use claimstore::{Orphaned, Past, Record};
+use std::fmt;
+use std::pin::Pin;
+use std::time::{Duration, SystemTime};
+
+/// A claim that nobody stands behind, as the resolver sees it. It holds the key while it is asked.
+#[derive(Clone)]
+pub struct Orphan {
+    record: Record,
+    cause: Orphaned,
+    fence: u64,
+    asks: u32,
+    age: Duration,
+}
+
+impl Orphan {
+    pub(crate) fn new(record: Record, cause: Orphaned, fence: u64, now: SystemTime) -> Orphan {
+        let age = now.duration_since(record.claimed_at()).unwrap_or_default();
+        let asks = record.asked().saturating_add(1);
+        Orphan { record, cause, fence, asks, age }
+    }
+
+    /// The namespace; empty for the default one.
+    pub fn namespace(&self) -> &str {
+        self.record.namespace()
+    }
+
+    /// The key; for time-ordered keys the 16 bytes of the identifier.
+    pub fn key(&self) -> &[u8] {
+        self.record.key()
+    }
+
+    /// Which attempt was orphaned, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.record.attempt()
+    }
+
+    /// The token under which the work was done: what the holder passed downstream.
+    pub fn token(&self) -> u64 {
+        self.record.work_token()
+    }
+
+    /// The token that holds the key now, above every token of a holder before. A remote side that keeps the
+    /// highest token it has seen for a key can refuse requests of the old holder that are still on their way.
+    pub fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// What the claimer said about where the work comes from.
+    pub fn origin(&self) -> &[u8] {
+        self.record.origin()
+    }
+
+    /// What the holder saved last, if anything; see [`crate::StepList`] for that of steps.
+    pub fn progress(&self) -> Option<&[u8]> {
+        self.record.progress()
+    }
+
+    /// When the orphaned attempt was claimed, in store time.
+    pub fn claimed_at(&self) -> SystemTime {
+        self.record.claimed_at()
+    }
+
+    /// How long ago that was, in store time.
+    pub fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// Why nobody stands behind it. A lapsed lease proves least: its holder may be alive and slow.
+    pub fn cause(&self) -> Orphaned {
+        self.cause
+    }
+
+    /// How often somebody has been asked about this claim, this time included.
+    pub fn asks(&self) -> u32 {
+        self.asks
+    }
+
+    /// How earlier attempts ended.
+    pub fn history(&self) -> Vec<Past> {
+        self.record.history()
+    }
+}
+
+/// Shows numbers, never key, origin or progress.
+impl fmt::Debug for Orphan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Orphan")
+            .field("attempt", &self.attempt())
+            .field("token", &self.token())
+            .field("cause", &self.cause)
+            .field("asks", &self.asks)
+            .field("age", &self.age)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of an orphan's work.
+#[derive(Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Resolution {
+    /// It had its effect: the key is completed with this response.
+    Happened(Vec<u8>),
+    /// It had none, and cannot have one any more: the key is retried.
+    DidNotHappen,
+    /// Nobody can tell: the key is parked, or asked about again later.
+    Unknown,
+    /// It failed for good, with this response.
+    Failed(Vec<u8>),
+}
+
+/// Shows which, never the response.
+impl fmt::Debug for Resolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Resolution::Happened(_) => "Happened",
+            Resolution::DidNotHappen => "DidNotHappen",
+            Resolution::Unknown => "Unknown",
+            Resolution::Failed(_) => "Failed",
+        })
+    }
+}
+
+/// Finds out what became of an orphan's work, by asking the remote side.
+///
+/// Called on a thread of the recovery, one orphan at a time on each of [`parallel`](crate::Recovery::parallel)
+/// threads, under a fresh fenced lease. A panic parks the orphan. So does a call that takes longer than the
+/// [time limit](crate::OrphanPolicy::time_limit); its thread is left behind, its answer goes nowhere.
+///
+/// Every closure of the shape `Fn(&Orphan) -> Resolution` is one.
+pub trait Resolver: Send + Sync + 'static {
+    /// What became of the work of `orphan`.
+    fn resolve(&self, orphan: &Orphan) -> Resolution;
+}
+
+impl<F: Fn(&Orphan) -> Resolution + Send + Sync + 'static> Resolver for F {
+    fn resolve(&self, orphan: &Orphan) -> Resolution {
+        self(orphan)
+    }
+}
+
+/// What an [`AsyncResolver`] answers with.
+pub type ResolveFuture = Pin<Box<dyn Future<Output = Resolution> + Send>>;
+
+/// A [`Resolver`] whose answer is a future. It is polled on a thread of the recovery, without a runtime; one
+/// that needs a runtime hands its work to it (`handle.spawn(..)`) and awaits the result. When the time limit is
+/// over the future is dropped.
+///
+/// Every closure of the shape `Fn(Orphan) -> ResolveFuture` is one.
+pub trait AsyncResolver: Send + Sync + 'static {
+    /// What became of the work of `orphan`.
+    fn resolve(&self, orphan: Orphan) -> ResolveFuture;
+}
+
+impl<F: Fn(Orphan) -> ResolveFuture + Send + Sync + 'static> AsyncResolver for F {
+    fn resolve(&self, orphan: Orphan) -> ResolveFuture {
+        self(orphan)
+    }
+}

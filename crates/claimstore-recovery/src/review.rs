@@ -1,0 +1,169 @@
+//! [`ReviewQueue`]: what a person decides about keys held for review.
+
+use crate::event::{Event, Events, Reason, reviewed};
+use claimstore::{Error, Filter, Happened, Note, Past, Record, RecordState, Records, Review, Store};
+use std::fmt;
+use std::time::SystemTime;
+
+/// The keys of a store that are held for review.
+///
+/// ```
+/// # fn main() -> Result<(), claimstore::Error> {
+/// use claimstore::{Failure, Note, Store};
+/// use claimstore_recovery::ReviewQueue;
+/// # use std::time::Duration;
+///
+/// let store = Store::in_memory()?;
+/// # let lease = store.claim("invoice-7", Duration::from_secs(60))?.claimed().unwrap();
+/// # lease.fail(Failure::park("no answer"))?;
+/// let queue = ReviewQueue::new(&store);
+/// for parked in queue.list() {
+///     let parked = parked?;
+///     println!("{} attempts, {:?}", parked.attempts(), parked.last_error());
+///     queue.requeue(&parked, &Note::new("ada", "the API is back"))?;
+/// }
+/// # assert_eq!(queue.list().count(), 0);
+/// # store.close() }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ReviewQueue {
+    store: Store,
+    events: Events,
+}
+
+/// A key held for review.
+#[derive(Clone)]
+pub struct Parked {
+    record: Record,
+}
+
+impl ReviewQueue {
+    /// The queue of `store`.
+    pub fn new(store: &Store) -> ReviewQueue {
+        ReviewQueue { store: store.clone(), events: Events::new() }
+    }
+
+    /// Where events of reviews go.
+    #[must_use]
+    pub fn events(mut self, events: &Events) -> ReviewQueue {
+        self.events = events.clone();
+        self
+    }
+
+    /// All parked keys, in bounded memory and no particular order.
+    pub fn list(&self) -> ParkedKeys {
+        ParkedKeys { records: self.store.parked() }
+    }
+
+    /// The parked keys of one namespace.
+    pub fn list_in(&self, namespace: &str) -> ParkedKeys {
+        ParkedKeys { records: self.store.scan(Filter::new().state(RecordState::Parked).namespace(namespace)) }
+    }
+
+    /// A key, if it is parked.
+    pub fn get(&self, namespace: &str, key: impl AsRef<[u8]>) -> Result<Option<Parked>, Error> {
+        let record = self.store.namespace(namespace)?.get(key)?;
+        Ok(record.filter(|record| record.state() == RecordState::Parked).map(|record| Parked { record }))
+    }
+
+    /// Lets the key be claimed again, at once, for as many more attempts as the policy allows. The count of
+    /// attempts goes on.
+    ///
+    /// Like the other decisions it is durable when it returns, and [`claimstore::ErrorKind::StaleLease`] when
+    /// somebody decided before.
+    pub fn requeue(&self, parked: &Parked, note: &Note) -> Result<(), Error> {
+        self.decide(parked, &Review::Requeue, note)
+    }
+
+    /// The work is known to be done: duplicates are given `response`.
+    pub fn complete_with(
+        &self,
+        parked: &Parked,
+        response: impl Into<Vec<u8>>,
+        note: &Note,
+    ) -> Result<(), Error> {
+        self.decide(parked, &Review::Complete(response.into()), note)
+    }
+
+    /// The work has failed for good: duplicates are given `response`.
+    pub fn fail(&self, parked: &Parked, response: impl Into<Vec<u8>>, note: &Note) -> Result<(), Error> {
+        self.decide(parked, &Review::Fail(response.into()), note)
+    }
+
+    /// The key becomes unknown. Nothing is left that could keep the note: it goes out with the event only.
+    pub fn forget(&self, parked: &Parked, note: &Note) -> Result<(), Error> {
+        self.decide(parked, &Review::Forget, note)
+    }
+
+    fn decide(&self, parked: &Parked, review: &Review, note: &Note) -> Result<(), Error> {
+        let record = &parked.record;
+        self.store.review(record, review, note)?;
+        let (outcome, reason) = (reviewed(review), Reason::Review);
+        self.events.tell(&Event { record, cause: None, outcome, reason, error: None, note: Some(note) });
+        Ok(())
+    }
+}
+
+impl Parked {
+    /// The namespace; empty for the default one.
+    pub fn namespace(&self) -> &str {
+        self.record.namespace()
+    }
+
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        self.record.key()
+    }
+
+    /// Why it is parked.
+    pub fn reason(&self) -> &[u8] {
+        self.record.note()
+    }
+
+    /// How many attempts were made.
+    pub fn attempts(&self) -> u32 {
+        self.record.attempt()
+    }
+
+    /// When it was parked, in store time.
+    pub fn since(&self) -> Option<SystemTime> {
+        self.record.settled_at()
+    }
+
+    /// How its attempts ended, with tokens, times and errors: the last 16 entries, oldest first.
+    pub fn history(&self) -> Vec<Past> {
+        self.record.history()
+    }
+
+    /// What the last attempt that failed said.
+    pub fn last_error(&self) -> Option<Vec<u8>> {
+        let failed = |past: &Past| past.what() == Happened::Failed && !past.note().is_empty();
+        self.record.history().iter().rev().find(|past| failed(past)).map(|past| past.note().to_vec())
+    }
+
+    /// All that the store knows.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+}
+
+/// Shows numbers, never key or reason.
+impl fmt::Debug for Parked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parked").field("attempts", &self.attempts()).finish_non_exhaustive()
+    }
+}
+
+/// What [`ReviewQueue::list`] answers. Ends after an error.
+#[derive(Debug)]
+pub struct ParkedKeys {
+    records: Records,
+}
+
+impl Iterator for ParkedKeys {
+    type Item = Result<Parked, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.records.next()?.map(|record| Parked { record }))
+    }
+}
