@@ -16,6 +16,8 @@ mod executor;
 mod faults;
 mod kill;
 mod races;
+mod recovery_crash;
+mod recovery_rules;
 mod state_machine;
 mod threads;
 mod watch;

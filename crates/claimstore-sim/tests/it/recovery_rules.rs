@@ -1,0 +1,653 @@
+//! The rules of recovery, for any interleaving of claims, drops, lapses, renewals, settlements, resolver answers,
+//! reviews, restarts and crashes: a store on a simulated disk against a model of a few keys.
+//!
+//! After every step, for every key:
+//! 1. The attempt number is the number of claims granted; nothing but a granted claim changes it.
+//! 2. Tokens rise over all claims and take-overs, across restarts.
+//! 3. A key whose lease runs is not listed, not taken over, not ended by recovery.
+//! 4. A token that was superseded or settled settles, renews and saves nothing (`StaleLease`).
+//! 5. `Retry`: the second attempt is due at once; later ones not before three quarters of their back-off and at
+//!    its end at the latest, counted from when the orphan was noticed; behind the last attempt: parked.
+//! 6. `Park`: parked at the first claim or recovery, and claimed again only after a review.
+//! 7. `Fail`: failed for good at the first claim or recovery.
+//! 8. `Resolve`: claims are `InProgress` until an answer was applied; each answer has its effect, once; what was
+//!    asked about is not asked about again before it is due, nor more often than allowed.
+//! 9. After a recovery nobody is left unheld but who waits to be asked about later.
+//! 10. A restart or crash loses no key and no count, and orphans every claim in progress.
+//! 11. What completed stays completed, with its first response.
+//! 12. A review grants as many more attempts as the policy allows, and the count goes on.
+//!
+//! `CLAIMSTORE_RECOVERY_CASES` sets the number of cases.
+
+use claimstore::{
+    Claim, ErrorKind, Failure, Lease, Namespace, Note, OnOrphan, Policy, Record, RecordState, Store,
+};
+use claimstore_recovery::{Counts, Orphan, OrphanPolicy, Recovery, Resolution, ReviewQueue};
+use claimstore_sim::script::World;
+use claimstore_sim::{Level, Variant};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+const KEYS: [&str; 3] = ["a", "b", "c"];
+const DAY: Duration = Duration::from_secs(86_400);
+const LEASE_MS: u64 = 10_000;
+const MOST: u32 = 3;
+const MAX_ASKS: u32 = 2;
+const AGAIN_MS: u64 = 5_000;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Claim {
+        key: usize,
+    },
+    Drop {
+        lease: usize,
+    },
+    Complete {
+        lease: usize,
+    },
+    FailRetry {
+        lease: usize,
+    },
+    Renew {
+        lease: usize,
+    },
+    Save {
+        lease: usize,
+    },
+    Advance {
+        ms: u64,
+    },
+    /// A recovery whose resolver gives these answers to the three keys.
+    Recover {
+        answers: [Said; 3],
+    },
+    /// A recovery that stops between the take-over and the answer, as a dead process or a blocked call does.
+    TakeOver {
+        key: usize,
+    },
+    Requeue {
+        key: usize,
+    },
+    Checkpoint,
+    Restart {
+        crash: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Happened,
+    DidNotHappen,
+    Unknown,
+    Failed,
+    Panics,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let key = || 0..KEYS.len();
+    let lease = || 0..4usize;
+    let said = prop::sample::select(vec![
+        Said::Happened,
+        Said::DidNotHappen,
+        Said::DidNotHappen,
+        Said::Unknown,
+        Said::Unknown,
+        Said::Failed,
+        Said::Panics,
+    ]);
+    prop_oneof![
+        6 => key().prop_map(|key| Step::Claim { key }),
+        3 => lease().prop_map(|lease| Step::Drop { lease }),
+        1 => lease().prop_map(|lease| Step::Complete { lease }),
+        1 => lease().prop_map(|lease| Step::FailRetry { lease }),
+        2 => lease().prop_map(|lease| Step::Renew { lease }),
+        1 => lease().prop_map(|lease| Step::Save { lease }),
+        4 => prop::sample::select(vec![1, 700, 1_000, 4_999, 5_000, 9_999, 10_000, 30_000])
+            .prop_map(|ms| Step::Advance { ms }),
+        5 => prop::array::uniform3(said).prop_map(|answers| Step::Recover { answers }),
+        2 => key().prop_map(|key| Step::TakeOver { key }),
+        1 => key().prop_map(|key| Step::Requeue { key }),
+        1 => Just(Step::Checkpoint),
+        2 => any::<bool>().prop_map(|crash| Step::Restart { crash }),
+    ]
+}
+
+/// What the model knows of a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Key {
+    attempt: u32,
+    granted: u32,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Unknown,
+    Held(Held),
+    Retry {
+        due_ms: u64,
+    },
+    Parked,
+    Done {
+        response: Vec<u8>,
+        failure: bool,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Held {
+    token: u64,
+    /// The token of whoever did the work.
+    work: u64,
+    /// 0 where nobody is behind it any more.
+    until_ms: u64,
+    asks: u32,
+    asked_at_ms: u64,
+}
+
+struct Runner {
+    world: World,
+    store: Store,
+    rule: OnOrphan,
+    keys: BTreeMap<&'static str, Key>,
+    leases: Vec<(usize, Lease)>,
+    last_token: u64,
+    responses: u64,
+}
+
+type Verdict = Result<(), String>;
+
+macro_rules! same {
+    ($left:expr, $right:expr, $($what:tt)*) => {
+        if $left != $right {
+            return Err(format!("{}: {:?}, expected {:?}", format!($($what)*), $left, $right));
+        }
+    };
+}
+
+impl Runner {
+    fn new(seed: u64, rule: OnOrphan) -> Runner {
+        let mut world = World::new(seed);
+        let store = world.open().unwrap();
+        let keys = KEYS.iter().map(|key| (*key, Key::default())).collect();
+        let runner = Runner { world, store, rule, keys, leases: Vec::new(), last_token: 0, responses: 0 };
+        // Before any claim: the rule binds claims from the first on.
+        let lease = Policy::new().lease(Duration::from_millis(LEASE_MS));
+        drop(runner.store.namespace_with("n", lease).unwrap());
+        runner.recovery([Said::Unknown; 3]).run().unwrap();
+        runner
+    }
+
+    fn recovery(&self, answers: [Said; 3]) -> Recovery {
+        let policy = match self.rule {
+            OnOrphan::Retry => OrphanPolicy::retry(),
+            OnOrphan::Park => OrphanPolicy::park(),
+            OnOrphan::Fail => OrphanPolicy::fail("given up"),
+            _ => OrphanPolicy::resolve(),
+        };
+        let again = Duration::from_millis(AGAIN_MS);
+        let policy = policy.max_attempts(MOST).max_asks(MAX_ASKS).ask_again(again, again);
+        Recovery::new(&self.store).policy_for("n", policy).parallel(2).resolver(move |orphan: &Orphan| {
+            let at = KEYS.iter().position(|key| key.as_bytes() == orphan.key()).unwrap();
+            match answers[at] {
+                Said::Happened => Resolution::Happened(b"found".to_vec()),
+                Said::DidNotHappen => Resolution::DidNotHappen,
+                Said::Unknown => Resolution::Unknown,
+                Said::Failed => Resolution::Failed(b"no".to_vec()),
+                Said::Panics => std::panic::resume_unwind(Box::new("the resolver's own bug")),
+            }
+        })
+    }
+
+    fn namespace(&self) -> Namespace {
+        self.store.namespace("n").unwrap()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.store.store_time().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+    }
+
+    fn run(&mut self, steps: &[Step]) -> Verdict {
+        for (at, step) in steps.iter().enumerate() {
+            let done = self.step(step).and_then(|()| self.check());
+            done.map_err(|what| format!("step {at}, {step:?}: {what}"))?;
+        }
+        self.store.verify().map(drop).map_err(|error| error.to_string())
+    }
+
+    fn step(&mut self, step: &Step) -> Verdict {
+        match step {
+            Step::Claim { key } => self.claim(KEYS[*key]),
+            Step::Drop { lease } => self.end(*lease, |runner, held| {
+                let name = KEYS[held.0];
+                if let Some(claim) = runner.current(name, held.1.token()) {
+                    claim.until_ms = 0;
+                }
+                drop(held.1);
+                Ok(())
+            }),
+            Step::Complete { lease } => self.end(*lease, Runner::complete),
+            Step::FailRetry { lease } => self.end(*lease, Runner::fail_retry),
+            Step::Renew { lease } => self.with(*lease, |runner, (key, lease)| {
+                let renewed = lease.renew(Duration::from_millis(LEASE_MS)).map_err(|error| error.kind());
+                let until_ms = runner.now_ms() + LEASE_MS;
+                let claim = runner.current(KEYS[*key], lease.token());
+                same!(renewed, if claim.is_some() { Ok(()) } else { Err(ErrorKind::StaleLease) }, "renewal");
+                if let Some(claim) = claim {
+                    claim.until_ms = until_ms;
+                }
+                Ok(())
+            }),
+            Step::Save { lease } => self.with(*lease, |runner, (key, lease)| {
+                let saved = lease.save_progress("so far").map_err(|error| error.kind());
+                let current = runner.current(KEYS[*key], lease.token()).is_some();
+                same!(saved, if current { Ok(()) } else { Err(ErrorKind::StaleLease) }, "progress");
+                Ok(())
+            }),
+            Step::Advance { ms } => {
+                self.world.clock.advance(Duration::from_millis(*ms));
+                Ok(())
+            }
+            Step::Recover { answers } => self.recover(*answers),
+            Step::TakeOver { key } => self.take_over(KEYS[*key]),
+            Step::Requeue { key } => self.requeue(KEYS[*key]),
+            Step::Checkpoint => self.store.checkpoint().map_err(|error| error.to_string()),
+            Step::Restart { crash } => self.restart(*crash),
+        }
+    }
+
+    fn with(
+        &mut self,
+        lease: usize,
+        act: impl FnOnce(&mut Runner, &mut (usize, Lease)) -> Verdict,
+    ) -> Verdict {
+        if self.leases.is_empty() {
+            return Ok(());
+        }
+        let at = lease % self.leases.len();
+        let mut held = self.leases.remove(at);
+        let done = act(self, &mut held);
+        self.leases.insert(at, held);
+        done
+    }
+
+    fn end(&mut self, lease: usize, act: impl FnOnce(&mut Runner, (usize, Lease)) -> Verdict) -> Verdict {
+        if self.leases.is_empty() {
+            return Ok(());
+        }
+        let held = self.leases.remove(lease % self.leases.len());
+        act(self, held)
+    }
+
+    /// The claim of `key`, if it is in progress under this token.
+    fn current(&mut self, key: &str, token: u64) -> Option<&mut Held> {
+        match &mut self.keys.get_mut(key)?.stage {
+            Stage::Held(held) if held.token == token => Some(held),
+            _ => None,
+        }
+    }
+
+    fn key(&mut self, key: &'static str) -> &mut Key {
+        self.keys.get_mut(key).unwrap()
+    }
+
+    fn complete(&mut self, (key, lease): (usize, Lease)) -> Verdict {
+        self.responses += 1;
+        let response = self.responses.to_string().into_bytes();
+        let current = self.current(KEYS[key], lease.token()).is_some();
+        let completed = lease.complete(&response).map_err(|error| error.kind());
+        same!(completed, if current { Ok(()) } else { Err(ErrorKind::StaleLease) }, "completion");
+        if current {
+            self.key(KEYS[key]).stage = Stage::Done { response, failure: false };
+        }
+        Ok(())
+    }
+
+    fn fail_retry(&mut self, (key, lease): (usize, Lease)) -> Verdict {
+        let now_ms = self.now_ms();
+        let current = self.current(KEYS[key], lease.token()).is_some();
+        let failed = lease.fail(Failure::retry().because("an error")).map_err(|error| error.kind());
+        same!(failed, if current { Ok(()) } else { Err(ErrorKind::StaleLease) }, "failure");
+        if current {
+            let key = self.key(KEYS[key]);
+            let used_up = key.is_used_up();
+            key.stage = if used_up { Stage::Parked } else { Stage::Retry { due_ms: now_ms } };
+        }
+        Ok(())
+    }
+
+    fn claim(&mut self, name: &'static str) -> Verdict {
+        let now_ms = self.now_ms();
+        let answer = self.namespace().claim(name, DAY);
+        let (rule, last_token) = (self.rule, self.last_token);
+        let key = self.key(name);
+        let expected = key.claim(rule, now_ms);
+        match (expected, answer) {
+            (Expected::Claimed, Ok(Claim::Claimed(lease))) => {
+                same!(lease.attempt(), key.attempt, "attempt");
+                let token = lease.token();
+                if token <= last_token {
+                    return Err(format!("token {token} after {last_token}"));
+                }
+                key.stage = Stage::Held(Held {
+                    token,
+                    work: token,
+                    until_ms: now_ms + LEASE_MS,
+                    asks: 0,
+                    asked_at_ms: 0,
+                });
+                self.last_token = token;
+                let at = KEYS.iter().position(|key| *key == name).unwrap();
+                self.leases.push((at, lease));
+                Ok(())
+            }
+            (Expected::BackOff(full_ms), Ok(Claim::InProgress(holder))) => {
+                let wait_ms = holder.retry_after().as_millis() as u64;
+                key.stage = Stage::Retry { due_ms: now_ms + wait_ms };
+                in_range(wait_ms, full_ms)
+            }
+            (Expected::InProgress(None), Ok(Claim::InProgress(_))) => Ok(()),
+            (Expected::InProgress(Some(left_ms)), Ok(Claim::InProgress(holder))) => {
+                same!(holder.retry_after(), Duration::from_millis(left_ms), "time left");
+                Ok(())
+            }
+            (Expected::Parked, Err(error)) if error.kind() == ErrorKind::Parked => Ok(()),
+            (Expected::Duplicate, Ok(Claim::Duplicate(receipt))) => {
+                let done =
+                    Stage::Done { response: receipt.response().to_vec(), failure: receipt.is_failure() };
+                same!(done, key.stage, "duplicate");
+                same!(receipt.attempts(), key.attempt, "attempts");
+                Ok(())
+            }
+            (expected, answer) => Err(format!("answered {answer:?}, expected {expected:?}")),
+        }
+    }
+
+    fn recover(&mut self, answers: [Said; 3]) -> Verdict {
+        let now_ms = self.now_ms();
+        let report = self.recovery(answers).run().map_err(|error| error.to_string())?;
+        let mut expected = Counts::default();
+        for (name, said) in KEYS.into_iter().zip(answers) {
+            let (rule, namespace) = (self.rule, self.namespace());
+            let key = self.key(name);
+            let Some(mut held) = key.orphan(now_ms).cloned() else { continue };
+            expected.found += 1;
+            let record = namespace.get(name).unwrap().unwrap();
+            let stage = match rule {
+                OnOrphan::Park => Stage::Parked,
+                OnOrphan::Fail => Stage::Done { response: b"given up".to_vec(), failure: true },
+                OnOrphan::Retry => key.retried(&record, now_ms)?,
+                _ if held.asks >= MAX_ASKS => Stage::Parked,
+                _ if held.asks > 0 && now_ms < held.asked_at_ms + AGAIN_MS => {
+                    expected.waiting += 1;
+                    continue;
+                }
+                _ => {
+                    expected.asked += 1;
+                    (held.asks, held.asked_at_ms) = (held.asks + 1, now_ms);
+                    match said {
+                        Said::Happened => Stage::Done { response: b"found".to_vec(), failure: false },
+                        Said::Failed => Stage::Done { response: b"no".to_vec(), failure: true },
+                        Said::DidNotHappen => key.retried(&record, now_ms)?,
+                        Said::Unknown if held.asks < MAX_ASKS => {
+                            expected.waiting += 1;
+                            (held.token, held.until_ms) = (record.token(), 0);
+                            key.stage = Stage::Held(held);
+                            continue;
+                        }
+                        Said::Panics => {
+                            expected.panicked += 1;
+                            Stage::Parked
+                        }
+                        Said::Unknown => Stage::Parked,
+                    }
+                }
+            };
+            match &stage {
+                Stage::Parked => expected.parked += 1,
+                Stage::Retry { .. } => expected.retried += 1,
+                Stage::Done { failure: true, .. } => expected.failed += 1,
+                _ => expected.completed += 1,
+            }
+            key.stage = stage;
+        }
+        same!(report.counts, expected, "counts");
+        self.note_tokens()
+    }
+
+    fn take_over(&mut self, name: &'static str) -> Verdict {
+        let now_ms = self.now_ms();
+        let listed = self.store.unheld().map(Result::unwrap).find(|record| record.key() == name.as_bytes());
+        let key = self.keys.get_mut(name).unwrap();
+        let orphan = key.orphan(now_ms).cloned();
+        same!(listed.is_some(), orphan.is_some(), "listed");
+        if let (Some(listed), Some(mut held)) = (listed, orphan) {
+            let lease = self.store.take_over(&listed, Duration::from_millis(LEASE_MS)).unwrap();
+            held = Held {
+                token: lease.token(),
+                until_ms: now_ms + LEASE_MS,
+                asks: held.asks + 1,
+                asked_at_ms: now_ms,
+                ..held
+            };
+            key.stage = Stage::Held(held);
+            drop(lease.into_token());
+            let again = self.store.take_over(&listed, DAY).map_err(|error| error.kind()).err();
+            same!(again, Some(ErrorKind::StaleLease), "a second take-over");
+        }
+        self.note_tokens()
+    }
+
+    fn requeue(&mut self, name: &'static str) -> Verdict {
+        let queue = ReviewQueue::new(&self.store);
+        let parked = queue.get("n", name).map_err(|error| error.to_string())?;
+        let key = self.key(name);
+        same!(parked.is_some(), key.stage == Stage::Parked, "parked");
+        if let Some(parked) = parked {
+            key.granted = key.attempt + MOST;
+            key.stage = Stage::Retry { due_ms: 0 };
+            queue.requeue(&parked, &Note::new("test", "again")).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self, crash: bool) -> Verdict {
+        let before = self.store.clone();
+        if crash {
+            let seed = self.last_token ^ self.responses;
+            let disk = self.world.disk.power_loss(Variant::new(Level::L2, seed));
+            disk.stop_recording();
+            self.world = self.world.with_disk(disk);
+        } else {
+            self.leases.clear();
+            before.clone().close().map_err(|error| error.to_string())?;
+        }
+        self.store = self.world.open().map_err(|error| error.to_string())?;
+        self.leases.clear();
+        for key in self.keys.values_mut() {
+            if let Stage::Held(held) = &mut key.stage {
+                held.until_ms = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_tokens(&mut self) -> Verdict {
+        for record in self.store.unheld().chain(self.store.scan(claimstore::Filter::new())) {
+            self.last_token = self.last_token.max(record.map_err(|error| error.to_string())?.token());
+        }
+        Ok(())
+    }
+
+    /// The store says of every key what the model does.
+    fn check(&mut self) -> Verdict {
+        let now_ms = self.now_ms();
+        let mut unheld: BTreeMap<Vec<u8>, Record> = BTreeMap::new();
+        for record in self.store.unheld() {
+            let record = record.map_err(|error| error.to_string())?;
+            unheld.insert(record.key().to_vec(), record);
+        }
+        let namespace = self.namespace();
+        for (name, key) in &self.keys {
+            let record = namespace.get(name).map_err(|error| error.to_string())?;
+            let listed = unheld.remove(name.as_bytes());
+            match key.orphan(now_ms) {
+                Some(held) => {
+                    let listed = listed.ok_or_else(|| format!("{name} is not listed"))?;
+                    same!((listed.token(), listed.work_token()), (held.token, held.work), "tokens of {name}");
+                    same!((listed.attempt(), listed.asked()), (key.attempt, held.asks), "counts of {name}");
+                }
+                None => same!(listed.is_some(), false, "{name} is listed"),
+            }
+            key.check(record.as_ref()).map_err(|what| format!("{name}: {what}"))?;
+        }
+        same!(unheld.len(), 0, "others are listed");
+        Ok(())
+    }
+}
+
+/// What a claim should be answered.
+#[derive(Debug)]
+enum Expected {
+    Claimed,
+    /// The orphan is noticed, and waits for up to so long.
+    BackOff(u64),
+    InProgress(Option<u64>),
+    Parked,
+    Duplicate,
+}
+
+impl Key {
+    fn is_used_up(&self) -> bool {
+        self.attempt >= MOST.max(self.granted)
+    }
+
+    fn orphan(&self, now_ms: u64) -> Option<&Held> {
+        match &self.stage {
+            Stage::Held(held) if held.until_ms <= now_ms => Some(held),
+            _ => None,
+        }
+    }
+
+    fn claim(&mut self, rule: OnOrphan, now_ms: u64) -> Expected {
+        match &self.stage {
+            Stage::Unknown => self.next(),
+            Stage::Retry { due_ms } if *due_ms > now_ms => Expected::InProgress(Some(due_ms - now_ms)),
+            Stage::Retry { .. } => self.next(),
+            Stage::Parked => Expected::Parked,
+            Stage::Done { .. } => Expected::Duplicate,
+            Stage::Held(held) if held.until_ms > now_ms => Expected::InProgress(Some(held.until_ms - now_ms)),
+            Stage::Held(_) => match rule {
+                OnOrphan::Retry if self.is_used_up() => self.next(),
+                OnOrphan::Retry => match backoff_ms(self.attempt) {
+                    0 => self.next(),
+                    full_ms => Expected::BackOff(full_ms),
+                },
+                OnOrphan::Park => {
+                    self.stage = Stage::Parked;
+                    Expected::Parked
+                }
+                OnOrphan::Fail => {
+                    self.stage = Stage::Done { response: Vec::new(), failure: true };
+                    Expected::Duplicate
+                }
+                _ => Expected::InProgress(None),
+            },
+        }
+    }
+
+    fn next(&mut self) -> Expected {
+        if self.is_used_up() {
+            self.stage = Stage::Parked;
+            return Expected::Parked;
+        }
+        self.attempt += 1;
+        Expected::Claimed
+    }
+
+    /// What becomes of it when it is to be retried; `record` is of afterwards.
+    fn retried(&self, record: &Record, now_ms: u64) -> Result<Stage, String> {
+        if self.is_used_up() {
+            return Ok(Stage::Parked);
+        }
+        let at = record.retry_at().ok_or_else(|| format!("not waiting: {record:?}"))?;
+        let due_ms = at.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        in_range(due_ms - now_ms, backoff_ms(self.attempt))?;
+        Ok(Stage::Retry { due_ms })
+    }
+
+    fn check(&self, record: Option<&Record>) -> Verdict {
+        let Some(record) = record else {
+            same!(self.stage, Stage::Unknown, "nothing is known");
+            return Ok(());
+        };
+        same!(record.attempt(), self.attempt, "attempt");
+        match (&self.stage, record.state()) {
+            (Stage::Held(held), RecordState::InProgress | RecordState::Orphaned) => {
+                same!(record.token(), held.token, "token");
+            }
+            (Stage::Retry { .. }, RecordState::Retry) | (Stage::Parked, RecordState::Parked) => {}
+            (Stage::Done { response, failure: false }, RecordState::Completed)
+            | (Stage::Done { response, failure: true }, RecordState::Failed) => {
+                same!(record.response(), Some(&response[..]), "response");
+            }
+            (stage, state) => return Err(format!("{state:?}, expected {stage:?}")),
+        }
+        Ok(())
+    }
+}
+
+/// The full wait before the attempt behind `attempt`.
+fn backoff_ms(attempt: u32) -> u64 {
+    match attempt {
+        0 | 1 => 0,
+        2 => 1_000,
+        3 => 2_000,
+        4 => 4_000,
+        _ => 8_000,
+    }
+}
+
+fn in_range(wait_ms: u64, full_ms: u64) -> Verdict {
+    if wait_ms <= full_ms && wait_ms >= full_ms * 3 / 4 {
+        return Ok(());
+    }
+    Err(format!("a wait of {wait_ms} ms, of {full_ms}"))
+}
+
+fn cases() -> u32 {
+    std::env::var("CLAIMSTORE_RECOVERY_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200)
+}
+
+fn follows(seed: u64, rule: OnOrphan, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut runner = Runner::new(seed, rule);
+    runner.world.disk.stop_recording();
+    runner.run(steps).map_err(TestCaseError::fail)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn retry_keeps_its_rules(seed: u64, steps in prop::collection::vec(any_step(), 1..=80)) {
+        follows(seed, OnOrphan::Retry, &steps)?;
+    }
+
+    #[test]
+    fn park_keeps_its_rules(seed: u64, steps in prop::collection::vec(any_step(), 1..=80)) {
+        follows(seed, OnOrphan::Park, &steps)?;
+    }
+
+    #[test]
+    fn fail_keeps_its_rules(seed: u64, steps in prop::collection::vec(any_step(), 1..=80)) {
+        follows(seed, OnOrphan::Fail, &steps)?;
+    }
+
+    #[test]
+    fn resolve_keeps_its_rules(seed: u64, steps in prop::collection::vec(any_step(), 1..=80)) {
+        follows(seed, OnOrphan::Resolve, &steps)?;
+    }
+}
