@@ -5,6 +5,7 @@
 //! On every image, before anything else is done to it:
 //! - no key is lost: each is an orphan as before, or has the end that recovery gives it;
 //! - what recovery said it had done is done;
+//! - a resolver that was called was called under a durable token: a crash does not take the fence back;
 //! - attempts are exact: a crash inside recovery counts none;
 //! - an orphan that was taken over still names the token of the work.
 //!
@@ -73,19 +74,29 @@ fn cases(rng: &mut Rng) -> Vec<Case> {
     cases
 }
 
-/// Events on the disk behind which an end counts as acknowledged, by namespace and key.
-type Acknowledged = BTreeMap<(String, Vec<u8>), usize>;
+/// A namespace and a key.
+type Name = (String, Vec<u8>);
+
+/// What a recovery let others know, and behind how many events on the disk.
+#[derive(Debug, Clone, Default)]
+struct Acknowledged {
+    /// The key has its end.
+    ends: BTreeMap<Name, usize>,
+    /// A resolver was called, and told this fence.
+    asked: BTreeMap<Name, (usize, u64)>,
+}
 
 /// Recovers everything, in two threads; answers when the end of which key was acknowledged.
 fn recover(store: &Store, disk: &Arc<SimDisk>) -> Result<Acknowledged, String> {
     let events = Events::new();
     let acknowledged: Arc<Mutex<Acknowledged>> = Arc::default();
-    let (of_events, disk) = (acknowledged.clone(), disk.clone());
+    let (of_events, of_resolver) = (acknowledged.clone(), acknowledged.clone());
+    let (disk, disk_asked) = (disk.clone(), disk.clone());
     events.subscribe(move |event| {
         let key = (event.record().namespace().to_owned(), event.record().key().to_vec());
         let done = !matches!(event.outcome(), Outcome::Waiting | Outcome::Superseded | Outcome::Error);
         if done {
-            of_events.lock().unwrap().insert(key, disk.events());
+            of_events.lock().unwrap().ends.insert(key, disk.events());
         }
     });
     let report = Recovery::new(store)
@@ -93,11 +104,15 @@ fn recover(store: &Store, disk: &Arc<SimDisk>) -> Result<Acknowledged, String> {
         .policy_for("park", OrphanPolicy::park())
         .policy_for("fail", OrphanPolicy::fail("given up"))
         .policy_for("ask", OrphanPolicy::resolve().max_attempts(MOST))
-        .resolver(|orphan: &Orphan| match orphan.key()[0] {
-            b'y' => Resolution::Happened(orphan.key().to_vec()),
-            b'n' => Resolution::DidNotHappen,
-            b'f' => Resolution::Failed(orphan.key().to_vec()),
-            _ => Resolution::Unknown,
+        .resolver(move |orphan: &Orphan| {
+            let name = (orphan.namespace().to_owned(), orphan.key().to_vec());
+            of_resolver.lock().unwrap().asked.insert(name, (disk_asked.events(), orphan.fence()));
+            match orphan.key()[0] {
+                b'y' => Resolution::Happened(orphan.key().to_vec()),
+                b'n' => Resolution::DidNotHappen,
+                b'f' => Resolution::Failed(orphan.key().to_vec()),
+                _ => Resolution::Unknown,
+            }
         })
         .parallel(2)
         .events(&events)
@@ -166,8 +181,12 @@ impl Recovered {
     fn check_image(&self, store: &Store, acknowledged: &Acknowledged, events: usize) -> Result<(), String> {
         for case in &self.cases {
             let record = look(store, case)?;
-            let at = acknowledged.get(&(case.namespace.to_owned(), case.key.clone().into_bytes()));
-            let done = at.is_some_and(|at| *at <= events);
+            let name = (case.namespace.to_owned(), case.key.clone().into_bytes());
+            let done = acknowledged.ends.get(&name).is_some_and(|at| *at <= events);
+            let asked = acknowledged.asked.get(&name).filter(|(at, _)| *at <= events);
+            if asked.is_some_and(|(_, fence)| record.token() < *fence) {
+                return Err(format!("{case:?} was asked about under a token that is lost"));
+            }
             match record.state() {
                 RecordState::Orphaned if !done => {
                     if record.work_token() != self.tokens[case] {
@@ -295,7 +314,7 @@ impl Tally {
         rng: &mut Rng,
     ) {
         // Up to the last acknowledgement: behind it there is work already, which is not what is looked at.
-        let last = acknowledged.values().max().copied().unwrap_or(*before);
+        let last = acknowledged.ends.values().max().copied().unwrap_or(*before);
         for level in LEVELS {
             let events = before + rng.index(last - before + 1);
             let variant = Variant::new(level, rng.next_u64() >> 40);

@@ -67,6 +67,15 @@ enum Step {
     TakeOver {
         key: usize,
     },
+    /// Keeps what the listing shows of a key.
+    List {
+        key: usize,
+    },
+    /// Takes over, or else parks, what was listed some time ago.
+    Late {
+        key: usize,
+        take_over: bool,
+    },
     Requeue {
         key: usize,
     },
@@ -108,6 +117,8 @@ fn any_step() -> impl Strategy<Value = Step> {
             .prop_map(|ms| Step::Advance { ms }),
         5 => prop::array::uniform3(said).prop_map(|answers| Step::Recover { answers }),
         2 => key().prop_map(|key| Step::TakeOver { key }),
+        2 => key().prop_map(|key| Step::List { key }),
+        2 => (key(), any::<bool>()).prop_map(|(key, take_over)| Step::Late { key, take_over }),
         1 => key().prop_map(|key| Step::Requeue { key }),
         1 => Just(Step::Checkpoint),
         2 => any::<bool>().prop_map(|crash| Step::Restart { crash }),
@@ -154,6 +165,8 @@ struct Runner {
     rule: OnOrphan,
     keys: BTreeMap<&'static str, Key>,
     leases: Vec<(usize, Lease)>,
+    /// What was listed some time ago.
+    listed: BTreeMap<&'static str, Record>,
     last_token: u64,
     responses: u64,
 }
@@ -173,7 +186,8 @@ impl Runner {
         let mut world = World::new(seed);
         let store = world.open().unwrap();
         let keys = KEYS.iter().map(|key| (*key, Key::default())).collect();
-        let runner = Runner { world, store, rule, keys, leases: Vec::new(), last_token: 0, responses: 0 };
+        let (leases, listed) = (Vec::new(), BTreeMap::new());
+        let runner = Runner { world, store, rule, keys, leases, listed, last_token: 0, responses: 0 };
         // Before any claim: the rule binds claims from the first on.
         let lease = Policy::new().lease(Duration::from_millis(LEASE_MS));
         drop(runner.store.namespace_with("n", lease).unwrap());
@@ -253,6 +267,14 @@ impl Runner {
             }
             Step::Recover { answers } => self.recover(*answers),
             Step::TakeOver { key } => self.take_over(KEYS[*key]),
+            Step::List { key } => {
+                let key = KEYS[*key];
+                let now =
+                    self.store.unheld().map(Result::unwrap).find(|record| record.key() == key.as_bytes());
+                self.listed.extend(now.map(|record| (key, record)));
+                Ok(())
+            }
+            Step::Late { key, take_over } => self.late(KEYS[*key], *take_over),
             Step::Requeue { key } => self.requeue(KEYS[*key]),
             Step::Checkpoint => self.store.checkpoint().map_err(|error| error.to_string()),
             Step::Restart { crash } => self.restart(*crash),
@@ -437,6 +459,33 @@ impl Runner {
             drop(lease.into_token());
             let again = self.store.take_over(&listed, DAY).map_err(|error| error.kind()).err();
             same!(again, Some(ErrorKind::StaleLease), "a second take-over");
+        }
+        self.note_tokens()
+    }
+
+    /// What was listed counts only while it is still so: under that token, with nobody behind it.
+    fn late(&mut self, name: &'static str, take_over: bool) -> Verdict {
+        let now_ms = self.now_ms();
+        let Some(listed) = self.listed.get(name).cloned() else { return Ok(()) };
+        let key = self.keys.get_mut(name).unwrap();
+        let orphan = key.orphan(now_ms).filter(|held| held.token == listed.token()).cloned();
+        let expected = if orphan.is_some() { None } else { Some(ErrorKind::StaleLease) };
+        if take_over {
+            let taken = self.store.take_over(&listed, Duration::from_millis(LEASE_MS));
+            same!(taken.as_ref().err().map(claimstore::Error::kind), expected, "a late take-over");
+            if let (Ok(lease), Some(held)) = (taken, orphan) {
+                let (token, until_ms, asks) = (lease.token(), now_ms + LEASE_MS, held.asks + 1);
+                key.stage = Stage::Held(Held { token, until_ms, asks, asked_at_ms: now_ms, ..held });
+                drop(lease.into_token());
+            }
+        } else {
+            let verdicts = self.store.fail_orphans(&[(listed, Failure::park("late"))]);
+            let verdict =
+                verdicts.map_err(|error| error.to_string())?.remove(0).map_err(|error| error.kind());
+            same!(verdict.err(), expected, "a late end");
+            if orphan.is_some() {
+                key.stage = Stage::Parked;
+            }
         }
         self.note_tokens()
     }
