@@ -52,7 +52,7 @@ pub(crate) fn run(dir: &Path, port: u16, invoices: u64) -> Result<()> {
 
 /// The store, with small segments: it is opened some hundred times.
 pub(crate) fn open(dir: &Path) -> Result<Store> {
-    let store = Options::new().segment_bytes(1 << 20).open(dir)?;
+    let store = Options::new().segment_bytes(1 << 20).max_response_bytes(4 << 10).open(dir)?;
     for name in ["asked", "blind"] {
         let policy = store.namespace(name)?.policy();
         if policy == Policy::new() {
