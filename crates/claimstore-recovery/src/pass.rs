@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-/// Orphans that are ended in one commit.
-const PAGE: usize = 512;
+/// Orphans that are ended in one commit: enough that the commits of a million do not count, and about a megabyte.
+const PAGE: usize = 4_096;
 
 /// What every pass of a recovery goes by.
 #[derive(Debug)]

@@ -218,7 +218,7 @@ fn without_a_resolver_what_is_to_be_resolved_stays_and_blocks() {
 fn many_orphans_are_recovered_in_pages_with_progress_told() {
     let bed = Bed::new();
     let store = bed.open();
-    let requests: Vec<_> = (0..3_000).map(|n| request(&format!("k{n}"))).collect();
+    let requests: Vec<_> = (0..9_000).map(|n| request(&format!("k{n}"))).collect();
     drop(store.claim_many(&requests).unwrap());
     let told = Arc::new(Mutex::new(Vec::new()));
     let of_progress = told.clone();
@@ -228,10 +228,10 @@ fn many_orphans_are_recovered_in_pages_with_progress_told() {
         .on_progress(move |counts| of_progress.lock().unwrap().push(counts.retried))
         .run()
         .unwrap();
-    assert_eq!((report.counts.found, report.counts.retried), (3_000, 3_000));
+    assert_eq!((report.counts.found, report.counts.retried), (9_000, 9_000));
     let told = told.lock().unwrap();
-    assert!(told.len() > 3 && told.is_sorted() && told.last() == Some(&3_000), "{told:?}");
+    assert!(told.len() > 2 && told.is_sorted() && told.last() == Some(&9_000), "{told:?}");
     assert!(store.stats().unwrap().commits - commits < 20);
-    assert_eq!(store.scan(claimstore::Filter::new().state(RecordState::Retry)).count(), 3_000);
+    assert_eq!(store.scan(claimstore::Filter::new().state(RecordState::Retry)).count(), 9_000);
     done_with(store);
 }
