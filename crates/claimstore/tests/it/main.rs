@@ -15,5 +15,6 @@ mod common;
 mod contract;
 mod life;
 mod namespaces;
+mod pages;
 mod promises;
 mod transact;
