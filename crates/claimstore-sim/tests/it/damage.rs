@@ -9,9 +9,8 @@ use claimstore_sim::{Level, SimDisk, Variant};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Masks that keep redb's page orders small: with others, one byte of a page number can make redb 4.4 ask for
-/// gigabytes before it looks at a checksum.
-const MASKS: [u8; 2] = [0x01, 0x10];
+/// Single bits from both ends, and all of them.
+const MASKS: [u8; 4] = [0x01, 0x80, 0x10, 0xff];
 const SAMPLE: usize = 61;
 const THREADS: usize = 2;
 
@@ -178,7 +177,7 @@ fn damages(store: &Store, spared: impl Fn(&str, usize) -> bool) -> Vec<Damage> {
         let rest = full.iter().filter(|at| **at >= 512).skip(number % some).step_by(some);
         let places = head.chain(rest).chain(within).chain(behind).copied().filter(|at| spared(&file, *at));
         damages.extend(places.flat_map(|at| {
-            let chosen = (0..masks).map(move |mask| MASKS[(at + mask) % 2]);
+            let chosen = (0..masks).map(move |mask| MASKS[(at + mask) % MASKS.len()]);
             let file = file.clone();
             chosen.map(move |mask| Damage::Flip { file: file.clone(), at, mask })
         }));
@@ -186,10 +185,7 @@ fn damages(store: &Store, spared: impl Fn(&str, usize) -> bool) -> Vec<Damage> {
         damages.extend(
             lens.filter(|len| spared(&file, *len)).map(|len| Damage::Cut { file: file.clone(), len }),
         );
-        // A store without its tables looks like one that never had any.
-        if file != "tables.redb" {
-            damages.push(Damage::Remove { file });
-        }
+        damages.push(Damage::Remove { file });
     }
     for one in &store.files {
         let folder = |name: &str| name.rsplit_once('/').map(|(folder, _)| folder.to_owned());

@@ -76,6 +76,11 @@ impl Home {
         self.state.generation
     }
 
+    /// Reads the catalogue again.
+    pub(crate) fn verify(&self) -> Result<(), Error> {
+        self.catalog.as_ref().map_or(Ok(()), Catalog::verify)
+    }
+
     /// Raises the life, durably, before any token of it can be given.
     pub(crate) fn begin_life(&mut self, life: u32, mark: ClockMark) -> Result<(), Error> {
         let Some(catalog) = &mut self.catalog else {

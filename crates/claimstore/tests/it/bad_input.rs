@@ -1,6 +1,7 @@
 //! What is refused, and what a refusal leaves behind: nothing.
 
 use crate::common::{DAY, claimed, done_with, duplicate, on_both, refused, request};
+use crate::pages::{pack, unpack};
 use claimstore::io::MemoryStorage;
 use claimstore::{ClaimRequest, ErrorKind, Failure, Options, Policy, Store};
 use std::collections::BTreeMap;
@@ -244,7 +245,9 @@ fn p15_a_newer_journal_is_too_new() {
 fn raise_redb_version(file: &Path) {
     use redb::ReadableTable;
     const META: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("meta");
-    let db = redb::Database::open(file).unwrap();
+    let bare = file.with_extension("bare");
+    fs::write(&bare, unpack(&fs::read(file).unwrap())).unwrap();
+    let db = redb::Database::open(&bare).unwrap();
     let transaction = db.begin_write().unwrap();
     {
         let mut meta = transaction.open_table(META).unwrap();
@@ -257,6 +260,9 @@ fn raise_redb_version(file: &Path) {
         meta.insert(&b"state"[..], &row[..]).unwrap();
     }
     transaction.commit().unwrap();
+    drop(db);
+    fs::write(file, pack(&fs::read(&bare).unwrap())).unwrap();
+    fs::remove_file(bare).unwrap();
 }
 
 #[test]

@@ -16,5 +16,6 @@ mod contract;
 mod life;
 mod namespaces;
 mod orphans;
+mod pages;
 mod promises;
 mod transact;
