@@ -7,9 +7,10 @@ use crate::ask::{Answer, Asked, Asker, LeftBehind};
 use crate::event::{Count, Event, Events, Outcome, Reason};
 use crate::policy::OrphanPolicy;
 use crate::resolver::{Orphan, Resolution};
+use crate::time::Stopwatch;
 use claimstore::{Error, ErrorKind, Failure, Lease, OnOrphan, Orphaned, Policy, Record, SettleError, Store};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -27,6 +28,30 @@ pub(crate) struct Rules {
     pub(crate) events: Events,
     pub(crate) left_behind: Arc<LeftBehind>,
     pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) asking: AskingTime,
+}
+
+/// How long resolvers took, in microseconds.
+#[derive(Debug, Default)]
+pub(crate) struct AskingTime {
+    total_us: AtomicU64,
+    longest_us: AtomicU64,
+}
+
+impl AskingTime {
+    fn add(&self, took: Duration) {
+        let took_us = took.as_micros() as u64;
+        self.total_us.fetch_add(took_us, Ordering::Relaxed);
+        self.longest_us.fetch_max(took_us, Ordering::Relaxed);
+    }
+
+    pub(crate) fn total(&self) -> Duration {
+        Duration::from_micros(self.total_us.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn longest(&self) -> Duration {
+        Duration::from_micros(self.longest_us.load(Ordering::Relaxed))
+    }
 }
 
 /// Which policy and which resolver goes for which namespace.
@@ -116,11 +141,12 @@ impl Rules {
                 }
             }
             if page.len() >= PAGE {
-                self.end(&mut page, &rulings);
+                self.end(&page, &rulings);
+                page.clear();
                 progress();
             }
         }
-        self.end(&mut page, &rulings);
+        self.end(&page, &rulings);
         Ok(first_due)
     }
 
@@ -176,13 +202,18 @@ impl Rules {
         }
     }
 
-    /// Ends a page of orphans in one commit.
-    fn end(&self, page: &mut Vec<(Record, Failure)>, rulings: &HashMap<String, Arc<Ruling>>) {
+    /// Ends a page of orphans in one commit, or in several where it is too large for one.
+    fn end(&self, page: &[(Record, Failure)], rulings: &HashMap<String, Arc<Ruling>>) {
         if page.is_empty() {
             return;
         }
         let verdicts = self.store.fail_orphans(page);
         match verdicts {
+            Err(error) if error.kind() == ErrorKind::TooLarge && page.len() > 1 => {
+                let (front, back) = page.split_at(page.len() / 2);
+                self.end(front, rulings);
+                self.end(back, rulings);
+            }
             Ok(verdicts) => {
                 for ((record, _), verdict) in page.iter().zip(verdicts) {
                     match (verdict, rulings.get(record.namespace())) {
@@ -197,7 +228,6 @@ impl Rules {
             }
             Err(error) => page.iter().for_each(|(record, _)| self.tell_error(record, &error)),
         }
-        page.clear();
     }
 
     /// The askers' loop.
@@ -228,7 +258,9 @@ impl Rules {
         let why = record.orphaned().unwrap_or(Orphaned::EarlierLife);
         let orphan = Orphan::new(record.clone(), why, lease.token(), self.store.store_time());
         self.events.count(Count::Asked);
+        let watch = Stopwatch::start();
         let answer = asker.ask(resolver, orphan, ruling.orphans.asking.time_limit);
+        self.asking.add(watch.elapsed());
         self.settle(record, ruling, lease, answer);
     }
 

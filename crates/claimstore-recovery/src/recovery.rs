@@ -2,7 +2,7 @@
 
 use crate::ask::{Asked, LeftBehind};
 use crate::event::{Counts, Event, Events};
-use crate::pass::{Plans, Rules};
+use crate::pass::{AskingTime, Plans, Rules};
 use crate::policy::OrphanPolicy;
 use crate::reaper::Reaper;
 use crate::resolver::{AsyncResolver, Resolver};
@@ -58,6 +58,10 @@ pub struct Report {
     pub counts: Counts,
     /// How long it took.
     pub duration: Duration,
+    /// How long resolvers took, all calls together.
+    pub asking: Duration,
+    /// How long the longest call of a resolver took.
+    pub longest_ask: Duration,
 }
 
 impl Recovery {
@@ -154,7 +158,12 @@ impl Recovery {
         };
         rules.pass(&mut report_progress)?;
         report_progress();
-        Ok(Report { counts: rules.events.counts().since(&before), duration: watch.elapsed() })
+        Ok(Report {
+            counts: rules.events.counts().since(&before),
+            duration: watch.elapsed(),
+            asking: rules.asking.total(),
+            longest_ask: rules.asking.longest(),
+        })
     }
 
     /// Goes on recovering while the store runs: a thread that sleeps until a lease lapses or is dropped. It
@@ -177,6 +186,7 @@ impl Recovery {
             events: self.events,
             left_behind: LeftBehind::new(self.parallel * LEFT_BEHIND_EACH),
             stop: stop.clone(),
+            asking: AskingTime::default(),
         };
         (rules, stop)
     }

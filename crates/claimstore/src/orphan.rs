@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::history::{MAX_BY_BYTES, MAX_NOTE_BYTES};
 use crate::lease::Lease;
 use crate::sync::{Arc, Mutex, Weak};
+use crate::task::TaskFuture;
 use crate::view::Record;
 use crate::{Failure, Store};
 use std::fmt;
@@ -116,6 +117,26 @@ impl Store {
     /// [`ErrorKind::StaleLease`] when it is not parked any more, or again under another token.
     pub fn review(&self, parked: &Record, review: &Review, note: &Note) -> Result<(), Error> {
         self.engine().review(parked, review, note)
+    }
+
+    /// Like [`take_over`](Store::take_over), as a future that runs on the upkeep thread of the store. Dropped, it
+    /// takes the claim over and lets go of it again.
+    pub fn take_over_async(&self, orphan: &Record, lease: Duration) -> TaskFuture<Lease> {
+        let (engine, orphan) = (self.engine().clone(), orphan.clone());
+        self.engine().run_elsewhere(move |_| engine.take_over(&orphan, lease_ms(lease)?))
+    }
+
+    /// Like [`fail_orphans`](Store::fail_orphans), as a future that runs on the upkeep thread of the store.
+    /// Dropping it does not stop it.
+    pub fn fail_orphans_async(&self, orphans: Vec<(Record, Failure)>) -> TaskFuture<Vec<Result<(), Error>>> {
+        self.engine().run_elsewhere(move |engine| engine.fail_orphans(&orphans))
+    }
+
+    /// Like [`review`](Store::review), as a future that runs on the upkeep thread of the store. Dropping it does
+    /// not stop it.
+    pub fn review_async(&self, parked: &Record, review: Review, note: Note) -> TaskFuture<()> {
+        let parked = parked.clone();
+        self.engine().run_elsewhere(move |engine| engine.review(&parked, &review, &note))
     }
 
     /// A watch that sleeps until there may be orphans. One at a time: else [`ErrorKind::Misuse`].

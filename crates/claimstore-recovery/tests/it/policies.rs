@@ -214,6 +214,21 @@ fn without_a_resolver_what_is_to_be_resolved_stays_and_blocks() {
     done_with(store);
 }
 
+/// What orphans carry along may be too much for one commit.
+#[test]
+fn a_page_too_large_for_one_commit_is_split() {
+    let bed = Bed::new();
+    let store = bed.open();
+    for n in 0..200 {
+        let mut lease = claimed(store.claim_with(&request(&format!("k{n}"))));
+        lease.save_progress(vec![b'p'; 60_000]).unwrap();
+    }
+    let counts = Recovery::new(&store).policy(OrphanPolicy::park()).run().unwrap().counts;
+    assert_eq!((counts.parked, counts.errors), (200, 0));
+    assert_eq!(record(&store, "k7").progress().unwrap().len(), 60_000);
+    done_with(store);
+}
+
 #[test]
 fn many_orphans_are_recovered_in_pages_with_progress_told() {
     let bed = Bed::new();

@@ -67,10 +67,8 @@ enum Step {
     TakeOver {
         key: usize,
     },
-    /// Keeps what the listing shows of a key.
-    List {
-        key: usize,
-    },
+    /// Keeps what the listing shows.
+    List,
     /// Takes over, or else parks, what was listed some time ago.
     Late {
         key: usize,
@@ -111,14 +109,14 @@ fn any_step() -> impl Strategy<Value = Step> {
         3 => lease().prop_map(|lease| Step::Drop { lease }),
         1 => lease().prop_map(|lease| Step::Complete { lease }),
         1 => lease().prop_map(|lease| Step::FailRetry { lease }),
-        2 => lease().prop_map(|lease| Step::Renew { lease }),
+        4 => lease().prop_map(|lease| Step::Renew { lease }),
         1 => lease().prop_map(|lease| Step::Save { lease }),
         4 => prop::sample::select(vec![1, 700, 1_000, 4_999, 5_000, 9_999, 10_000, 30_000])
             .prop_map(|ms| Step::Advance { ms }),
         5 => prop::array::uniform3(said).prop_map(|answers| Step::Recover { answers }),
         2 => key().prop_map(|key| Step::TakeOver { key }),
-        2 => key().prop_map(|key| Step::List { key }),
-        2 => (key(), any::<bool>()).prop_map(|(key, take_over)| Step::Late { key, take_over }),
+        3 => Just(Step::List),
+        4 => (key(), any::<bool>()).prop_map(|(key, take_over)| Step::Late { key, take_over }),
         1 => key().prop_map(|key| Step::Requeue { key }),
         1 => Just(Step::Checkpoint),
         2 => any::<bool>().prop_map(|crash| Step::Restart { crash }),
@@ -267,11 +265,11 @@ impl Runner {
             }
             Step::Recover { answers } => self.recover(*answers),
             Step::TakeOver { key } => self.take_over(KEYS[*key]),
-            Step::List { key } => {
-                let key = KEYS[*key];
-                let now =
-                    self.store.unheld().map(Result::unwrap).find(|record| record.key() == key.as_bytes());
-                self.listed.extend(now.map(|record| (key, record)));
+            Step::List => {
+                for record in self.store.unheld().map(Result::unwrap) {
+                    let key = KEYS.into_iter().find(|key| key.as_bytes() == record.key()).unwrap();
+                    self.listed.insert(key, record);
+                }
                 Ok(())
             }
             Step::Late { key, take_over } => self.late(KEYS[*key], *take_over),

@@ -57,7 +57,8 @@ impl Lapses {
         self.watched.store(false, Ordering::Release);
     }
 
-    /// A lease runs until `until_ms` of boot time.
+    /// A lease runs until `until_ms` of boot time. Called under the shard's lock: the bell wakes a thread and runs
+    /// nobody's code.
     pub(crate) fn note(&self, until_ms: u64) {
         if until_ms >= self.noted_ms.load(Ordering::SeqCst) {
             return;

@@ -16,6 +16,8 @@ pub(crate) const SHARDS: usize = 1_024;
 
 /// What an entry costs beside its key and body.
 const ENTRY_BYTES: usize = 224;
+/// What extensions cost beside their bytes.
+const EXTRA_BYTES: usize = 160;
 
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -108,7 +110,8 @@ impl Entry {
     }
 
     fn bytes(&self, key: &[u8]) -> usize {
-        ENTRY_BYTES + key.len() + self.record.loose_bytes()
+        let extra = self.record.extra.as_ref().map_or(0, |_| EXTRA_BYTES);
+        ENTRY_BYTES + key.len() + self.record.loose_bytes() + extra
     }
 
     fn is_in_progress(&self) -> bool {

@@ -1,8 +1,8 @@
 //! Operations on claims that nobody holds: listing, taking over, ending, reviewing, watching.
 
 use crate::common::{
-    Bed, DAY, HOUR, MINUTE, SECOND, abandon, claimed, done_with, duplicate, eventually, in_progress, on_both,
-    refused, request,
+    Bed, DAY, HOUR, MINUTE, SECOND, abandon, block_on, claimed, done_with, duplicate, eventually,
+    in_progress, on_both, refused, request,
 };
 use claimstore::{
     ErrorKind, Failure, Happened, Note, OnOrphan, Orphaned, Policy, Record, RecordState, Review, Store,
@@ -233,6 +233,28 @@ fn a_requeued_key_gets_attempts_and_keeps_its_count() {
         assert_eq!(refused(store.claim_with(&request("k"))), ErrorKind::Parked);
         assert_eq!(whats(&parked(&store))[3], (Happened::Requeued, 3));
         assert_eq!(parked(&store).history().len(), 7);
+        done_with(store);
+    });
+}
+
+#[test]
+fn the_calls_have_twins_that_are_futures() {
+    on_both(|bed| {
+        let store = bed.open();
+        for key in ["a", "b"] {
+            abandon(&store, key);
+        }
+        let found = unheld(&store);
+        let lease = block_on(store.take_over_async(&found[0], MINUTE)).unwrap();
+        block_on(lease.complete_async("found")).unwrap();
+        let again = block_on(store.take_over_async(&found[0], MINUTE));
+        assert_eq!(refused(again.map(drop)), ErrorKind::StaleLease);
+        let ends = found.into_iter().map(|orphan| (orphan, Failure::park("look"))).collect();
+        let verdicts = block_on(store.fail_orphans_async(ends)).unwrap();
+        assert_eq!(verdicts.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true]);
+        let (note, review) = (Note::new("ada", "seen"), Review::Complete(b"r".to_vec()));
+        block_on(store.review_async(&parked(&store), review, note)).unwrap();
+        assert_eq!(duplicate(store.claim_with(&request("b"))).response(), b"r");
         done_with(store);
     });
 }
