@@ -24,6 +24,7 @@
 //! | in progress, lease running | [`Claim::InProgress`] |
 //! | in progress, lease lapsed, nobody took over | by [`OnOrphan`]; under `Retry`: `Claimed`, attempt + 1, higher token |
 //! | orphaned (earlier life, abandoned by drop) | the same, at once |
+//! | either, third attempt or later, with an [`orphan_backoff`](Policy::orphan_backoff) | `InProgress` with the wait; after it `Claimed`, attempt + 1 |
 //! | under [`OnOrphan::Resolve`], not yet resolved | `InProgress` |
 //! | failed, retry time ahead | `InProgress` with the remaining time; after it `Claimed`, attempt + 1 |
 //! | attempts used up, or parked for review | error [`ErrorKind::Parked`] |

@@ -3,10 +3,11 @@
 use crate::common::{
     Bed, HOUR, MINUTE, abandon, claimed, done_with, duplicate, eventually, in_progress, refused, request,
 };
-use claimstore::ErrorKind;
+use claimstore::{Claim, ErrorKind, Options, Policy};
 use claimstore_recovery::{Events, Orphan, OrphanPolicy, Recovery, Resolution};
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 fn happened(_: &Orphan) -> Resolution {
@@ -145,5 +146,58 @@ fn a_waiting_claimer_is_woken_by_what_recovery_decides() {
     drop(holder);
     assert_eq!(waiter.join().unwrap(), 2);
     reaper.stop();
+    done_with(store);
+}
+
+/// Threads that claim, work, crash before and after the effect, or fall asleep over it, and a reaper that asks:
+/// every key is done, every effect is there once.
+#[test]
+fn a_storm_of_crashes_has_each_effect_once() {
+    const KEYS: usize = 120;
+    let store = Options::new().in_memory().unwrap();
+    let policy = Policy::new().lease(Duration::from_millis(15));
+    store.namespace_with("", policy).unwrap();
+    let effects: Arc<Mutex<HashMap<Vec<u8>, u32>>> = Arc::default();
+    let seen = effects.clone();
+    let ask = OrphanPolicy::resolve()
+        .max_attempts(u32::MAX)
+        .backoff(Duration::from_millis(1), Duration::from_millis(2));
+    let reaper = Recovery::new(&store)
+        .policy(ask)
+        .resolver(move |orphan: &Orphan| match seen.lock().unwrap().get(orphan.key()) {
+            Some(_) => Resolution::Happened(b"seen".to_vec()),
+            None => Resolution::DidNotHappen,
+        })
+        .parallel(3)
+        .spawn()
+        .unwrap();
+    let work = |thread: usize| {
+        for n in 0..KEYS {
+            let key = format!("k{}", (n * 7 + thread * 31) % KEYS);
+            loop {
+                let lease = match store.claim_or_wait(&request(&key), MINUTE) {
+                    Ok(Claim::Claimed(lease)) => lease,
+                    Ok(Claim::Duplicate(_)) => break,
+                    other => panic!("{other:?}"),
+                };
+                let fate = (lease.token() as usize ^ n ^ thread) % 4;
+                if fate > 0 {
+                    *effects.lock().unwrap().entry(key.clone().into_bytes()).or_default() += 1;
+                }
+                match fate {
+                    0 | 1 => drop(lease),
+                    2 => drop(lease.into_token()),
+                    _ => lease.complete("done").unwrap(),
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..6).for_each(|thread| drop(scope.spawn(move || work(thread)))));
+    let counts = reaper.counts();
+    reaper.stop();
+    let effects = effects.lock().unwrap();
+    assert_eq!(effects.len(), KEYS);
+    assert!(effects.values().all(|times| *times == 1), "{effects:?}");
+    assert!(counts.completed > 0 && counts.retried > 0 && counts.parked == 0, "{counts:?}");
     done_with(store);
 }

@@ -17,7 +17,7 @@
 use claimstore::{Claim, ErrorKind, Happened, Lease, Namespace, Policy, Record, RecordState, Store};
 use claimstore_recovery::{Events, Orphan, OrphanPolicy, Outcome, Recovery, Resolution};
 use claimstore_sim::script::World;
-use claimstore_sim::{Level, Rng, SimDisk, Variant};
+use claimstore_sim::{Fault, FaultKind, Level, Rng, SimDisk, Target, Variant};
 use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -86,8 +86,14 @@ struct Acknowledged {
     asked: BTreeMap<Name, (usize, u64)>,
 }
 
-/// Recovers everything, in two threads; answers when the end of which key was acknowledged.
+/// Recovers everything, without an error; answers what was acknowledged when.
 fn recover(store: &Store, disk: &Arc<SimDisk>) -> Result<Acknowledged, String> {
+    let (acknowledged, recovered) = try_to_recover(store, disk);
+    recovered.map(|()| acknowledged)
+}
+
+/// Recovers what it can, in two threads; answers what was acknowledged when, and whether that was all.
+fn try_to_recover(store: &Store, disk: &Arc<SimDisk>) -> (Acknowledged, Result<(), String>) {
     let events = Events::new();
     let acknowledged: Arc<Mutex<Acknowledged>> = Arc::default();
     let (of_events, of_resolver) = (acknowledged.clone(), acknowledged.clone());
@@ -116,12 +122,16 @@ fn recover(store: &Store, disk: &Arc<SimDisk>) -> Result<Acknowledged, String> {
         })
         .parallel(2)
         .events(&events)
-        .run()
-        .map_err(|error| format!("recovery failed: {error:?}"))?;
-    if report.counts.errors > 0 || report.counts.superseded > 0 {
-        return Err(format!("recovery met errors: {:?}", report.counts));
-    }
-    Ok(std::mem::take(&mut *acknowledged.lock().unwrap()))
+        .run();
+    let recovered = match report {
+        Err(error) => Err(format!("recovery failed: {error:?}")),
+        Ok(report) if report.counts.errors > 0 || report.counts.superseded > 0 => {
+            Err(format!("recovery met errors: {:?}", report.counts))
+        }
+        Ok(_) => Ok(()),
+    };
+    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
+    (acknowledged, recovered)
 }
 
 fn claimed(namespace: &Namespace, key: &str) -> Result<Lease, String> {
@@ -153,7 +163,8 @@ struct Recovered {
     seed: u64,
 }
 
-fn recovered(seed: u64) -> Result<Recovered, String> {
+/// A store full of orphans, about to be recovered.
+fn orphaned(seed: u64) -> Result<(World, Store, Recovered), String> {
     let cases = cases(&mut Rng::new(seed));
     let mut world = World::new(seed);
     let store = world.open().map_err(|error| error.to_string())?;
@@ -165,8 +176,13 @@ fn recovered(seed: u64) -> Result<Recovered, String> {
     let tokens = cases.iter().map(|case| Ok((case.clone(), look(&store, case)?.token())));
     let tokens = tokens.collect::<Result<_, String>>()?;
     let before = world.disk.events();
-    let acknowledged = recover(&store, &world.disk)?;
-    let recovered = Recovered { cases, tokens, disk: world.disk.clone(), before, acknowledged, seed };
+    let (disk, acknowledged) = (world.disk.clone(), Acknowledged::default());
+    Ok((world, store, Recovered { cases, tokens, disk, before, acknowledged, seed }))
+}
+
+fn recovered(seed: u64) -> Result<Recovered, String> {
+    let (world, store, mut recovered) = orphaned(seed)?;
+    recovered.acknowledged = recover(&store, &world.disk)?;
     recovered.check_ends(&store)?;
     Ok(recovered)
 }
@@ -348,6 +364,37 @@ fn recovery_may_be_cut_at_every_step() {
         tally.failures.len()
     );
     assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
+}
+
+/// Every write and sync of a recovery fails in turn, for good. It says so, and what it had said before is true,
+/// in the page cache and after a power loss that follows.
+#[test]
+fn a_recovery_whose_disk_fails_is_honest() {
+    let (mut points, mut stopped) = (0, 0);
+    for (script, target) in (0..5).flat_map(|script| [(script, Target::Writes), (script, Target::Syncs)]) {
+        for at in 0.. {
+            let (world, store, recovered) = orphaned(script).unwrap();
+            let first = world.disk.operations(target);
+            world.disk.fail_at(first + at, Fault { kind: FaultKind::Io, target, sticky: true, seed: at });
+            let (acknowledged, outcome) = try_to_recover(&store, &world.disk);
+            if world.disk.operations(target) <= first + at {
+                assert_eq!(outcome, Ok(()), "nothing failed");
+                break;
+            }
+            points += 1;
+            stopped += usize::from(outcome.is_err());
+            drop(store);
+            world.disk.clear_faults();
+            let mut rng = Rng::new(at);
+            for level in LEVELS {
+                let image = world.disk.power_loss(Variant::new(level, at));
+                let looked = guarded(|| recovered.look_at(image, &acknowledged, usize::MAX, &mut rng));
+                assert!(looked.is_ok(), "{script}, {target:?} {at}, {level:?}: {:?}", looked.err());
+            }
+        }
+    }
+    println!("failing recoveries: {points} points, {stopped} stopped it");
+    assert!(points > 50 && stopped > points / 2, "{points} points, {stopped} stopped");
 }
 
 /// The control: on a disk whose syncs do nothing the checks must notice, else they see nothing.

@@ -19,143 +19,23 @@
 //!
 //! `CLAIMSTORE_RECOVERY_CASES` sets the number of cases.
 
-use claimstore::{
-    Claim, ErrorKind, Failure, Lease, Namespace, Note, OnOrphan, Policy, Record, RecordState, Store,
-};
+mod model;
+mod steps;
+
+use claimstore::{Claim, ErrorKind, Failure, Lease, Namespace, Note, OnOrphan, Policy, Record, Store};
 use claimstore_recovery::{Counts, Orphan, OrphanPolicy, Recovery, Resolution, ReviewQueue};
 use claimstore_sim::script::World;
 use claimstore_sim::{Level, Variant};
+use model::{Expected, Held, KEYS, Key, MOST, Stage, Verdict, in_range, same};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
+use steps::{Said, Step, any_step};
 
-const KEYS: [&str; 3] = ["a", "b", "c"];
 const DAY: Duration = Duration::from_secs(86_400);
 const LEASE_MS: u64 = 10_000;
-const MOST: u32 = 3;
 const MAX_ASKS: u32 = 2;
 const AGAIN_MS: u64 = 5_000;
-
-#[derive(Debug, Clone)]
-enum Step {
-    Claim {
-        key: usize,
-    },
-    Drop {
-        lease: usize,
-    },
-    Complete {
-        lease: usize,
-    },
-    FailRetry {
-        lease: usize,
-    },
-    Renew {
-        lease: usize,
-    },
-    Save {
-        lease: usize,
-    },
-    Advance {
-        ms: u64,
-    },
-    /// A recovery whose resolver gives these answers to the three keys.
-    Recover {
-        answers: [Said; 3],
-    },
-    /// A recovery that stops between the take-over and the answer, as a dead process or a blocked call does.
-    TakeOver {
-        key: usize,
-    },
-    /// Keeps what the listing shows.
-    List,
-    /// Takes over, or else parks, what was listed some time ago.
-    Late {
-        key: usize,
-        take_over: bool,
-    },
-    Requeue {
-        key: usize,
-    },
-    Checkpoint,
-    Restart {
-        crash: bool,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
-    Happened,
-    DidNotHappen,
-    Unknown,
-    Failed,
-    Panics,
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    let key = || 0..KEYS.len();
-    let lease = || 0..4usize;
-    let said = prop::sample::select(vec![
-        Said::Happened,
-        Said::DidNotHappen,
-        Said::DidNotHappen,
-        Said::Unknown,
-        Said::Unknown,
-        Said::Failed,
-        Said::Panics,
-    ]);
-    prop_oneof![
-        6 => key().prop_map(|key| Step::Claim { key }),
-        3 => lease().prop_map(|lease| Step::Drop { lease }),
-        1 => lease().prop_map(|lease| Step::Complete { lease }),
-        1 => lease().prop_map(|lease| Step::FailRetry { lease }),
-        4 => lease().prop_map(|lease| Step::Renew { lease }),
-        1 => lease().prop_map(|lease| Step::Save { lease }),
-        4 => prop::sample::select(vec![1, 700, 1_000, 4_999, 5_000, 9_999, 10_000, 30_000])
-            .prop_map(|ms| Step::Advance { ms }),
-        5 => prop::array::uniform3(said).prop_map(|answers| Step::Recover { answers }),
-        2 => key().prop_map(|key| Step::TakeOver { key }),
-        3 => Just(Step::List),
-        4 => (key(), any::<bool>()).prop_map(|(key, take_over)| Step::Late { key, take_over }),
-        1 => key().prop_map(|key| Step::Requeue { key }),
-        1 => Just(Step::Checkpoint),
-        2 => any::<bool>().prop_map(|crash| Step::Restart { crash }),
-    ]
-}
-
-/// What the model knows of a key.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Key {
-    attempt: u32,
-    granted: u32,
-    stage: Stage,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-enum Stage {
-    #[default]
-    Unknown,
-    Held(Held),
-    Retry {
-        due_ms: u64,
-    },
-    Parked,
-    Done {
-        response: Vec<u8>,
-        failure: bool,
-    },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Held {
-    token: u64,
-    /// The token of whoever did the work.
-    work: u64,
-    /// 0 where nobody is behind it any more.
-    until_ms: u64,
-    asks: u32,
-    asked_at_ms: u64,
-}
 
 struct Runner {
     world: World,
@@ -167,16 +47,6 @@ struct Runner {
     listed: BTreeMap<&'static str, Record>,
     last_token: u64,
     responses: u64,
-}
-
-type Verdict = Result<(), String>;
-
-macro_rules! same {
-    ($left:expr, $right:expr, $($what:tt)*) => {
-        if $left != $right {
-            return Err(format!("{}: {:?}, expected {:?}", format!($($what)*), $left, $right));
-        }
-    };
 }
 
 impl Runner {
@@ -554,115 +424,6 @@ impl Runner {
         same!(unheld.len(), 0, "others are listed");
         Ok(())
     }
-}
-
-/// What a claim should be answered.
-#[derive(Debug)]
-enum Expected {
-    Claimed,
-    /// The orphan is noticed, and waits for up to so long.
-    BackOff(u64),
-    InProgress(Option<u64>),
-    Parked,
-    Duplicate,
-}
-
-impl Key {
-    fn is_used_up(&self) -> bool {
-        self.attempt >= MOST.max(self.granted)
-    }
-
-    fn orphan(&self, now_ms: u64) -> Option<&Held> {
-        match &self.stage {
-            Stage::Held(held) if held.until_ms <= now_ms => Some(held),
-            _ => None,
-        }
-    }
-
-    fn claim(&mut self, rule: OnOrphan, now_ms: u64) -> Expected {
-        match &self.stage {
-            Stage::Unknown => self.next(),
-            Stage::Retry { due_ms } if *due_ms > now_ms => Expected::InProgress(Some(due_ms - now_ms)),
-            Stage::Retry { .. } => self.next(),
-            Stage::Parked => Expected::Parked,
-            Stage::Done { .. } => Expected::Duplicate,
-            Stage::Held(held) if held.until_ms > now_ms => Expected::InProgress(Some(held.until_ms - now_ms)),
-            Stage::Held(_) => match rule {
-                OnOrphan::Retry if self.is_used_up() => self.next(),
-                OnOrphan::Retry => match backoff_ms(self.attempt) {
-                    0 => self.next(),
-                    full_ms => Expected::BackOff(full_ms),
-                },
-                OnOrphan::Park => {
-                    self.stage = Stage::Parked;
-                    Expected::Parked
-                }
-                OnOrphan::Fail => {
-                    self.stage = Stage::Done { response: Vec::new(), failure: true };
-                    Expected::Duplicate
-                }
-                _ => Expected::InProgress(None),
-            },
-        }
-    }
-
-    fn next(&mut self) -> Expected {
-        if self.is_used_up() {
-            self.stage = Stage::Parked;
-            return Expected::Parked;
-        }
-        self.attempt += 1;
-        Expected::Claimed
-    }
-
-    /// What becomes of it when it is to be retried; `record` is of afterwards.
-    fn retried(&self, record: &Record, now_ms: u64) -> Result<Stage, String> {
-        if self.is_used_up() {
-            return Ok(Stage::Parked);
-        }
-        let at = record.retry_at().ok_or_else(|| format!("not waiting: {record:?}"))?;
-        let due_ms = at.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
-        in_range(due_ms - now_ms, backoff_ms(self.attempt))?;
-        Ok(Stage::Retry { due_ms })
-    }
-
-    fn check(&self, record: Option<&Record>) -> Verdict {
-        let Some(record) = record else {
-            same!(self.stage, Stage::Unknown, "nothing is known");
-            return Ok(());
-        };
-        same!(record.attempt(), self.attempt, "attempt");
-        match (&self.stage, record.state()) {
-            (Stage::Held(held), RecordState::InProgress | RecordState::Orphaned) => {
-                same!(record.token(), held.token, "token");
-            }
-            (Stage::Retry { .. }, RecordState::Retry) | (Stage::Parked, RecordState::Parked) => {}
-            (Stage::Done { response, failure: false }, RecordState::Completed)
-            | (Stage::Done { response, failure: true }, RecordState::Failed) => {
-                same!(record.response(), Some(&response[..]), "response");
-            }
-            (stage, state) => return Err(format!("{state:?}, expected {stage:?}")),
-        }
-        Ok(())
-    }
-}
-
-/// The full wait before the attempt behind `attempt`.
-fn backoff_ms(attempt: u32) -> u64 {
-    match attempt {
-        0 | 1 => 0,
-        2 => 1_000,
-        3 => 2_000,
-        4 => 4_000,
-        _ => 8_000,
-    }
-}
-
-fn in_range(wait_ms: u64, full_ms: u64) -> Verdict {
-    if wait_ms <= full_ms && wait_ms >= full_ms * 3 / 4 {
-        return Ok(());
-    }
-    Err(format!("a wait of {wait_ms} ms, of {full_ms}"))
 }
 
 fn cases() -> u32 {

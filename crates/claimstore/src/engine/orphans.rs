@@ -97,8 +97,8 @@ impl Engine {
             };
             held.iter().zip(items).map(end).collect()
         };
-        self.wait(last_batch)?;
         held.iter().flatten().for_each(|held| self.waiters.ring(held.keyed.hash));
+        self.wait(last_batch)?;
         Ok(verdicts)
     }
 
