@@ -18,6 +18,10 @@ use std::time::{Duration, SystemTime};
 
 /// Orphans that are ended in one commit: enough that the commits of a million do not count, and about a megabyte.
 const PAGE: usize = 4_096;
+/// Bytes of progress and origin in one page, so that its memory is bounded whatever orphans carry.
+const PAGE_BYTES: usize = 1 << 20;
+/// Of so many orphans that are asked about, one is followed by a call of the progress call-back.
+const PROGRESS_EVERY: usize = 64;
 
 /// What every pass of a recovery goes by.
 #[derive(Debug)]
@@ -124,6 +128,7 @@ impl Rules {
     ) -> Result<Option<SystemTime>, Error> {
         let mut rulings = HashMap::new();
         let mut page: Vec<(Record, Failure)> = Vec::new();
+        let (mut page_bytes, mut asked) = (0, 0);
         let mut first_due: Option<SystemTime> = None;
         for record in self.store.unheld() {
             let record = record?;
@@ -133,16 +138,26 @@ impl Rules {
             self.events.count(Count::Found);
             let ruling = self.ruling(&mut rulings, record.namespace())?;
             match self.sentence(&record, &ruling) {
-                Sentence::End(failure) => page.push((record, failure)),
-                Sentence::Ask => ask(Case { record, ruling }),
+                Sentence::End(failure) => {
+                    page_bytes += record.progress().map_or(0, <[u8]>::len) + record.origin().len();
+                    page.push((record, failure));
+                }
+                Sentence::Ask => {
+                    ask(Case { record, ruling });
+                    asked += 1;
+                    if asked % PROGRESS_EVERY == 0 {
+                        progress();
+                    }
+                }
                 Sentence::Wait(due, reason) => {
                     first_due = first_due.into_iter().chain(due).min();
                     self.tell(&record, Outcome::Waiting, reason);
                 }
             }
-            if page.len() >= PAGE {
+            if page.len() >= PAGE || page_bytes >= PAGE_BYTES {
                 self.end(&page, &rulings);
                 page.clear();
+                page_bytes = 0;
                 progress();
             }
         }

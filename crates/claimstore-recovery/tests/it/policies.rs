@@ -4,7 +4,7 @@ use crate::common::{
     Bed, DAY, HOUR, MINUTE, SECOND, Told, abandon, claimed, done_with, duplicate, in_progress, parked_for,
     record, refused, request,
 };
-use claimstore::{ErrorKind, Happened, OnOrphan, Orphaned, Policy, RecordState};
+use claimstore::{ErrorKind, Failure, Happened, OnOrphan, Orphaned, Policy, RecordState};
 use claimstore_recovery::{Events, Orphan, OrphanPolicy, Outcome, Reason, Recovery, Resolution};
 use std::sync::{Arc, Mutex};
 
@@ -214,17 +214,23 @@ fn without_a_resolver_what_is_to_be_resolved_stays_and_blocks() {
     done_with(store);
 }
 
-/// What orphans carry along may be too much for one commit.
+/// What orphans carry along may be too much for one commit, as may their keys.
 #[test]
-fn a_page_too_large_for_one_commit_is_split() {
+fn pages_too_large_for_one_commit_are_cut_or_split() {
     let bed = Bed::new();
     let store = bed.open();
-    for n in 0..200 {
+    for n in 0..100 {
         let mut lease = claimed(store.claim_with(&request(&format!("k{n}"))));
         lease.save_progress(vec![b'p'; 60_000]).unwrap();
     }
+    let requests: Vec<_> = (0..4_500).map(|n| request(&format!("{n:01000}"))).collect();
+    for some in requests.chunks(900) {
+        drop(store.claim_many(some).unwrap());
+    }
+    let all: Vec<_> = store.unheld().map(|record| (record.unwrap(), Failure::retry())).collect();
+    assert_eq!(refused(store.fail_orphans(&all)), ErrorKind::TooLarge);
     let counts = Recovery::new(&store).policy(OrphanPolicy::park()).run().unwrap().counts;
-    assert_eq!((counts.parked, counts.errors), (200, 0));
+    assert_eq!((counts.parked, counts.errors), (4_600, 0));
     assert_eq!(record(&store, "k7").progress().unwrap().len(), 60_000);
     done_with(store);
 }

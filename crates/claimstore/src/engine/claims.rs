@@ -145,7 +145,10 @@ impl Engine {
     pub(crate) fn known_bytes(&self, keyed: &Keyed, cold: Option<&Record>) -> usize {
         let shard = self.live.shard(keyed.hash);
         let live = shard.find(keyed.hash, &keyed.full).map(|entry| &entry.record);
-        live.or(cold).map_or(0, Record::loose_bytes)
+        // A claim that is in progress may turn out to be an orphan, which its history then tells.
+        live.or(cold).map_or(0, |record| {
+            record.loose_bytes() + if record.state == State::InProgress { ENTRY_BYTES } else { 0 }
+        })
     }
 
     fn look_cold(&self, set: &RunSet, prepared: Option<&Prepared<'_>>) -> Result<Option<Record>, Error> {

@@ -196,6 +196,7 @@ impl Engine {
                     let class = FailureClass::Terminal { response: response.as_slice().into() };
                     (end(&Ending::Fail(&class)), Happened::FailedForGood)
                 }
+                // Nothing is left that could remember.
                 Review::Forget => (Record::erased(seq), Happened::Parked),
             };
             if record.state != State::Erased {
