@@ -15,6 +15,7 @@ mod damage;
 mod executor;
 mod faults;
 mod kill;
+mod promises;
 mod races;
 mod recovery_crash;
 mod recovery_rules;
