@@ -8,6 +8,7 @@
 )]
 
 mod answers;
+mod any_input;
 mod async_calls;
 mod bad_input;
 mod batches;
@@ -17,4 +18,6 @@ mod life;
 mod namespaces;
 mod pages;
 mod promises;
+mod rig;
+mod secrecy;
 mod transact;
