@@ -51,7 +51,6 @@ pub fn digest_key<P: AsRef<[u8]>>(parts: &[P]) -> [u8; 32] {
 pub(crate) enum Domain {
     ChildKey,
     DigestKey,
-    RawFingerprint,
 }
 
 impl Domain {
@@ -60,7 +59,6 @@ impl Domain {
         match self {
             Domain::ChildKey => "claimstore 2026-11-21 child key v1",
             Domain::DigestKey => "claimstore 2026-11-21 digest key v1",
-            Domain::RawFingerprint => "claimstore 2026-11-21 raw fingerprint v1",
         }
     }
 }
@@ -148,7 +146,7 @@ mod tests {
 
     #[test]
     fn domains_are_apart() {
-        let domains = [Domain::ChildKey, Domain::DigestKey, Domain::RawFingerprint];
+        let domains = [Domain::ChildKey, Domain::DigestKey];
         let hashes: HashSet<_> =
             domains.iter().map(|&domain| *hash_parts(domain, [&b"x"[..], b"y", b"z"]).as_bytes()).collect();
         assert_eq!(hashes.len(), domains.len());

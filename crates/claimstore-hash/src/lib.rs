@@ -59,16 +59,46 @@
 mod composite;
 mod digest;
 mod error;
+mod fields;
 mod fingerprint;
+mod fingerprinter;
+mod form;
+#[cfg(feature = "sha2")]
+mod hmac;
+mod http;
 mod id;
+mod json;
+mod mac;
 mod mint;
+mod payload;
+#[cfg(feature = "serde")]
+mod value;
 
 pub use composite::{CompositeKey, MAX_KEY_BYTES, composite, composite_parts};
 pub use digest::{child_key, digest_key};
 pub use error::KeyError;
+pub use fields::{FieldDigests, FieldsError};
 pub use fingerprint::{Fingerprint, Match};
+pub use fingerprinter::{Fingerprinter, RawStream};
+pub use form::FormRules;
+pub use http::{HttpBody, HttpRequest, HttpRules};
 pub use id::{TimeOrderedId, parse_ulid, parse_uuid_v7, ulid_time_ms, uuid_v7_time_ms};
+pub use json::pointer::PointerError;
+pub use json::{JsonRules, canonical_json};
 pub use mint::{UlidMinter, UuidV7Minter};
+pub use payload::PayloadError;
+
+#[cfg(test)]
+mod testing {
+    use std::fmt::Write;
+
+    pub(crate) fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
+    }
+}
 
 /// Lets the README's program be compiled and run with the doc tests.
 #[cfg(doctest)]
