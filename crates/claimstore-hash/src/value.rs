@@ -176,7 +176,7 @@ impl<'t> ser::Serializer for Writer<'t> {
 
     /// In the digits of an `f32`: 0.1 is `0.1`, as serde_json has it.
     fn serialize_f32(self, value: f32) -> Result<(), Refused> {
-        if value.is_finite() { self.shown(format_args!("{value:e}")) } else { Err(Refused) }
+        self.shown(number::of_single(value).ok_or(Refused)?)
     }
 
     fn serialize_f64(self, value: f64) -> Result<(), Refused> {

@@ -83,6 +83,18 @@ fn shortest(double: f64) -> Option<Decimal> {
     if rounded.parse() == Ok(double) { Decimal::read(&rounded) } else { Some(shortest) }
 }
 
+/// The shortest text that reads back as `single`, ties to even likewise: not the text of the double it is.
+#[cfg(feature = "serde")]
+pub(crate) fn of_single(single: f32) -> Option<String> {
+    if !single.is_finite() {
+        return None;
+    }
+    let shortest = Decimal::read(&format!("{single:e}"))?;
+    let rounded = format!("{single:.*e}", shortest.count.saturating_sub(1));
+    let decimal = if rounded.parse() == Ok(single) { Decimal::read(&rounded)? } else { shortest };
+    Some(decimal.text())
+}
+
 impl Decimal {
     /// `None`: more digits than any double's text has, or an exponent beyond every double's.
     fn read(literal: &str) -> Option<Decimal> {
