@@ -189,6 +189,9 @@ impl Store {
     ///
     /// Waits for a running `transact`; inside the closure of one it is [`ErrorKind::Misuse`]. Any other error
     /// leaves a store that recovers at the next open like after a crash.
+    ///
+    /// Where another clone's `close` is at work already, this one answers `Ok` at once and does not wait for it,
+    /// so that a waker may call it; the directory is free when the first has returned.
     pub fn close(self) -> Result<(), Error> {
         self.engine().close()
     }
@@ -468,7 +471,10 @@ impl Store {
     }
 
     /// To be called once, after a snapshot of the directory was restored: raises the life by 1,024, so that
-    /// tokens given after the snapshot was taken are never given again. Takes effect at the next open.
+    /// tokens given after the snapshot was taken are never given again.
+    ///
+    /// Takes effect at the next open: open the restored directory, call this, close, and open it again before
+    /// the first claim. A copy made by [`backup`](Store::backup) needs none of this.
     pub fn after_restore(&self) -> Result<(), Error> {
         self.engine().after_restore()
     }

@@ -1,7 +1,8 @@
 //! Locks, atomics and threads, from one place.
 //!
-//! Nothing else in this crate names `std::sync`, `std::thread` or `parking_lot`, so that a schedule
-//! explorer can be put underneath by changing this file alone.
+//! Nothing else in the engine names `std::sync`, `std::thread` or `parking_lot`, so that a schedule
+//! explorer can be put underneath by changing this file alone. Outside it stand `io`, whose disks and clocks
+//! guard state of their own and never wait for the engine, and `planted`, which no release has.
 
 pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -186,10 +186,7 @@ fn damages(store: &Store, spared: impl Fn(&str, usize) -> bool) -> Vec<Damage> {
         damages.extend(
             lens.filter(|len| spared(&file, *len)).map(|len| Damage::Cut { file: file.clone(), len }),
         );
-        // A store without its tables looks like one that never had any.
-        if file != "tables.redb" {
-            damages.push(Damage::Remove { file });
-        }
+        damages.push(Damage::Remove { file });
     }
     for one in &store.files {
         let folder = |name: &str| name.rsplit_once('/').map(|(folder, _)| folder.to_owned());

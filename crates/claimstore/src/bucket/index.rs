@@ -3,14 +3,16 @@
 //! A separator is the shortest key that is above everything in the block before and not above anything in
 //! its own. What all keys of the run share is cut off. In memory an entry costs 16 bytes beside its separator.
 
-use super::damaged;
-use super::shared_prefix;
+use super::section::SectionReader;
+use super::{damaged, shared_prefix};
 use crate::codec::{Cursor, Malformed};
 use crate::error::Error;
 use std::io;
 
 /// Bytes of an entry in the stored form, its separator aside.
 pub(super) const ENTRY_BYTES: usize = 12;
+/// Bytes before the entries: how many there are, and the length of the prefix.
+const HEAD_BYTES: usize = 8;
 
 /// Collects the index while a run is written.
 #[derive(Default)]
@@ -83,36 +85,36 @@ pub(super) struct Index {
 
 impl Index {
     /// Reads the stored form; the blocks must fill the `data_bytes` exactly.
-    pub(super) fn decode(stored: &[u8], min: &[u8], data_bytes: u64) -> Result<Index, Error> {
-        let index = Index::parse(stored, min).map_err(damaged)?;
-        if index.offsets.last() == Some(&data_bytes) {
-            Ok(index)
-        } else {
-            Err(Error::corrupt("index offsets"))
+    pub(super) fn read(mut stored: SectionReader<'_>, min: &[u8], data_bytes: u64) -> Result<Index, Error> {
+        let mut head = [0; HEAD_BYTES];
+        match stored.piece(HEAD_BYTES as u64, HEAD_BYTES)? {
+            [] => return Err(Error::corrupt("run index")),
+            bytes => head.copy_from_slice(bytes),
         }
-    }
-
-    fn parse(stored: &[u8], min: &[u8]) -> Result<Index, Malformed> {
-        let mut cursor = Cursor::new(stored);
-        let blocks = cursor.u32("index count")? as usize;
-        let prefix = min.get(..cursor.u32("index prefix")? as usize).ok_or(Malformed("index prefix"))?;
-        let table = blocks.checked_mul(ENTRY_BYTES).ok_or(Malformed("index count"))?;
-        let mut entries = Cursor::new(cursor.take(table, "index entries")?);
-        let mut offsets = Vec::with_capacity(blocks + 1);
-        let (mut crcs, mut ends) = (Vec::with_capacity(blocks), Vec::with_capacity(blocks));
-        let (mut offset, mut end) = (0u64, 0u32);
-        for _ in 0..blocks {
-            offsets.push(offset);
-            offset = offset
-                .checked_add(u64::from(entries.u32("index length")?))
-                .ok_or(Malformed("index length"))?;
-            crcs.push(entries.u32("index checksum")?);
-            end = end.checked_add(entries.u32("index separator")?).ok_or(Malformed("index separator"))?;
-            ends.push(end);
+        let mut cursor = Cursor::new(&head);
+        let blocks = u64::from(cursor.u32("index count").map_err(damaged)?);
+        let prefix = cursor.u32("index prefix").map_err(damaged)? as usize;
+        let prefix = min.get(..prefix).ok_or(Error::corrupt("index prefix"))?;
+        let mut table_bytes = blocks * ENTRY_BYTES as u64;
+        // Before anything is set aside for that many blocks.
+        if table_bytes > stored.left() {
+            return Err(Error::corrupt("index count"));
         }
+        let mut places = Places::with_capacity(blocks as usize);
+        while table_bytes > 0 {
+            let piece = stored.piece(table_bytes, ENTRY_BYTES)?;
+            table_bytes -= piece.len() as u64;
+            places.add(piece).map_err(damaged)?;
+        }
+        let Places { mut offsets, crcs, ends, offset, end } = places;
         offsets.push(offset);
-        let separators = cursor.take(end as usize, "index separators")?.into();
-        cursor.finish("index end")?;
+        let separators = stored.boxed(u64::from(end))?;
+        if !stored.finish() {
+            return Err(Error::corrupt("run index"));
+        }
+        if offset != data_bytes {
+            return Err(Error::corrupt("index offsets"));
+        }
         Ok(Index { prefix: prefix.into(), offsets, crcs, ends, separators })
     }
 
@@ -173,5 +175,42 @@ impl Index {
         let at = number as usize;
         let start = if at == 0 { 0 } else { *self.ends.get(at - 1)? as usize };
         self.separators.get(start..*self.ends.get(at)? as usize)
+    }
+}
+
+/// The table as it is read.
+struct Places {
+    offsets: Vec<u64>,
+    crcs: Vec<u32>,
+    ends: Vec<u32>,
+    /// Where the last block ends in the data, and its separator among the separators.
+    offset: u64,
+    end: u32,
+}
+
+impl Places {
+    fn with_capacity(blocks: usize) -> Places {
+        Places {
+            offsets: Vec::with_capacity(blocks + 1),
+            crcs: Vec::with_capacity(blocks),
+            ends: Vec::with_capacity(blocks),
+            offset: 0,
+            end: 0,
+        }
+    }
+
+    /// Adds whole entries.
+    fn add(&mut self, entries: &[u8]) -> Result<(), Malformed> {
+        let mut entries = Cursor::new(entries);
+        while entries.remaining() > 0 {
+            self.offsets.push(self.offset);
+            let length = u64::from(entries.u32("index length")?);
+            self.offset = self.offset.checked_add(length).ok_or(Malformed("index length"))?;
+            self.crcs.push(entries.u32("index checksum")?);
+            let length = entries.u32("index separator")?;
+            self.end = self.end.checked_add(length).ok_or(Malformed("index separator"))?;
+            self.ends.push(self.end);
+        }
+        Ok(())
     }
 }

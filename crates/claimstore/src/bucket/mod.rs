@@ -23,6 +23,7 @@ mod index;
 mod merge;
 mod plan;
 mod run;
+mod section;
 mod set;
 mod summary;
 mod tables;

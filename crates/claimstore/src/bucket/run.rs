@@ -4,6 +4,7 @@ use super::block::{Block, BlockName};
 use super::filter::{Filter, LINE_BYTES};
 use super::footer::{Footer, MAX_FOOTER_BYTES, Section};
 use super::index::{BlockPlace, Index};
+use super::section::SectionReader;
 use super::summary::{Ranges, Tally};
 use super::{BlockCache, BucketId, KeyHasher, NamespaceUsage, RUNS_DIR, RunCursor, RunSummary, read_failed};
 use crate::codec::{Record, crc32};
@@ -60,8 +61,8 @@ impl Run {
         if hasher.hash(&min_key) != footer.first_hash {
             return Err(Error::corrupt("run hashed under another key"));
         }
-        let index =
-            Index::decode(&read_section(&*file, &footer.index, "run index")?, &min_key, footer.data_bytes)?;
+        let index = SectionReader::new(&*file, &footer.index, "run index");
+        let index = Index::read(index, &min_key, footer.data_bytes)?;
         let mut run = Run {
             summary: summary.clone(),
             store_id,
@@ -222,7 +223,8 @@ impl Run {
 
     fn verify_sections(&self) -> Result<(), Error> {
         read_footer(&*self.file, &self.store_id, &self.summary)?;
-        read_section(&*self.file, &self.footer.index, "run index")?;
+        let index = SectionReader::new(&*self.file, &self.footer.index, "run index");
+        Index::read(index, &self.min_key, self.footer.data_bytes)?;
         read_section(&*self.file, &self.footer.ranges, "run ranges")?;
         match read_filter(&*self.file, &self.footer.filter)? {
             Some(_) => Ok(()),
@@ -263,19 +265,13 @@ fn read_section(file: &dyn File, section: &Section, what: &'static str) -> Resul
 /// The stored filter; `None` when its checksum is wrong.
 fn read_filter(file: &dyn File, section: &Section) -> Result<Option<Filter>, Error> {
     let mut filter = Filter::with_capacity(section.length as usize);
-    let mut hasher = crc32fast::Hasher::new();
-    let mut buffer = vec![0; READ_BYTES.min(section.length as usize)];
-    let mut done = 0;
-    while done < section.length {
-        let length = (section.length - done).min(READ_BYTES as u64) as usize;
-        let piece = buffer.get_mut(..length).unwrap_or_default();
-        file.read_exact_at(piece, section.offset + done)
-            .map_err(|source| read_failed("run filter", source))?;
-        hasher.update(piece);
-        filter.append(piece);
-        done += length as u64;
+    let mut stored = SectionReader::new(file, section, "run filter");
+    loop {
+        match stored.piece(section.length, LINE_BYTES)? {
+            [] => return Ok(stored.finish().then_some(filter)),
+            lines => filter.append(lines),
+        }
     }
-    Ok((hasher.finalize() == section.crc).then_some(filter))
 }
 
 fn read(file: &dyn File, offset: u64, length: usize, what: &'static str) -> Result<Vec<u8>, Error> {
