@@ -68,7 +68,7 @@ mod recovery;
 mod sync;
 
 pub use claim::{Claim, ClaimRequest, Failure, Holder, Receipt};
-pub use claimstore_hash::Fingerprint;
+pub use claimstore_hash::{FieldDigests, Fingerprint, Fingerprinter, KeySpec};
 pub use engine::look::Records;
 pub use engine::upkeep::Pruned;
 pub use error::{Error, ErrorKind};

@@ -14,6 +14,7 @@ mod crash;
 mod damage;
 mod executor;
 mod faults;
+mod fingerprints;
 mod kill;
 mod races;
 mod state_machine;

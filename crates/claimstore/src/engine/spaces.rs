@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::planted;
 use crate::policy::{Policy, TimeOrdered};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock};
+use claimstore_hash::KeyError;
 use std::collections::HashMap;
 
 /// Longest name of a namespace in bytes.
@@ -189,6 +190,9 @@ impl Engine {
         if before.time_order != policy.time_order {
             return Err(Error::new(ErrorKind::Misuse, "the time order of a namespace cannot change"));
         }
+        if before.key_spec != policy.key_spec {
+            return Err(Error::new(ErrorKind::Misuse, "the key rule of a namespace cannot change"));
+        }
         self.record_space(space.id, &space.name, policy, space.watermark_ms())
     }
 
@@ -220,6 +224,19 @@ impl Engine {
         }
         if key.len() > crate::options::MAX_KEY_BYTES {
             return Err(Error::new(ErrorKind::TooLarge, "a key must have at most 1,024 bytes"));
+        }
+        if let Some(spec) = &policy.key_spec {
+            let refused = |error| match error {
+                KeyError::TooLong { .. } => {
+                    Error::new(ErrorKind::TooLarge, "a key must have at most 1,024 bytes")
+                }
+                error => Error::with_source(
+                    ErrorKind::InvalidKey,
+                    "the key breaks the rule of its namespace",
+                    error,
+                ),
+            };
+            return Ok(self.join(space, &spec.normalise(key).map_err(refused)?, None));
         }
         let parsed = match policy.time_order {
             None => None,

@@ -13,6 +13,7 @@ mod bad_input;
 mod batches;
 mod common;
 mod contract;
+mod fingerprints;
 mod life;
 mod namespaces;
 mod promises;
