@@ -53,9 +53,12 @@ mod lease;
 mod options;
 mod policy;
 mod queued;
+mod sequence;
 mod store;
 mod task;
 mod transact;
+#[cfg(feature = "serde")]
+mod typed;
 mod view;
 
 mod bucket;
@@ -78,6 +81,7 @@ pub use lease::{Lease, LeaseToken, SettleError};
 pub use options::{Durability, Options};
 pub use policy::{OnOrphan, Policy, TimeOrdered};
 pub use queued::{CommitFuture, DetachFuture, NamespaceFuture};
+pub use sequence::{PositionClaim, PositionError, PositionLease, Sequence};
 pub use store::{CompleteManyError, Namespace, Once, OnceError, Store};
 pub use task::TaskFuture;
 pub use transact::{Table, TableMut, TableRange, Transacted, Transaction};

@@ -17,6 +17,7 @@ use crate::options::{MAX_BATCH_ITEMS, Options};
 use crate::policy::Policy;
 use crate::queued::{CommitFuture, NamespaceFuture};
 use crate::recovery;
+use crate::sequence::Sequence;
 use crate::sync::Arc;
 use crate::task::TaskFuture;
 use crate::transact::{Table, Transacted, Transaction};
@@ -480,6 +481,16 @@ impl Store {
     /// place, and is kept as safe as the store.
     pub fn backup_with_key(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
         backup_to(self.engine(), dir.as_ref(), true)
+    }
+
+    /// The stream `name` (1 to 1,024 bytes), made if there is none: one durable value for a stream of numbered
+    /// messages in the place of a key for each. Durable when it returns.
+    ///
+    /// Streams lie in a namespace of the store's own, `claimstore/sequences`, which cannot be opened by its name and
+    /// is not listed by [`scan`](Store::scan) or [`orphans`](Store::orphans). Blocks; not to be called from a waker.
+    pub fn sequence(&self, name: impl AsRef<[u8]>) -> Result<Sequence, Error> {
+        let stream = self.engine().stream(name.as_ref())?;
+        Ok(Sequence::new(self.engine(), stream))
     }
 
     /// Makes fingerprints under this store's own random key, which nobody else has.

@@ -17,6 +17,7 @@ mod faults;
 mod fingerprints;
 mod kill;
 mod races;
+mod sequences;
 mod state_machine;
 mod threads;
 mod watch;

@@ -19,6 +19,8 @@ pub(crate) mod live;
 pub(crate) mod local;
 pub(crate) mod look;
 pub(crate) mod poison;
+pub(crate) mod positions;
+pub(crate) mod sequences;
 pub(crate) mod settle;
 pub(crate) mod spaces;
 pub(crate) mod tasks;
@@ -39,6 +41,7 @@ use fingerprint_key::FingerprintKey;
 use live::Live;
 use local::TableHome;
 use poison::Poison;
+use sequences::Sequences;
 use spaces::Spaces;
 use std::task::Waker;
 use time::StoreClock;
@@ -75,6 +78,7 @@ pub(crate) struct Engine {
     pub(crate) tables: TableHome,
     pub(crate) upkeep: Upkeep,
     pub(crate) fingerprint_key: FingerprintKey,
+    pub(crate) sequences: Sequences,
     /// The generation of the catalogue, stamped into every batch.
     pub(crate) catalogue_generation: AtomicU64,
     parked_wakers: Mutex<Vec<(u64, Waker)>>,
@@ -150,6 +154,7 @@ impl Engine {
             tables: parts.tables,
             upkeep: Upkeep::default(),
             fingerprint_key: FingerprintKey::default(),
+            sequences: Sequences::default(),
             catalogue_generation: AtomicU64::new(generation),
             parked_wakers: Mutex::default(),
             closed: AtomicBool::new(false),

@@ -1,6 +1,7 @@
 //! Namespaces: their names, policies and usage.
 
 use super::commit::Waits;
+use super::sequences::SEQUENCES;
 use super::{Class, Engine};
 use crate::codec::{Cursor, Malformed, put_bytes, put_varint};
 use crate::error::{Error, ErrorKind};
@@ -148,6 +149,11 @@ impl Spaces {
     }
 }
 
+/// Whether a namespace is the store's own: not to be opened by its name, and not shown.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name == SEQUENCES
+}
+
 fn row(name: &str, policy: &Policy, watermark_ms: u64) -> Vec<u8> {
     let mut out = Vec::new();
     put_bytes(name.as_bytes(), &mut out);
@@ -159,6 +165,19 @@ fn row(name: &str, policy: &Policy, watermark_ms: u64) -> Vec<u8> {
 impl Engine {
     /// The namespace `name`, defined with `policy` or, if that is `None`, as stored or by default.
     pub(crate) fn space(&self, name: &str, policy: Option<Policy>) -> Result<Arc<Space>, Error> {
+        if is_reserved(name) {
+            return Err(Error::new(ErrorKind::Misuse, "the name of this namespace is the store's own"));
+        }
+        self.any_space(name, policy)
+    }
+
+    /// A namespace of the store's own.
+    pub(crate) fn reserved_space(&self, name: &str, policy: Policy) -> Result<Arc<Space>, Error> {
+        debug_assert!(is_reserved(name));
+        self.any_space(name, Some(policy))
+    }
+
+    fn any_space(&self, name: &str, policy: Option<Policy>) -> Result<Arc<Space>, Error> {
         self.check_open()?;
         if name.len() > MAX_NAME_BYTES {
             return Err(Error::new(ErrorKind::TooLarge, "a namespace's name must have at most 512 bytes"));

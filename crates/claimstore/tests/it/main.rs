@@ -17,4 +17,7 @@ mod fingerprints;
 mod life;
 mod namespaces;
 mod promises;
+mod sequences;
 mod transact;
+#[cfg(feature = "serde")]
+mod typed;
