@@ -1,56 +1,68 @@
 #!/usr/bin/env bash
 # Plants each known bug in turn and runs the general layers until one of them catches it.
 #
-# usage: scripts/planted.sh [bug ...]
+# usage: [CASES=N] scripts/planted.sh [bug ...]
 #
-# Prints a table: which test caught which bug, how (the seed, or the line that says what was wrong), and after
-# how long. Ends with 1 if a bug survives, if a layer fails without a bug, or if a release build could hold one.
-# A test that hangs counts as failed: `timeout` ends it, and the watchdogs of the tests name it.
+# CASES sets how much the layers with seeds try at most. With bugs named, the control without a bug is left out.
+# Prints a table: which layer and test caught which bug, the seed and the cases it took, and the time. Ends with
+# 1 if a bug survives, if a layer hangs and its watchdog does not say so, if a layer fails without a bug, or if
+# a release build could hold one. Two bugs are hunted at a time. What a failed layer said is kept in
+# target/planted/said.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/planted"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/planted"
 export RUST_BACKTRACE=0 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1
-unset CLAIMSTORE_PLANTED
+# The same scripts in every run, and no time spent on making them small.
+export PROPTEST_RNG_SEED="${PROPTEST_RNG_SEED:-1}" PROPTEST_MAX_SHRINK_ITERS=0
+unset CLAIMSTORE_PLANTED CLAIMSTORE_SEED CLAIMSTORE_ROUNDS CLAIMSTORE_EVERY_K CLAIMSTORE_EVERY_BYTE CLAIMSTORE_OPS
+at_once=2
+images=20000
+said=$CARGO_TARGET_DIR/said
+mkdir -p "$said"
 
-# number: name, then the layers most likely to see it; the others follow.
+# number: name: the layers most likely to see it. The others follow.
 bugs=(
-  "1:acknowledge before sync:threads crash"
-  "2:Duplicate from an unsynced batch:threads"
-  "3:check-then-act on the live table:races threads"
-  "4:fold race:races threads"
-  "5:lost wake-up of a follower:races threads"
+  "1:acknowledge before sync:crash"
+  "2:Duplicate from an unsynced batch:lives"
+  "3:check-then-act on the live table:small"
+  "4:fold race:large"
+  "5:lost wake-up of a follower:small"
   "6:token counter only in memory:model"
   "7:token reused after release:model"
-  "8:torn tail not cut:crash threads"
-  "9:mid-journal damage taken for a tail:pure damage"
+  "8:torn tail not cut:crash"
+  "9:mid-journal damage taken for a tail:damage"
   "10:no salt in a recycled segment:pure crash"
-  "11:sync retried after an error:faults threads"
+  "11:sync retried after an error:faults"
   "12:no cache drop before an unclean open:faults"
-  "13:no directory sync at rotation:crash threads"
-  "14:segment retired before the commit:crash threads"
+  "13:no directory sync at rotation:crash"
+  "14:segment retired before the commit:crash"
   "15:replay not idempotent:model"
   "16:<= for < at expiry:model"
   "17:wall clock used for leases:model"
   "18:prune by creation instead of expiry:model"
   "19:namespace joined without length prefix:model"
   "20:filter that can hide a key:model"
-  "21:run published after its keys left:races threads"
+  "21:run published after its keys left:large"
   "22:superseded lease allowed to complete:model"
   "23:batch shares a sector:crash"
-  "24:refused settlement abandons the claim:model threads"
-  "25:un-synced completion in a checkpoint:threads crash"
+  "24:refused settlement abandons the claim:small"
+  "25:un-synced completion in a checkpoint:lives"
   "26:older version resurrected:model"
   "27:wall clock step ends every ttl:model"
   "28:replay over a newer transact record:model"
-  "29:trailing bytes accepted:pure damage"
-  "30:prune behind a look-up:races model"
-  "31:merge hides what it has not read:model threads"
+  "29:trailing bytes accepted:pure"
+  "30:prune behind a look-up:model"
+  "31:merge hides what it has not read:model"
 )
-layers=(model pure threads races crash faults damage kill)
+layers=(model pure small large lives crash faults damage kill races)
 
 echo "planted: a release build must refuse them"
-if RUSTFLAGS="--cfg planted" cargo check --quiet --release -p claimstore 2>/dev/null; then
+if RUSTFLAGS="--cfg planted" cargo check --quiet --release -p claimstore 2>"$said/release"; then
   echo "planted: a release build can hold a planted bug" >&2
+  exit 1
+fi
+if ! grep -q "must not be a release build" "$said/release"; then
+  cat "$said/release" >&2
   exit 1
 fi
 
@@ -58,69 +70,116 @@ export RUSTFLAGS="--cfg planted"
 # The path of the test binary of a package's target.
 binary() {
   cargo test --quiet --no-run --message-format=json "$@" \
-    | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+    | sed -n '/"test":true},"features"/s/.*"executable":"\([^"]*\)".*/\1/p'
 }
+echo "planted: building"
 pure=$(binary -p claimstore --lib)
 general=$(binary -p claimstore-sim --test it)
 [ -x "$pure" ] && [ -x "$general" ]
-present=$("$general" --list --format terse | sed -n 's/^\([a-z_]*\)::.*/\1/p' | sort -u)
 
-# Runs one layer; its output goes to $1. Answers how it ended.
+# Runs one layer; answers how it ended. The tests know nothing of the bugs; only how much they try is chosen.
 run() {
-  local out=$1 layer=$2
+  local layer=$1
   case $layer in
-    pure) (cd crates/claimstore && timeout 300 "$pure" >"$out" 2>&1) ;;
-    model) (cd crates/claimstore-sim && CLAIMSTORE_CASES=1000 timeout 300 "$general" state_machine:: >"$out" 2>&1) ;;
-    *) (cd crates/claimstore-sim && timeout 300 "$general" "$layer::" >"$out" 2>&1) ;;
+    pure) (cd crates/claimstore && timeout 300 "$pure") ;;
+    model) general CLAIMSTORE_CASES="${CASES:-2000}" -- state_machine:: ;;
+    # Each history has a watchdog; one whose threads are not woken is given up after half a minute.
+    small) general CLAIMSTORE_PATIENCE=30 CLAIMSTORE_CASES="${CASES:-300}" -- threads::small ;;
+    large) general CLAIMSTORE_PATIENCE=30 CLAIMSTORE_HISTORIES="${CASES:-20}" -- threads::large ;;
+    lives) general CLAIMSTORE_PATIENCE=30 CLAIMSTORE_HISTORIES="${CASES:-40}" -- threads::histories_with ;;
+    crash) general CLAIMSTORE_IMAGES="${CASES:-$images}" -- crash::no_crash ;;
+    *) general -- "$layer::" ;;
   esac
 }
 
-has() {
-  case $1 in
-    pure) true ;;
-    model) grep -qx state_machine <<<"$present" ;;
-    *) grep -qx "$1" <<<"$present" ;;
-  esac
+# Runs the general tests that a filter names, under variables.
+general() {
+  local variables=()
+  while [ "$1" != -- ]; do variables+=("$1"); shift; done
+  (cd crates/claimstore-sim && exec env "${variables[@]}" timeout 300 "$general" "$2" --nocapture)
 }
 
-# What a failed run says: the test, and its seed or its own words.
+# The test that failed, and what it said of seed and cases. Scripts come from `PROPTEST_RNG_SEED`.
 witness() {
-  local test what
-  test=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$1" | head -n 1)
-  [ -n "$test" ] || test=$(sed -n "s/^thread '\([^']*::[^']*\)' .*/\1/p" "$1" | head -n 1)
-  what=$(grep -oE 'CLAIMSTORE_SEED=[0-9]+|[Ss]eed:? ?[0-9]+|round [0-9]+|successes: [0-9]+' "$1" | head -n 1 || true)
-  [ -n "$what" ] || what=$(grep -A1 -E 'panicked at' "$1" | sed -n 2p | cut -c1-60)
-  echo "${test:-no test finished} | ${what:-timed out}"
+  local out=$1 layer=$2 test how cases
+  test=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$out" | head -n 1)
+  [ -n "$test" ] || test=$(sed -n 's/^\([a-z_:]*\)\(,.*\)\?: nothing came back.*/\1/p' "$out" | head -n 1)
+  case $layer in
+    model | small)
+      cases=$(sed -n 's/.*successes: \([0-9]*\)$/\1/p' "$out" | head -n 1)
+      how="seed $PROPTEST_RNG_SEED, case $((${cases:-0} + 1))"
+      ;;
+    large | lives)
+      # The first seed is 1: so many histories it took.
+      how=$(sed -n 's/.*CLAIMSTORE_SEED=\([0-9]*\).*/seed \1, history \1/p' "$out" | head -n 1)
+      ;;
+    crash)
+      cases=$(sed -n 's/^crash images: \([0-9]*\) distinct.*/\1/p' "$out" | head -n 1)
+      how="$(grep -oE -- '--seed .*--variant [0-9]+' "$out" | head -n 1), within $cases images"
+      ;;
+    faults) how=$(grep -oE '^Point \{[^}]*\} \}' "$out" | head -n 1) ;;
+    damage) how=$(grep -oE '(Flip|Cut|Remove|Swap) \{[^}]*\}' "$out" | head -n 1 | tr -d '\\') ;;
+    *) how= ;;
+  esac
+  if grep -q 'nothing came back' "$out"; then how="$how; its watchdog spoke"; fi
+  # Of directed tests, what they said.
+  [ -n "$how" ] || how=$(grep -A1 'panicked at' "$out" | sed -n 2p | cut -c1-60 | tr -d '`|')
+  echo "${test:-ENDED WITHOUT NAMING A TEST} | $how"
 }
 
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
-if [ $# -eq 0 ]; then
-  for layer in "${layers[@]}"; do
-    if has "$layer" && ! run "$out" "$layer"; then
-      tail -n 40 "$out" >&2
-      echo "planted: $layer fails without a bug" >&2
-      exit 1
-    fi
+# Hunts one bug; its row of the table goes to $said/$number.row.
+hunt() {
+  local number=$1 name=$2 likely=$3 out=$said/$1.txt began=$SECONDS layer row='- | SURVIVED | -' ended
+  for layer in $likely $(tr ' ' '\n' <<<"${layers[*]}" | grep -vwF "$(tr ' ' '\n' <<<"$likely")"); do
+    ended=0
+    CLAIMSTORE_PLANTED=$number run "$layer" >"$out" 2>&1 || ended=$?
+    case $ended in
+      0) continue ;;
+      124) row="$layer | HUNG, and no watchdog said so | $(tail -n 1 "$out" | cut -c1-60)" ;;
+      *) row="$layer | $(witness "$out" "$layer")" ;;
+    esac
+    break
   done
+  echo "$number | $name | $row | $((SECONDS - began)) s" | tee "$said/$number.row"
+}
+
+# Lets two jobs run at a time.
+await_turn() {
+  while [ "$(jobs -rp | wc -l)" -ge "$at_once" ]; do wait -n || true; done
+}
+
+without_a_bug() {
+  local layer=$1 ended=0 images=10000
+  run "$layer" >"$said/$layer.txt" 2>&1 || ended=$?
+  if [ "$ended" -ne 0 ]; then
+    tail -n 40 "$said/$layer.txt" >&2
+    echo "planted: $layer fails without a bug ($ended)" >&2
+    touch "$said/failed"
+  fi
+}
+
+rm -f "$said"/*.row "$said/failed"
+if [ $# -eq 0 ]; then
+  echo "planted: without a bug no layer may fail (at $SECONDS s)"
+  for layer in "${layers[@]}"; do
+    await_turn
+    without_a_bug "$layer" &
+  done
+  wait
+  [ ! -e "$said/failed" ]
 fi
 
-caught=0 tried=0
-echo "bug | name | caught by | seed, cases or words | seconds"
+echo "planted: hunting (at $SECONDS s)"
+echo "bug | name | layer | test | seed and cases | time"
+tried=0
 for bug in "${bugs[@]}"; do
   IFS=: read -r number name likely <<<"$bug"
-  if [ $# -gt 0 ] && ! grep -qw "$number" <<<"$*"; then continue; fi
+  if [ $# -gt 0 ] && ! grep -qw -- "$number" <<<"$*"; then continue; fi
   tried=$((tried + 1))
-  began=$SECONDS by=survived
-  for layer in $likely "${layers[@]}"; do
-    has "$layer" || continue
-    if ! CLAIMSTORE_PLANTED=$number run "$out" "$layer"; then
-      by=$(witness "$out")
-      caught=$((caught + 1))
-      break
-    fi
-  done
-  echo "$number | $name | $by | $((SECONDS - began))"
+  await_turn
+  hunt "$number" "$name" "$likely" &
 done
-echo "planted: $caught of $tried caught"
+wait
+caught=$(cat "$said"/*.row | grep -vcE 'SURVIVED|HUNG|ENDED WITHOUT' || true)
+echo "planted: $caught of $tried caught, in $SECONDS s"
 [ "$caught" -eq "$tried" ]

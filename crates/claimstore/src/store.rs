@@ -460,8 +460,8 @@ impl Store {
         self.engine().compact()
     }
 
-    /// Reads every byte of every run and checks every invariant that can be checked. [`ErrorKind::Corrupt`]
-    /// at the first damage.
+    /// Reads every byte of every run, every row of the catalogue and of the callers' tables, and checks every
+    /// invariant that can be checked. [`ErrorKind::Corrupt`] at the first damage.
     pub fn verify(&self) -> Result<Report, Error> {
         self.engine().verify()
     }

@@ -1,28 +1,29 @@
 //! Locks, atomics and threads, from one place.
 //!
-//! Nothing else in the engine names `std::sync`, `std::thread` or `parking_lot`, so that a schedule
-//! explorer can be put underneath by changing this file alone. Outside it stand `io`, whose disks and clocks
-//! guard state of their own and never wait for the engine, and `planted`, which no release has.
+//! Nothing else in the engine names `std::sync`, `std::thread` or `parking_lot`, so that schedules can be
+//! explored: with `--cfg shuttle`, everything stands on shuttle instead of the operating system. Outside of it
+//! stand `io`, whose disks and clocks guard state of their own and never wait for the engine, and `planted`,
+//! which no release has.
 
-pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+#[cfg(shuttle)]
+mod explored;
+#[cfg(not(shuttle))]
+mod real;
+
+#[cfg(shuttle)]
+use explored as chosen;
+#[cfg(not(shuttle))]
+use real as chosen;
+
+pub(crate) use chosen::{
+    AtomicBool, AtomicU64, AtomicUsize, JoinHandle, Mutex, MutexGuard, RwLock, ThreadId, current_thread,
+    spawn, yield_now,
+};
+pub(crate) use std::sync::atomic::Ordering;
 pub(crate) use std::sync::{Arc, Weak};
-pub(crate) use std::thread::{JoinHandle, ThreadId, yield_now};
 
+use chosen::{Condvar, Gate};
 use std::time::Duration;
-
-/// Starts a named thread. The only place where this crate starts one.
-pub(crate) fn spawn<F>(name: &str, body: F) -> std::io::Result<JoinHandle<()>>
-where
-    F: FnOnce() + Send + 'static,
-{
-    std::thread::Builder::new().name(name.to_owned()).spawn(body)
-}
-
-/// Which thread this is.
-pub(crate) fn current_thread() -> ThreadId {
-    std::thread::current().id()
-}
 
 /// A wake-up without a payload: waiters re-check their own condition, which lives in atomics.
 ///
@@ -31,8 +32,8 @@ pub(crate) fn current_thread() -> ThreadId {
 /// either before that check (seen) or after the sleep began (the notification reaches it).
 #[derive(Debug, Default)]
 pub(crate) struct Event {
-    gate: std::sync::Mutex<()>,
-    bell: std::sync::Condvar,
+    gate: Gate<()>,
+    bell: Condvar,
 }
 
 impl Event {

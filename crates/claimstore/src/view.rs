@@ -255,6 +255,8 @@ pub struct Report {
     pub runs: u64,
     /// Rows in them.
     pub rows: u64,
+    /// Rows of the callers' tables.
+    pub table_rows: u64,
     /// Entries of the live table whose invariants hold.
     pub live: u64,
 }

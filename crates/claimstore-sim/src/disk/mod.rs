@@ -26,8 +26,9 @@ use machine::Machine;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// A simulated disk. Clones are handles of one disk.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ struct Shared {
     state: Mutex<State>,
     /// Not part of the machine: an image never starts locked.
     locked: Arc<AtomicBool>,
+    /// How many operations may overtake a slow sync.
+    overtaking: AtomicU64,
 }
 
 struct State {
@@ -46,6 +49,10 @@ struct State {
     log: Option<Log>,
     faults: Faults,
     lying: bool,
+    /// An operation was counted.
+    happened: Arc<Condvar>,
+    /// How many slow syncs are still to come before a fault, and which.
+    at_slow_sync: Option<(u64, Fault)>,
     handles: BTreeMap<u64, usize>,
 }
 
@@ -136,6 +143,17 @@ impl SimDisk {
         self.state().faults.clear();
     }
 
+    /// Lets up to `operations` others overtake one sync in eight. On a device a sync takes its time, now and
+    /// then far longer than those around it; what happens meanwhile is where the races are.
+    pub fn slow_syncs(&self, operations: u64) {
+        self.shared.overtaking.store(operations, Ordering::Relaxed);
+    }
+
+    /// From the slow sync with the number `nth` (from 0) on, `fault` hits: right after others have overtaken it.
+    pub fn fail_at_slow_sync(&self, nth: u64, fault: Fault) {
+        self.state().at_slow_sync = Some((nth, fault));
+    }
+
     /// How many operations of a kind were tried so far: the bound for a loop that fails each of them.
     pub fn operations(&self, target: Target) -> u64 {
         self.state().faults.count(target)
@@ -143,9 +161,18 @@ impl SimDisk {
 
     fn over(machine: Machine, lying: bool) -> SimDisk {
         let log = Log { events: Vec::new(), milestones: vec![machine.clone()] };
-        let state =
-            State { machine, log: Some(log), faults: Faults::default(), lying, handles: BTreeMap::new() };
-        SimDisk { shared: Arc::new(Shared { state: Mutex::new(state), locked: Arc::default() }) }
+        let state = State {
+            machine,
+            log: Some(log),
+            faults: Faults::default(),
+            lying,
+            happened: Arc::default(),
+            at_slow_sync: None,
+            handles: BTreeMap::new(),
+        };
+        let shared =
+            Shared { state: Mutex::new(state), locked: Arc::default(), overtaking: AtomicU64::new(0) };
+        SimDisk { shared: Arc::new(shared) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -219,6 +246,7 @@ impl Storage for SimDisk {
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.shared.give_way();
         let mut state = self.state();
         state.need_dir(dir)?;
         state.try_once(Target::Syncs)?;
@@ -246,6 +274,26 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Before a sync: waits for others, if this is a slow one and as long as they do anything.
+    fn give_way(&self) {
+        /// Nobody is expected any more when nothing happened for so long.
+        const PATIENCE: Duration = Duration::from_micros(500);
+        let mut state = self.state();
+        let (first, overtaking) = (state.faults.count(Target::Any), self.overtaking.load(Ordering::Relaxed));
+        if overtaking == 0 || !crate::rng::mix(first).is_multiple_of(8) {
+            return;
+        }
+        let happened = state.happened.clone();
+        while state.faults.count(Target::Any) - first < overtaking {
+            let waited = happened.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+            state = waited.0;
+            if waited.1.timed_out() {
+                break;
+            }
+        }
+        state.slow_sync_is_over();
+    }
 }
 
 impl State {
@@ -272,8 +320,26 @@ impl State {
         if self.machine.has_dir(dir) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
+    /// Counts an operation, for those who wait for others' too.
+    fn next(&mut self, target: Target) -> Option<Fault> {
+        self.happened.notify_all();
+        self.faults.next(target)
+    }
+
+    fn slow_sync_is_over(&mut self) {
+        match &mut self.at_slow_sync {
+            Some((0, fault)) => {
+                let fault = *fault;
+                self.at_slow_sync = None;
+                self.faults.order(self.faults.count(fault.target), fault);
+            }
+            Some((left, _)) => *left -= 1,
+            None => {}
+        }
+    }
+
     fn try_once(&mut self, target: Target) -> io::Result<()> {
-        self.faults.next(target).map_or(Ok(()), |fault| Err(fault.error()))
+        self.next(target).map_or(Ok(()), |fault| Err(fault.error()))
     }
 
     fn contents(&self, file: u64) -> io::Result<&Contents> {
@@ -353,7 +419,7 @@ impl File for SimFile {
         }
         within_limit(offset.checked_add(data.len() as u64))?;
         let mut state = self.shared.state();
-        let fault = state.faults.next(Target::Writes);
+        let fault = state.next(Target::Writes);
         let arrived = match fault {
             None => data,
             Some(Fault { kind: FaultKind::ShortWrite, .. }) => data.get(..data.len() / 2).unwrap_or_default(),
@@ -366,8 +432,9 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.shared.give_way();
         let mut state = self.shared.state();
-        if let Some(fault) = state.faults.next(Target::Syncs) {
+        if let Some(fault) = state.next(Target::Syncs) {
             // Two failures of one sticky fault must not draw alike.
             let seed = fault.seed ^ state.faults.count(Target::Syncs).rotate_left(32);
             state.record(Event::SyncFailed { file: self.file, seed });

@@ -1,7 +1,7 @@
 //! The calls of a script, one by one: what each should answer, and what it did.
 
 use super::compare::key_bytes;
-use super::model::{Expected, FIRST_ORDERED, KEYS, Known, Model, Stage, ttl_ms};
+use super::model::{Expected, FIRST_ORDERED, KEYS, Known, Model, Stage};
 use super::runner::{Done, ROWS, Runner, disagree};
 use claimstore::{Claim, ClaimRequest, Error, ErrorKind, Lease, LeaseToken, SettleError, Transacted};
 use std::time::Duration;
@@ -17,7 +17,10 @@ impl Runner {
     }
 
     pub(super) fn claim(&mut self, key: usize, ttl: usize, payload: u8) -> Done {
-        let ttl_ms = ttl_ms(key, ttl);
+        if self.model.is_open(key) {
+            return Ok(());
+        }
+        let ttl_ms = self.model.ttl_ms(key, ttl);
         let expected = self.model.expect(key, payload);
         self.foresee(key, ttl_ms, payload, &expected);
         let answer = self.space(key)?.claim_with(&self.request(key, ttl_ms, payload));
@@ -81,14 +84,15 @@ impl Runner {
         let ordered = keys.first().is_some_and(|key| key % KEYS >= FIRST_ORDERED);
         let keys: Vec<usize> =
             keys.iter().map(|key| key % KEYS).filter(|key| (*key >= FIRST_ORDERED) == ordered).collect();
+        let keys: Vec<usize> = keys.into_iter().filter(|key| !self.model.is_open(*key)).collect();
         let mut expected = Vec::new();
         for &key in &keys {
             let answer = self.model.expect(key, 0);
-            self.foresee(key, ttl_ms(key, 1), 0, &answer);
+            self.foresee(key, self.model.ttl_ms(key, 1), 0, &answer);
             expected.push(answer);
         }
         let requests: Vec<ClaimRequest> =
-            keys.iter().map(|&key| self.request(key, ttl_ms(key, 1), 0)).collect();
+            keys.iter().map(|&key| self.request(key, self.model.ttl_ms(key, 1), 0)).collect();
         let Some(&first) = keys.first() else { return Ok(()) };
         let answers = self.space(first)?.claim_many(&requests)?;
         for ((key, expected), answer) in keys.into_iter().zip(&expected).zip(answers) {
@@ -281,8 +285,11 @@ impl Runner {
     }
 
     pub(super) fn transact(&mut self, key: usize, fail: bool) -> Done {
+        if self.model.is_open(key) {
+            return Ok(());
+        }
         let expected = self.model.expect(key, 0);
-        let ttl_ms = ttl_ms(key, 1);
+        let ttl_ms = self.model.ttl_ms(key, 1);
         let response = format!("tx-{key}").into_bytes();
         match &expected {
             Expected::Claimed { .. } if fail => {}

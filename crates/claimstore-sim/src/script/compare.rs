@@ -5,9 +5,13 @@ use super::runner::{Done, ORDERED, ROWS, disagree};
 use claimstore::{Filter, Record, RecordState, Store};
 use std::collections::BTreeSet;
 
-/// The bytes of key number `key`.
+/// The bytes of key number `key`. The last opaque one is spelled like a key of the other namespace with its
+/// name before it: without a bound between the two they would be one.
 pub fn key_bytes(key: usize, model: &Model) -> Vec<u8> {
     match model.key_time_ms(key) {
+        None if key + 1 == FIRST_ORDERED => {
+            [ORDERED.as_bytes(), &key_bytes(FIRST_ORDERED + 1, model)].concat()
+        }
         None => format!("key-{key}").into_bytes(),
         Some(time_ms) => {
             let mut id = [0u8; 16];

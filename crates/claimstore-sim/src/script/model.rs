@@ -11,8 +11,10 @@ pub(super) const LEASE_MS: u64 = 60_000;
 pub(super) const MAX_ATTEMPTS: u32 = 3;
 pub(super) const SKEW_MS: u64 = 300_000;
 pub(super) const TTLS_MS: [u64; 3] = [60_000, 3_600_000, 86_400_000];
-/// The ttl of the namespace of time-ordered keys, and of every claim in it.
-pub(super) const ORDERED_TTL_MS: u64 = 3_600_000;
+/// The ttl of the namespace of time-ordered keys, and of every claim in it, until it is raised.
+const ORDERED_TTL_MS: u64 = 3_600_000;
+/// What it is raised to.
+const RAISED_TTL_MS: u64 = 4 * ORDERED_TTL_MS;
 
 /// Where a key stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,11 +52,6 @@ pub enum Stage {
     },
     /// Held for review.
     Parked,
-}
-
-/// The ttl a key is claimed with.
-pub(super) fn ttl_ms(key: usize, ttl: usize) -> u64 {
-    if key >= FIRST_ORDERED { ORDERED_TTL_MS } else { TTLS_MS[ttl % TTLS_MS.len()] }
 }
 
 /// What is known of a key.
@@ -97,6 +94,10 @@ pub struct Model {
     pub wall_ms: u64,
     /// The time at which the script began: time-ordered keys are placed around it.
     pub start_ms: u64,
+    /// Whether the ttl of the time-ordered keys was raised.
+    pub raised: bool,
+    /// The time of the newest time-ordered key that was ever claimed: no watermark is beyond it.
+    pub newest_ms: u64,
 }
 
 impl Model {
@@ -108,12 +109,45 @@ impl Model {
         Some(self.start_ms.saturating_add_signed(*offset))
     }
 
+    /// The ttl of the namespace of time-ordered keys.
+    pub(super) fn ordered_ttl_ms(&self) -> u64 {
+        if self.raised { RAISED_TTL_MS } else { ORDERED_TTL_MS }
+    }
+
+    /// The ttl a key is claimed with.
+    pub(super) fn ttl_ms(&self, key: usize, ttl: usize) -> u64 {
+        if key >= FIRST_ORDERED { self.ordered_ttl_ms() } else { TTLS_MS[ttl % TTLS_MS.len()] }
+    }
+
+    /// Whether it takes the watermark to say if an unknown key is too old. Where that stands depends on which
+    /// runs were pruned, which is no promise: either answer is right.
+    pub(super) fn is_open(&self, key: usize) -> bool {
+        let before = |time_ms| time_ms <= self.newest_ms;
+        self.raised && !self.known.contains_key(&key) && self.key_time_ms(key).is_some_and(before)
+    }
+
     /// What is known and not expired.
     pub fn visible(&self, key: usize) -> Option<&Known> {
         self.known.get(&key).filter(|known| match known.stage {
             Stage::Resolved { until_ms, .. } => until_ms > self.store_ms,
             _ => true,
         })
+    }
+
+    /// How long it is to the millisecond before the next end of anything: there nothing may have changed yet.
+    /// From there it is one millisecond to the end itself.
+    pub(super) fn to_the_edge_ms(&self) -> u64 {
+        let ends = self.known.values().map(|known| match known.stage {
+            Stage::Resolved { until_ms, .. } | Stage::Retry { until_ms, .. } => {
+                until_ms.saturating_sub(self.store_ms)
+            }
+            Stage::InProgress { detached_until_ms, .. } if detached_until_ms > self.store_ms => {
+                detached_until_ms - self.store_ms
+            }
+            Stage::InProgress { lease_until_ms, .. } => lease_until_ms.saturating_sub(self.boot_ms),
+            Stage::Parked => 0,
+        });
+        ends.filter(|end| *end > 0).min().map_or(1, |end| (end - 1).max(1))
     }
 
     pub(super) fn expect(&self, key: usize, payload: u8) -> Expected {
@@ -137,7 +171,8 @@ impl Model {
     fn expect_unknown(&self, key: usize) -> Expected {
         if let Some(time_ms) = self.key_time_ms(key) {
             // Known but not visible: it resolved and expired. Never again.
-            if self.known.contains_key(&key) || time_ms < self.store_ms.saturating_sub(ORDERED_TTL_MS) {
+            if self.known.contains_key(&key) || time_ms < self.store_ms.saturating_sub(self.ordered_ttl_ms())
+            {
                 return Expected::TooOld;
             }
             if time_ms > self.wall_ms + SKEW_MS {
@@ -166,6 +201,7 @@ impl Model {
         progress: Vec<u8>,
         token: u64,
     ) {
+        self.newest_ms = self.newest_ms.max(self.key_time_ms(key).unwrap_or(0));
         let before = self.visible(key).map_or(0, |known| known.payload);
         let stage = Stage::InProgress {
             lease_until_ms: self.boot_ms + LEASE_MS,
@@ -187,10 +223,10 @@ impl Model {
     }
 
     pub(super) fn resolve(&mut self, key: usize, failure: bool, response: Vec<u8>) {
-        let (store_ms, key_time_ms) = (self.store_ms, self.key_time_ms(key));
+        let (store_ms, key_time_ms, least_ms) = (self.store_ms, self.key_time_ms(key), self.ordered_ttl_ms());
         let Some(known) = self.known.get_mut(&key) else { return };
         let Stage::InProgress { ttl_ms, .. } = known.stage else { return };
-        let until_ms = (store_ms + ttl_ms).max(key_time_ms.map_or(0, |time_ms| time_ms + ORDERED_TTL_MS));
+        let until_ms = (store_ms + ttl_ms).max(key_time_ms.map_or(0, |time_ms| time_ms + least_ms));
         known.stage = Stage::Resolved { failure, response, until_ms };
     }
 

@@ -1,7 +1,7 @@
 //! Asks a store that may be damaged: each answer must be right, or an error that says what is wrong.
 
 use super::compare::{compare_key, compare_scan, key_bytes};
-use super::model::{Expected, FIRST_ORDERED, KEYS, Model, ttl_ms};
+use super::model::{Expected, FIRST_ORDERED, KEYS, Model};
 use super::runner::{Done, ORDERED, Stop, disagree};
 use claimstore::{Claim, ErrorKind, Store};
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn judged(done: Done) -> Result<Found, Stop> {
 fn claim(store: &Store, model: &Model, key: usize) -> Done {
     let space = store.namespace(if key >= FIRST_ORDERED { ORDERED } else { "" })?;
     let expected = model.expect(key, 0);
-    let answer = space.claim(key_bytes(key, model), Duration::from_millis(ttl_ms(key, 1)));
+    let answer = space.claim(key_bytes(key, model), Duration::from_millis(model.ttl_ms(key, 1)));
     let right = match (&expected, &answer) {
         (Expected::Claimed { attempt, progress }, Ok(Claim::Claimed(lease))) => {
             lease.attempt() == *attempt && lease.progress().unwrap_or_default() == progress

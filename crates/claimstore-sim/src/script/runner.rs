@@ -1,7 +1,7 @@
 //! Carries scripts out, and holds every answer against the model.
 
 use super::compare::compare;
-use super::model::{KEYS, LEASE_MS, Model, ORDERED_TTL_MS};
+use super::model::{KEYS, LEASE_MS, Model};
 use super::steps::Step;
 use super::world::{START_MS, World};
 use crate::{Level, Variant};
@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 const DAY_MS: u64 = 86_400_000;
 pub(super) const ORDERED: &str = "ordered";
 pub(super) const ROWS: &str = "rows";
-/// How far time goes in one step.
+/// How far time goes in one step; a stretch behind these goes to an edge.
 const STRETCHES_MS: [u64; 7] = [1, 999, 30_000, 61_000, 600_000, 7_300_000, 2 * DAY_MS];
 
 /// What a run leaves for those who look at its crash images: after each step, how far the disk's log had come
@@ -129,6 +129,8 @@ impl Runner {
     }
 
     fn take_up(&mut self, allowed: &[Model]) -> Done {
+        // Nothing may be changed before it was looked at: of two policies the one that may be there already.
+        self.model.raised = allowed.iter().any(|model| model.raised);
         self.open()?;
         let (store_ms, opened) = (self.model.store_ms, self.model.clone());
         let mut refusals = Vec::new();
@@ -140,6 +142,8 @@ impl Runner {
             match compare(self.opened(), &self.model) {
                 // The wall clock is told that it is right, so that nothing is drawn towards it.
                 Ok(()) if store_ms <= was_ms.max(opened.wall_ms) => {
+                    self.opened().namespace_with(ORDERED, self.policy())?;
+                    self.doubt_the_unseen(allowed);
                     self.believe_wall();
                     return Ok(());
                 }
@@ -149,6 +153,14 @@ impl Runner {
             }
         }
         disagree(refusals.join("; nor: "))
+    }
+
+    /// An expired key shows nothing: whether a `forget` of it came through cannot be seen.
+    fn doubt_the_unseen(&mut self, allowed: &[Model]) {
+        let in_all = |key| allowed.iter().all(|model| model.known.contains_key(&key));
+        let unseen = (0..KEYS).filter(|key| self.model.visible(*key).is_none() && !in_all(*key));
+        let unseen: Vec<usize> = unseen.collect();
+        self.model.known.retain(|key, _| !unseen.contains(key));
     }
 
     fn believe_wall(&mut self) {
@@ -271,7 +283,8 @@ impl Runner {
             Step::CompleteIn { held } => self.complete_in(*held),
             Step::Forget { key } => self.forget(key % KEYS),
             Step::Advance { stretch } => {
-                let by_ms = STRETCHES_MS[stretch % STRETCHES_MS.len()];
+                let by_ms =
+                    STRETCHES_MS.get(*stretch).copied().unwrap_or_else(|| self.model.to_the_edge_ms());
                 self.world.clock.advance(Duration::from_millis(by_ms));
                 self.model.store_ms += by_ms;
                 self.read_clock();
@@ -285,6 +298,11 @@ impl Runner {
                 };
                 self.world.clock.set_wall(UNIX_EPOCH + Duration::from_millis(wall_ms));
                 self.read_clock();
+                Ok(())
+            }
+            Step::RaiseTtl => {
+                self.model.raised = true;
+                self.opened().namespace_with(ORDERED, self.policy())?;
                 Ok(())
             }
             Step::Checkpoint => Ok(self.opened().checkpoint()?),
@@ -308,9 +326,7 @@ impl Runner {
 
     fn open(&mut self) -> Done {
         let store = self.world.open()?;
-        let policy =
-            Policy::new().ttl(Duration::from_millis(ORDERED_TTL_MS)).time_ordered_keys(TimeOrdered::UuidV7);
-        store.namespace_with(ORDERED, policy)?;
+        store.namespace_with(ORDERED, self.policy())?;
         let stats = store.stats()?;
         if stats.life <= self.last_life {
             return disagree(format!("life {} after life {}", stats.life, self.last_life));
@@ -320,6 +336,12 @@ impl Runner {
         self.store = Some(store);
         self.read_clock();
         Ok(())
+    }
+
+    /// Of the time-ordered keys.
+    fn policy(&self) -> Policy {
+        let ttl = Duration::from_millis(self.model.ordered_ttl_ms());
+        Policy::new().ttl(ttl).time_ordered_keys(TimeOrdered::UuidV7)
     }
 
     fn read_clock(&mut self) {

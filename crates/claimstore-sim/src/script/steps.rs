@@ -108,7 +108,8 @@ pub enum Step {
     },
     /// Lets time pass.
     Advance {
-        /// Which stretch of time.
+        /// Which stretch of time; beyond the last: to the millisecond before the next end the model knows
+        /// of, or from there to the end.
         stretch: usize,
     },
     /// Steps the wall clock ahead or back by two days, or back to the truth.
@@ -116,6 +117,9 @@ pub enum Step {
         /// Which step.
         step: usize,
     },
+    /// From now on the namespace of time-ordered keys remembers four times as long: what was pruned before
+    /// must stay refused by its watermark.
+    RaiseTtl,
     /// Checkpoints.
     Checkpoint,
     /// Prunes.
@@ -141,7 +145,7 @@ pub enum Step {
 pub fn random_step(rng: &mut Rng) -> Step {
     let mut pick = |bound: u64| rng.below(bound) as usize;
     match pick(100) {
-        0..=23 => Step::Claim { key: pick(64), ttl: pick(3), payload: pick(6).saturating_sub(3) as u8 },
+        0..=22 => Step::Claim { key: pick(64), ttl: pick(3), payload: pick(6).saturating_sub(3) as u8 },
         24..=29 => {
             let count = 1 + pick(5);
             Step::ClaimMany { keys: (0..count).map(|_| pick(64)).collect() }
@@ -155,7 +159,7 @@ pub fn random_step(rng: &mut Rng) -> Step {
         54..=56 => Step::Abandon { held: pick(64) },
         57..=58 => Step::Renew { held: pick(64) },
         59 => Step::Progress { held: pick(64), len: [1, 40, 300][pick(3)] },
-        60 => Step::Labour { held: pick(64), times: 8 + pick(24) },
+        23 | 60 => Step::Labour { held: pick(64), times: [8, 16, 24, 90][pick(4)] },
         61 => Step::HandOver { held: pick(64) },
         62 => Step::Detach { held: pick(64) },
         63..=64 => Step::Resume { token: pick(8) },
@@ -170,6 +174,8 @@ pub fn random_step(rng: &mut Rng) -> Step {
         92 => Step::Compact,
         93..=94 => Step::Reopen,
         95..=97 => Step::Crash { seed: rng.next_u64(), reboot: rng.below(4) == 0 },
+        98 => Step::Advance { stretch: usize::MAX },
+        _ if pick(2) == 0 => Step::RaiseTtl,
         _ => Step::Audit,
     }
 }

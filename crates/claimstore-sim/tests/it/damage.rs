@@ -1,7 +1,7 @@
 //! Latent damage (L5, P13): bytes flipped, files cut, removed and swapped. What a store then says must be
 //! right or an error; never `Claimed` for a key that is done, never another response, never a panic of ours.
 //!
-//! By default a sample of the bytes; `CLAIMSTORE_EVERY_BYTE=1` takes every one of them, with two masks.
+//! By default a sample of the bytes; `CLAIMSTORE_EVERY_BYTE=1` takes every one of them.
 
 use claimstore::io::{OpenMode, Storage};
 use claimstore_sim::script::{Found, Model, Runner, Step, Stop, World, is_owned_up, probe};
@@ -9,9 +9,8 @@ use claimstore_sim::{Level, SimDisk, Variant};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Masks that keep redb's page orders small: with others, one byte of a page number can make redb 4.4 ask for
-/// gigabytes before it looks at a checksum.
-const MASKS: [u8; 2] = [0x01, 0x10];
+/// Single bits from both ends, and all of them: one after the other, byte by byte.
+const MASKS: [u8; 4] = [0x01, 0x80, 0x10, 0xff];
 const SAMPLE: usize = 61;
 const THREADS: usize = 2;
 
@@ -168,8 +167,7 @@ fn damages(store: &Store, spared: impl Fn(&str, usize) -> bool) -> Vec<Damage> {
             continue;
         }
         let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        let (some, masks) = if every { (1, 2) } else { (SAMPLE, 1) };
-        let some = if bytes.len() < 1_024 { 1 } else { some };
+        let some = if every || bytes.len() < 1_024 { 1 } else { SAMPLE };
         // Long stretches of zeros are mostly nobody's: there a smaller sample does.
         let (full, empty): (Vec<usize>, Vec<usize>) = (0..bytes.len()).partition(|at| bytes[*at] != 0);
         let behind = empty.iter().filter(|at| !every || **at >= used).step_by(1_021);
@@ -177,11 +175,8 @@ fn damages(store: &Store, spared: impl Fn(&str, usize) -> bool) -> Vec<Damage> {
         let head = full.iter().filter(|at| **at < 512);
         let rest = full.iter().filter(|at| **at >= 512).skip(number % some).step_by(some);
         let places = head.chain(rest).chain(within).chain(behind).copied().filter(|at| spared(&file, *at));
-        damages.extend(places.flat_map(|at| {
-            let chosen = (0..masks).map(move |mask| MASKS[(at + mask) % 2]);
-            let file = file.clone();
-            chosen.map(move |mask| Damage::Flip { file: file.clone(), at, mask })
-        }));
+        let flip = |at: usize| Damage::Flip { file: file.clone(), at, mask: MASKS[at % MASKS.len()] };
+        damages.extend(places.map(flip));
         let lens = (0..bytes.len()).step_by((bytes.len() / 24).max(1)).filter(|len| *len < used);
         damages.extend(
             lens.filter(|len| spared(&file, *len)).map(|len| Damage::Cut { file: file.clone(), len }),

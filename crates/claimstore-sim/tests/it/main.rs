@@ -16,6 +16,7 @@ mod executor;
 mod faults;
 mod fingerprints;
 mod kill;
+mod promises;
 mod races;
 mod sequences;
 mod state_machine;

@@ -1,6 +1,9 @@
 //! The whole store against a model: claims, settlements, batches, time, checkpoints, prunes, reopening and
 //! crashes as steps, in one thread.
+//!
+//! `CLAIMSTORE_CASES` sets how many scripts run. Those of `PROPTEST_RNG_SEED` are always the same ones.
 
+use crate::watch::scale;
 use claimstore_sim::Rng;
 use claimstore_sim::script::{Runner, Step, random_step};
 use proptest::prelude::*;
@@ -9,12 +12,12 @@ fn any_step() -> impl Strategy<Value = Step> {
     any::<u64>().prop_map(|seed| random_step(&mut Rng::new(seed)))
 }
 
-fn cases(default: u32) -> u32 {
-    std::env::var("CLAIMSTORE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(default)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(100), max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: scale("CLAIMSTORE_CASES", 100),
+        max_shrink_iters: scale("PROPTEST_MAX_SHRINK_ITERS", 20_000),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_store_follows_the_model(seed: u64, steps in prop::collection::vec(any_step(), 1..=200)) {

@@ -208,7 +208,12 @@ fn history_with_crashes(seed: u64, lives: u32, actions: u32) -> Result<Checked, 
         }
         let target = [Target::Any, Target::Syncs, Target::Writes][rng.index(3)];
         let fault = Fault { seed: rng.next_u64(), ..Fault::sticky(FaultKind::Io, target) };
-        disk.fail_at(disk.operations(target) + rng.below(200), fault);
+        disk.slow_syncs([0, 8, 64, 512][rng.index(4)]);
+        if rng.chance(1, 2) {
+            // The worst moment: much has happened behind the back of a sync that now does not come.
+            disk.fail_at_slow_sync(rng.below(16), fault);
+        }
+        disk.fail_at(disk.operations(target) + rng.below(400), fault);
         let threads = 2 + rng.index(15);
         let from = life * actions;
         let mut script = || (from..from + actions).map(|done| keys.action(&mut rng, done)).collect();

@@ -1,11 +1,13 @@
 //! redb on our own files: what stands between redb and [`io::File`](crate::io::File).
 //!
-//! redb is trusted with nothing it has not proved. A file is opened *on trial*: redb sees it, repairs it and
-//! walks every page of it, but what redb writes meanwhile stays in memory. Only when the owner of the file
-//! has found everything in order are those writes let through ([`Db::admit`]); a refused file is left as it
-//! was. Panics of redb on damaged bytes are caught here and become `Corrupt`.
+//! redb is trusted with nothing that was not proved. Every page is under a checksum of ours, and redb sees none
+//! that does not fit it (`paged`). A file is opened *on trial*: redb sees it and repairs it, but what redb
+//! writes meanwhile stays in memory. Only when the owner of the file has found everything in order are those
+//! writes let through ([`Db::admit`]); a refused file is left as it was. Panics of redb on bytes it did not
+//! expect are caught here and become `Corrupt`.
 
 mod guarded;
+mod paged;
 mod sealed;
 #[cfg(test)]
 pub(super) mod testing;
@@ -15,7 +17,7 @@ pub(super) use sealed::{Tally, seal, unseal};
 
 use crate::error::{Error, ErrorKind};
 use crate::io::{OpenMode, Storage};
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::Arc;
 use guarded::RedbFile;
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 use std::fmt;
@@ -48,7 +50,7 @@ impl Db {
             .open(&draft, OpenMode::CreateNew)
             .map_err(|error| Error::io("a redb file could not be created", error))?;
         let file = Guarded::live(file);
-        let (database, _) = file.call(|| start(&file, cache_bytes))?;
+        let database = file.call(|| start(&file, cache_bytes))?;
         let db = Db { database: Some(database), file };
         let transaction = db.begin()?;
         db.file.call(|| write_first(&transaction))?;
@@ -59,7 +61,7 @@ impl Db {
         Ok(db)
     }
 
-    /// Opens the file `name` on trial, every page checked against redb's own checksums.
+    /// Opens the file `name` on trial. Where it was not closed, redb walks every page of it.
     ///
     /// After a failed sync the page cache may show bytes the device never got; they are dropped first, so
     /// that what is found is what is durable.
@@ -80,12 +82,8 @@ impl Db {
             return Err(Error::corrupt("a redb file is empty"));
         }
         let file = Guarded::on_trial(file);
-        let (database, walked) = file.call(|| start(&file, cache_bytes))?;
-        let mut db = Db { database: Some(database), file };
-        if !walked {
-            db.check()?;
-        }
-        Ok(db)
+        let database = file.call(|| start(&file, cache_bytes))?;
+        Ok(Db { database: Some(database), file })
     }
 
     /// Ends the trial: writes what redb has written meanwhile, in redb's order, with redb's syncs.
@@ -108,7 +106,7 @@ impl Db {
             transaction.set_durability(Durability::Immediate).map_err(redb::Error::from)?;
             // Two syncs a commit; in return a damaged commit is never taken for a torn one and skipped.
             // Quick repair stays off: it writes the whole page allocator with every commit (milliseconds
-            // beside a file of a gigabyte) to spare a walk that every open here takes anyway.
+            // beside a file of a gigabyte) to spare the walk of an open after a crash.
             transaction.set_two_phase_commit(true);
             Ok(transaction)
         })
@@ -131,13 +129,6 @@ impl Db {
             Some(error) => Err(Error::io("a redb file could not be closed", error)),
             None => Ok(()),
         }
-    }
-
-    fn check(&mut self) -> Result<(), Error> {
-        let Some(database) = &mut self.database else { return Err(closed().into_error(&self.file)) };
-        // `Ok(false)` is a repair without loss: redb re-counted its pages, and every page it can reach had
-        // its checksum. Whatever was written is still on trial.
-        self.file.call(|| Ok(database.check_integrity().map(drop)?))
     }
 
     fn database(&self) -> Result<&Database, Fault> {
@@ -168,14 +159,8 @@ impl fmt::Debug for Db {
     }
 }
 
-/// Starts redb; tells whether it walked and checked every page, as it does when the file was not closed.
-fn start(file: &Arc<Guarded>, cache_bytes: usize) -> Result<(Database, bool), Fault> {
-    let walked = Arc::new(AtomicBool::new(false));
-    let seen = walked.clone();
-    let mut builder = Database::builder();
-    builder.set_cache_size(cache_bytes).set_repair_callback(move |_| seen.store(true, Ordering::Relaxed));
-    let database = builder.create_with_backend(RedbFile(file.clone()))?;
-    Ok((database, walked.load(Ordering::Relaxed)))
+fn start(file: &Arc<Guarded>, cache_bytes: usize) -> Result<Database, Fault> {
+    Ok(Database::builder().set_cache_size(cache_bytes).create_with_backend(RedbFile(file.clone()))?)
 }
 
 fn closed() -> Fault {

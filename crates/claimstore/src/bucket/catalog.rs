@@ -137,6 +137,17 @@ impl Catalog {
         Ok(state)
     }
 
+    /// Reads every row again and compares: what is there must be what this handle committed last.
+    pub(crate) fn verify(&self) -> Result<(), Error> {
+        let Some(db) = &self.db else { return Ok(()) };
+        let found = db.read(|transaction| read(transaction, self.store_id))?;
+        if found == self.state {
+            Ok(())
+        } else {
+            Err(Error::corrupt("the catalogue changed under its owner"))
+        }
+    }
+
     /// Whether a commit failed and nobody has asked since what became of it.
     pub(crate) fn is_lost(&self) -> bool {
         self.db.is_none()

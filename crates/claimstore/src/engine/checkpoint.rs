@@ -76,6 +76,11 @@ impl Home {
         self.state.generation
     }
 
+    /// Reads the catalogue again.
+    pub(crate) fn verify(&self) -> Result<(), Error> {
+        self.catalog.as_ref().map_or(Ok(()), Catalog::verify)
+    }
+
     /// Raises the life, durably, before any token of it can be given.
     pub(crate) fn begin_life(&mut self, life: u32, mark: ClockMark) -> Result<(), Error> {
         let Some(catalog) = &mut self.catalog else {
@@ -129,7 +134,9 @@ impl Engine {
         }
         let groups = self.group(&taken)?;
         let summaries = self.write_runs(home, &taken, &groups)?;
-        self.durable_frontier()?;
+        if !planted::active(25) {
+            self.durable_frontier()?;
+        }
         let published = self.forget_replaced_table_rows(home, &taken).and_then(|()| {
             let runs = self.open_runs(&summaries)?;
             self.commit_catalogue(home, |state| {
@@ -160,9 +167,6 @@ impl Engine {
     /// Waits until everything queued so far is durable; answers the last sequence number of it.
     pub(crate) fn durable_frontier(&self) -> Result<u64, Error> {
         let (batch, seq) = self.commit.frontier();
-        if planted::active(25) {
-            return Ok(seq);
-        }
         self.wait(batch)?;
         if self.durability != Durability::Sync && !self.commit.is_synced(batch) {
             self.commit.sync(self)?;
@@ -480,9 +484,6 @@ impl Engine {
 /// Where a record goes; tombstones of their own go nowhere.
 fn bucket_of(record: &Record) -> Option<BucketId> {
     match record.state {
-        State::Completed | State::Failed if planted::active(18) => {
-            Some(BucketId::for_expiry(record.claimed_at_ms, record.ttl_ms))
-        }
         State::Completed | State::Failed => Some(BucketId::for_expiry(record.until_ms, record.ttl_ms)),
         State::Retry | State::Parked => Some(BucketId::Held),
         State::InProgress => Some(BucketId::Open),

@@ -149,8 +149,12 @@ impl Engine {
 
     /// Reads every byte of every run, and checks the live table's invariants. Holds upkeep up meanwhile.
     pub(crate) fn verify(&self) -> Result<Report, Error> {
-        let _upkeep = self.upkeep_lock()?;
+        let home = self.upkeep_lock()?;
+        home.verify()?;
         let mut report = Report::default();
+        if let Some(tables) = self.tables.existing() {
+            report.table_rows = tables.verify()?;
+        }
         for run in self.cold.set().runs() {
             report.rows += run.verify()?;
             report.runs += 1;

@@ -278,11 +278,22 @@ impl Engine {
 
     fn join(&self, space: &Space, key: &[u8], time_ms: Option<u64>) -> Keyed {
         let full: Box<[u8]> = if planted::active(19) {
-            [space.name.as_bytes(), key].concat().into()
+            self.run_together(space, key)
         } else {
             [&space.id.to_be_bytes(), key].concat().into()
         };
         Keyed { hash: self.hasher.hash(&full), full, time_ms }
+    }
+
+    /// Planted bug 19: a name directly before the key, read back as the longest name that fits. Keys of two
+    /// namespaces meet where one name goes on like a key of the other.
+    fn run_together(&self, space: &Space, key: &[u8]) -> Box<[u8]> {
+        let joined = [space.name.as_bytes(), key].concat();
+        let spaces = self.spaces.all();
+        let fits =
+            spaces.iter().filter_map(|space| Some((space.id, joined.strip_prefix(space.name.as_bytes())?)));
+        let (id, key) = fits.min_by_key(|(_, key)| key.len()).unwrap_or((space.id, key));
+        [&id.to_be_bytes(), key].concat().into()
     }
 
     /// Whether a further key of `bytes` fits the namespace's quota.

@@ -447,7 +447,7 @@ impl Engine {
     pub(crate) fn merge_slice(&self, home: &mut Home, idle: bool) -> Result<bool, Error> {
         if home.merge.is_none() {
             let set = self.cold.set();
-            let Some(plan) = bucket::plan(&set, idle) else { return Ok(false) };
+            let Some(plan) = bucket::plan(&set, self.limits.checkpoint_bytes, idle) else { return Ok(false) };
             let inputs = set.runs().iter().filter(|run| plan.runs.contains(&run.number())).cloned().collect();
             let output = home.take_run_number();
             let merger = Merger::start(

@@ -3,6 +3,7 @@
 use super::frame::{self, BatchHead, Frame, FrameKind, HEADER_BYTES, Place, SECTOR_BYTES, framed_bytes};
 use super::scan::Chain;
 use super::segment::{FIRST_FRAME, Prepared, Start};
+use crate::io::File;
 use crate::planted;
 use std::io;
 
@@ -181,7 +182,11 @@ impl Writer {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a batch is too large for a frame"));
         }
         // The whole frame in one write, on sectors of its own: no acknowledged batch is touched.
-        let done = self.segment.file.write_all_at(bytes, self.offset as u64);
+        let done = if planted::active(23) {
+            share_a_sector(&*self.segment.file, bytes, self.offset)
+        } else {
+            self.segment.file.write_all_at(bytes, self.offset as u64)
+        };
         self.staging.shrink();
         self.note(&done);
         done?;
@@ -207,6 +212,17 @@ impl Writer {
     fn note(&mut self, done: &io::Result<()>) {
         self.broken |= done.is_err();
     }
+}
+
+/// Planted bug 23: writes whole sectors, of which the first holds the end of the batch before.
+fn share_a_sector(file: &dyn File, bytes: &[u8], offset: usize) -> io::Result<()> {
+    let within = offset % SECTOR_BYTES;
+    let mut sectors = vec![0; (within + bytes.len()).next_multiple_of(SECTOR_BYTES)];
+    file.read_exact_at(&mut sectors, (offset - within) as u64)?;
+    if let Some(into) = sectors.get_mut(within..within + bytes.len()) {
+        into.copy_from_slice(bytes);
+    }
+    file.write_all_at(&sectors, (offset - within) as u64)
 }
 
 fn admit(chain: &mut Chain, frame: &Frame<'_>) -> io::Result<()> {

@@ -367,7 +367,10 @@ impl Replay<'_> {
                 self.copied.push((key.to_vec(), seq));
                 return Ok(());
             }
-            self.apply(key, record, Marks { may_shadow: true, ..Marks::default() });
+            // Planted: whatever the journal says of the key is taken for newer.
+            if !(planted::active(28) && self.live.shard(hash).find(hash, key).is_some()) {
+                self.apply(key, record, Marks { may_shadow: true, ..Marks::default() });
+            }
             // Also where the journal knew better: the row must go before what hides it goes.
             if let Some(entry) = self.live.shard(hash).find_mut(hash, key) {
                 entry.marks.in_tables = true;
@@ -381,10 +384,7 @@ impl Replay<'_> {
         let hash = self.hasher.hash(key);
         let mut shard = self.live.shard(hash);
         let old = shard.find(hash, key);
-        let beside_tables = marks.in_tables || old.is_some_and(|old| old.marks.in_tables);
-        if old.is_some_and(|old| old.record.seq >= record.seq)
-            && !(planted::active(15) || planted::active(28) && beside_tables)
-        {
+        if old.is_some_and(|old| old.record.seq >= record.seq) && !planted::active(15) {
             return;
         }
         let before = old.map(|old| old.marks).unwrap_or_default();

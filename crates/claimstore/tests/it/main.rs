@@ -16,6 +16,7 @@ mod contract;
 mod fingerprints;
 mod life;
 mod namespaces;
+mod pages;
 mod promises;
 mod sequences;
 mod transact;

@@ -1,5 +1,6 @@
 //! A file as redb sees it: on trial first, condemned after the first failure.
 
+use super::paged::{PAGE_BYTES, Paged};
 use super::{CommitFailed, Fault};
 use crate::error::Error;
 use crate::io::File;
@@ -11,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A file as redb sees it, with a memory of what went wrong.
 pub(in crate::bucket) struct Guarded {
-    file: Arc<dyn File>,
+    file: Paged,
     /// Once true, what redb writes is written.
     live: AtomicBool,
     /// Until then, what redb wrote, in order.
@@ -48,7 +49,7 @@ impl Guarded {
 
     fn new(file: Arc<dyn File>, live: bool) -> Arc<Guarded> {
         Arc::new(Guarded {
-            file,
+            file: Paged::new(file),
             live: AtomicBool::new(live),
             trial: Mutex::new(Vec::new()),
             condemned: AtomicBool::new(false),
@@ -137,9 +138,9 @@ impl Guarded {
 
     fn put(&self, change: &Change) -> io::Result<()> {
         match change {
-            Change::Write(offset, data) => self.file.write_all_at(data, *offset),
+            Change::Write(offset, data) => self.file.write(*offset, data),
             Change::SetLen(len) => self.file.set_len(*len),
-            Change::Sync => self.file.sync_data(),
+            Change::Sync => self.file.sync(),
         }
     }
 
@@ -160,7 +161,7 @@ impl Guarded {
         Some(trouble.code.map_or_else(|| trouble.kind.into(), io::Error::from_raw_os_error))
     }
 
-    fn len(&self) -> io::Result<u64> {
+    pub(super) fn len(&self) -> io::Result<u64> {
         let stored = self.file.len()?;
         Ok(if self.is_live() { stored } else { trial_len(stored, &self.trial.lock()) })
     }
@@ -173,39 +174,29 @@ impl Guarded {
     }
 
     fn read_file(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let read = self.file.read_exact_at(out, offset);
+        let read = self.file.read(offset, out);
         read.inspect_err(|error| {
-            // Beyond the end leads only a damaged page number or a cut file: that is the bytes' fault.
-            if error.kind() != io::ErrorKind::UnexpectedEof {
+            // A page that is not what was written, and a way beyond the end of a cut file, are the bytes' fault.
+            if !matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) {
                 self.note(error);
             }
         })
     }
 
-    /// The file's bytes with the changes laid over them, in order.
+    /// The file's bytes with the changes laid over them. Page by page: of a page that was written on trial the
+    /// file may hold anything.
     fn read_on_trial(&self, changes: &[Change], offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let mut len = self.file.len()?;
+        let stored = self.file.len()?;
         let end = offset.checked_add(out.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
-        if end > trial_len(len, changes) {
+        if end > trial_len(stored, changes) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let stored = usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());
-        if let Some(stored) = out.get_mut(..stored) {
-            self.read_file(offset, stored)?;
-        }
-        zero_beyond(len, offset, out);
-        for change in changes {
-            match change {
-                Change::Write(at, data) => {
-                    lay_over(*at, data, offset, out);
-                    len = len.max(at.saturating_add(data.len() as u64));
-                }
-                Change::SetLen(new) => {
-                    // What is cut off and grown again reads as zero.
-                    zero_beyond(*new, offset, out);
-                    len = *new;
-                }
-                Change::Sync => {}
+        for (offset, page) in (offset..).step_by(PAGE_BYTES).zip(out.chunks_mut(PAGE_BYTES)) {
+            match last_change(changes, offset) {
+                Some(Change::Write(at, data)) => copy_from(data, offset - at, page),
+                None if offset < stored => self.read_file(offset, page)?,
+                // Cut off and grown again, or grown on trial.
+                Some(_) | None => page.fill(0),
             }
         }
         Ok(())
@@ -226,22 +217,22 @@ fn trial_len(stored: u64, changes: &[Change]) -> u64 {
     })
 }
 
-fn zero_beyond(len: u64, offset: u64, out: &mut [u8]) {
-    let kept = usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX);
-    if let Some(beyond) = out.get_mut(kept..) {
-        beyond.fill(0);
-    }
+/// What last happened to the page at `offset`, which was written whole or not at all.
+fn last_change(changes: &[Change], offset: u64) -> Option<&Change> {
+    changes.iter().rev().find(|change| match change {
+        Change::Write(at, data) => (*at..at.saturating_add(data.len() as u64)).contains(&offset),
+        Change::SetLen(len) => *len <= offset,
+        Change::Sync => false,
+    })
 }
 
-/// Copies the part of `data` (which stands at `at`) that falls into `out` (which stands at `offset`).
-fn lay_over(at: u64, data: &[u8], offset: u64, out: &mut [u8]) {
-    let skip_data = usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX);
-    let skip_out = usize::try_from(at.saturating_sub(offset)).unwrap_or(usize::MAX);
-    if let (Some(data), Some(out)) = (data.get(skip_data..), out.get_mut(skip_out..)) {
-        for (to, from) in out.iter_mut().zip(data) {
-            *to = *from;
-        }
-    }
+/// Copies what stands at `skip` in `data`; a header may be shorter than what is asked for.
+fn copy_from(data: &[u8], skip: u64, out: &mut [u8]) {
+    let data = data.get(skip as usize..).unwrap_or_default();
+    let shared = data.len().min(out.len());
+    let (front, rest) = out.split_at_mut(shared);
+    front.copy_from_slice(data.get(..shared).unwrap_or_default());
+    rest.fill(0);
 }
 
 /// What redb is given. Locks are left to the store's own [`Storage::lock`].

@@ -1,0 +1,68 @@
+//! The same names on top of shuttle, which runs all threads on one and decides at every lock, atomic and wake-up
+//! who goes on. Only in builds with `--cfg shuttle`, which are for `tests/schedules.rs`.
+//!
+//! Time stands still there unless a clock is moved by hand, and a wait with a limit never reaches it: who is
+//! not woken sleeps for ever, and shuttle reports it. That is what makes a lost wake-up visible.
+
+use shuttle::sync::{Mutex as Inner, RwLock as InnerRw, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, TryLockError};
+
+pub(crate) use shuttle::sync::MutexGuard;
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+pub(super) use shuttle::sync::{Condvar, Mutex as Gate};
+pub(crate) use shuttle::thread::{JoinHandle, ThreadId, yield_now};
+
+pub(crate) fn spawn<F>(name: &str, body: F) -> std::io::Result<JoinHandle<()>>
+where
+    F: FnOnce() + Send + 'static,
+{
+    shuttle::thread::Builder::new().name(name.to_owned()).spawn(body)
+}
+
+pub(crate) fn current_thread() -> ThreadId {
+    shuttle::thread::current().id()
+}
+
+/// A lock that a panic does not poison, as parking_lot's.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T: ?Sized>(Inner<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Mutex<T> {
+        Mutex(Inner::new(value))
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// A lock that a panic does not poison, as parking_lot's.
+#[derive(Debug, Default)]
+pub(crate) struct RwLock<T: ?Sized>(InnerRw<T>);
+
+impl<T> RwLock<T> {
+    pub(crate) fn new(value: T) -> RwLock<T> {
+        RwLock(InnerRw::new(value))
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
