@@ -53,9 +53,12 @@ mod lease;
 mod options;
 mod policy;
 mod queued;
+mod sequence;
 mod store;
 mod task;
 mod transact;
+#[cfg(feature = "serde")]
+mod typed;
 mod view;
 
 mod bucket;
@@ -68,7 +71,7 @@ mod recovery;
 mod sync;
 
 pub use claim::{Claim, ClaimRequest, Failure, Holder, Receipt};
-pub use claimstore_hash::Fingerprint;
+pub use claimstore_hash::{FieldDigests, Fingerprint, Fingerprinter, KeySpec};
 pub use engine::look::Records;
 pub use engine::upkeep::Pruned;
 pub use error::{Error, ErrorKind};
@@ -78,6 +81,7 @@ pub use lease::{Lease, LeaseToken, SettleError};
 pub use options::{Durability, Options};
 pub use policy::{OnOrphan, Policy, TimeOrdered};
 pub use queued::{CommitFuture, DetachFuture, NamespaceFuture};
+pub use sequence::{PositionClaim, PositionError, PositionLease, Sequence};
 pub use store::{CompleteManyError, Namespace, Once, OnceError, Store};
 pub use task::TaskFuture;
 pub use transact::{Table, TableMut, TableRange, Transacted, Transaction};

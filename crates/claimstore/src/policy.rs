@@ -3,6 +3,7 @@
 use crate::codec::{Cursor, Malformed, put_varint};
 use crate::error::{Error, ErrorKind};
 use crate::options::{MAX_LEASE, MAX_TTL, MIN_TTL, millis};
+use claimstore_hash::KeySpec;
 use std::time::Duration;
 
 /// What becomes of a claim whose holder is gone: its process died, it was dropped, or its lease lapsed.
@@ -46,6 +47,7 @@ pub struct Policy {
     pub(crate) time_order: Option<TimeOrdered>,
     pub(crate) quota: Option<Quota>,
     pub(crate) require_fingerprint: bool,
+    pub(crate) key_spec: Option<KeySpec>,
 }
 
 /// At most so many records and bytes (keys and bodies) in one namespace.
@@ -76,6 +78,7 @@ impl Policy {
             time_order: None,
             quota: None,
             require_fingerprint: false,
+            key_spec: None,
         }
     }
 
@@ -154,6 +157,17 @@ impl Policy {
         self
     }
 
+    /// Normalises and checks every key by a rule: claims, look-ups and everything else that names a key. Keys the
+    /// rule refuses are [`ErrorKind::InvalidKey`]. The rule of a namespace cannot change. Default: keys of any
+    /// bytes, as they are.
+    ///
+    /// [`Lease::key`](crate::Lease::key) answers the key as it was given;
+    /// [`Lease::child_key`](crate::Lease::child_key) goes by the normalised one.
+    pub fn key_spec(mut self, spec: KeySpec) -> Policy {
+        self.key_spec = Some(spec);
+        self
+    }
+
     /// Refuses values no claim could be made under.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let ttl = Duration::from_millis(self.ttl_ms);
@@ -165,6 +179,9 @@ impl Policy {
         }
         if self.max_attempts == 0 {
             return Err(Error::new(ErrorKind::Misuse, "at least one attempt must be allowed"));
+        }
+        if self.key_spec.is_some() && self.time_order.is_some() {
+            return Err(Error::new(ErrorKind::Misuse, "time-ordered keys have a rule of their own"));
         }
         Ok(())
     }
@@ -185,10 +202,17 @@ impl Policy {
             Some(TimeOrdered::UuidV7) => 1,
             Some(TimeOrdered::Ulid) => 2,
         });
-        out.push(u8::from(self.quota.is_some()) | u8::from(self.require_fingerprint) << 1);
+        out.push(
+            u8::from(self.quota.is_some())
+                | u8::from(self.require_fingerprint) << 1
+                | u8::from(self.key_spec.is_some()) << 2,
+        );
         if let Some(quota) = self.quota {
             put_varint(quota.records, out);
             put_varint(quota.bytes, out);
+        }
+        if let Some(spec) = &self.key_spec {
+            out.extend_from_slice(&spec.to_bytes());
         }
     }
 
@@ -218,6 +242,12 @@ impl Policy {
             Some(Quota { records: cursor.varint("quota")?, bytes: cursor.varint("quota")? })
         };
         let require_fingerprint = flags & 2 != 0;
+        let key_spec = if flags & 4 == 0 {
+            None
+        } else {
+            let bytes: [u8; 9] = cursor.array("policy key rule")?;
+            Some(KeySpec::from_bytes(&bytes).map_err(|_| Malformed("policy key rule"))?)
+        };
         Ok(Policy {
             ttl_ms,
             lease_ms,
@@ -227,6 +257,7 @@ impl Policy {
             time_order,
             quota,
             require_fingerprint,
+            key_spec,
         })
     }
 }
@@ -235,6 +266,7 @@ impl Policy {
 mod tests {
     use super::{OnOrphan, Policy, TimeOrdered};
     use crate::codec::Cursor;
+    use claimstore_hash::KeySpec;
     use std::time::Duration;
 
     #[test]
@@ -243,6 +275,8 @@ mod tests {
             Policy::new(),
             Policy::migration(Duration::from_secs(3)).on_orphan(OnOrphan::Resolve).quota(7, 1 << 40),
             Policy::weekly().time_ordered_keys(TimeOrdered::Ulid).require_fingerprint(true).max_attempts(9),
+            Policy::daily().key_spec(KeySpec::netsuite()),
+            Policy::daily().key_spec(KeySpec::source_record()).quota(1, 2).require_fingerprint(true),
         ] {
             let mut bytes = Vec::new();
             policy.encode(&mut bytes);

@@ -58,6 +58,8 @@ pub(crate) struct Extra {
     pub(crate) earlier_progress: Option<Box<[u8]>>,
     /// Why the record is parked.
     pub(crate) note: Box<[u8]>,
+    /// Digests of the payload's fields, as claimstore-hash writes them.
+    pub(crate) fields: Box<[u8]>,
     /// Fields of a later version: kept as they are.
     pub(crate) unknown: Vec<(u16, Box<[u8]>)>,
 }
@@ -103,6 +105,7 @@ const STATE_BITS: u8 = 0x0f;
 const TAG_ORIGIN: u16 = 1;
 const TAG_EARLIER_PROGRESS: u16 = 2;
 const TAG_NOTE: u16 = 3;
+const TAG_FIELDS: u16 = 4;
 
 impl Record {
     /// Appends the record's bytes. [`Record::decode`] with the same `base` reads them back.
@@ -228,11 +231,12 @@ impl Extra {
         self.origin.len()
             + self.earlier_progress.as_ref().map_or(0, |bytes| bytes.len())
             + self.note.len()
+            + self.fields.len()
             + unknown
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        let mut fields: Vec<(u16, &[u8])> = Vec::with_capacity(3 + self.unknown.len());
+        let mut fields: Vec<(u16, &[u8])> = Vec::with_capacity(4 + self.unknown.len());
         if !self.origin.is_empty() {
             fields.push((TAG_ORIGIN, &self.origin));
         }
@@ -241,6 +245,9 @@ impl Extra {
         }
         if !self.note.is_empty() {
             fields.push((TAG_NOTE, &self.note));
+        }
+        if !self.fields.is_empty() {
+            fields.push((TAG_FIELDS, &self.fields));
         }
         fields.extend(self.unknown.iter().map(|(tag, bytes)| (*tag, &**bytes)));
         put_varint(fields.len() as u64, out);
@@ -259,6 +266,7 @@ impl Extra {
                 TAG_ORIGIN => extra.origin = bytes.into(),
                 TAG_EARLIER_PROGRESS => extra.earlier_progress = Some(bytes.into()),
                 TAG_NOTE => extra.note = bytes.into(),
+                TAG_FIELDS => extra.fields = bytes.into(),
                 _ => extra.unknown.push((tag, bytes.into())),
             }
         }
@@ -311,11 +319,15 @@ pub(crate) mod tests {
             State::Erased,
         ]);
         let bytes = || prop::collection::vec(any::<u8>(), 0..40).prop_map(Vec::into_boxed_slice);
-        let extra =
-            (bytes(), prop::option::of(bytes()), bytes(), prop::collection::vec((9u16.., bytes()), 0..3))
-                .prop_map(|(origin, earlier_progress, note, unknown)| {
-                    Box::new(Extra { origin, earlier_progress, note, unknown })
-                });
+        let extra = (
+            bytes(),
+            prop::option::of(bytes()),
+            [bytes(), bytes()],
+            prop::collection::vec((9u16.., bytes()), 0..3),
+        )
+            .prop_map(|(origin, earlier_progress, [note, fields], unknown)| {
+                Box::new(Extra { origin, earlier_progress, note, fields, unknown })
+            });
         let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), any::<[u64; 5]>());
         let fingerprint = prop::option::of(any::<(u8, [u8; 32])>());
         (state, numbers, fingerprint, bytes(), prop::option::of(extra)).prop_map(

@@ -14,10 +14,14 @@ mod bad_input;
 mod batches;
 mod common;
 mod contract;
+mod fingerprints;
 mod life;
 mod namespaces;
 mod pages;
 mod promises;
 mod rig;
 mod secrecy;
+mod sequences;
 mod transact;
+#[cfg(feature = "serde")]
+mod typed;
