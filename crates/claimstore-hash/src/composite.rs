@@ -7,7 +7,7 @@ use crate::KeyError;
 /// The longest key a claim store takes, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
 
-const SEPARATOR: u8 = b'|';
+pub(crate) const SEPARATOR: u8 = b'|';
 const ESCAPE: u8 = b'\\';
 
 /// Joins `parts` into one key.
@@ -50,15 +50,20 @@ pub fn composite<P: AsRef<[u8]>>(parts: &[P]) -> Result<Vec<u8>, KeyError> {
 /// # Ok::<(), claimstore_hash::KeyError>(())
 /// ```
 pub fn composite_parts(key: &[u8]) -> Result<Vec<Vec<u8>>, KeyError> {
+    split(key, SEPARATOR)
+}
+
+/// [`composite_parts`], for another separator.
+pub(crate) fn split(key: &[u8], separator: u8) -> Result<Vec<Vec<u8>>, KeyError> {
     check_length(key)?;
     let mut parts = Vec::new();
     let mut part = Vec::new();
     let mut bytes = key.iter().copied().enumerate();
     while let Some((at, byte)) = bytes.next() {
         match byte {
-            SEPARATOR => parts.push(std::mem::take(&mut part)),
+            byte if byte == separator => parts.push(std::mem::take(&mut part)),
             ESCAPE => match bytes.next() {
-                Some((_, escaped @ (SEPARATOR | ESCAPE))) => part.push(escaped),
+                Some((_, escaped)) if escaped == separator || escaped == ESCAPE => part.push(escaped),
                 _ => return Err(KeyError::NotComposite { at }),
             },
             plain => part.push(plain),
@@ -83,9 +88,10 @@ pub fn composite_parts(key: &[u8]) -> Result<Vec<Vec<u8>>, KeyError> {
 /// assert_eq!(order(""), Err(KeyError::EmptyPart { index: 2 }));
 /// # Ok::<(), KeyError>(())
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 #[must_use = "`build` gives the key"]
 pub struct CompositeKey {
+    separator: u8,
     /// The parts so far, escaped, with separators between them.
     key: Vec<u8>,
     parts: usize,
@@ -93,10 +99,20 @@ pub struct CompositeKey {
     refuse_empty: bool,
 }
 
+impl Default for CompositeKey {
+    fn default() -> CompositeKey {
+        CompositeKey::new()
+    }
+}
+
 impl CompositeKey {
     /// A key without parts.
     pub fn new() -> CompositeKey {
-        CompositeKey::default()
+        CompositeKey::separated_by(SEPARATOR)
+    }
+
+    pub(crate) fn separated_by(separator: u8) -> CompositeKey {
+        CompositeKey { separator, key: Vec::new(), parts: 0, first_empty: None, refuse_empty: false }
     }
 
     /// Lets [`build`](Self::build) refuse a key with an empty part, added before or after this call.
@@ -109,13 +125,13 @@ impl CompositeKey {
     pub fn part(mut self, part: impl AsRef<[u8]>) -> CompositeKey {
         let part = part.as_ref();
         if self.parts > 0 {
-            self.key.push(SEPARATOR);
+            self.key.push(self.separator);
         }
         if part.is_empty() {
             self.first_empty.get_or_insert(self.parts);
         }
         for &byte in part {
-            if matches!(byte, SEPARATOR | ESCAPE) {
+            if byte == self.separator || byte == ESCAPE {
                 self.key.push(ESCAPE);
             }
             self.key.push(byte);
@@ -145,7 +161,7 @@ impl fmt::Debug for CompositeKey {
     }
 }
 
-fn check_length(key: &[u8]) -> Result<(), KeyError> {
+pub(crate) fn check_length(key: &[u8]) -> Result<(), KeyError> {
     match key.len() {
         0 => Err(KeyError::Empty),
         1..=MAX_KEY_BYTES => Ok(()),
@@ -160,6 +176,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::digest_key;
 
     #[test]
     fn how_keys_look() {
@@ -254,6 +271,58 @@ mod tests {
         }
         // 13 strings; all lists of one to three of them but the single empty one.
         assert_eq!(seen.len(), 13 + 13 * 13 + 13 * 13 * 13 - 1);
+    }
+
+    /// Pairs of lists of parts that are nearly the same: the bytes of one, cut at other places, now and then with a
+    /// byte changed. `CLAIMSTORE_PAIRS` says how many.
+    #[test]
+    fn no_two_lists_of_arbitrary_bytes_share_a_key() {
+        let pairs = std::env::var("CLAIMSTORE_PAIRS").map_or(20_000, |pairs| pairs.parse().unwrap());
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut draw = move |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let mut same = 0;
+        for _ in 0..pairs {
+            let alphabet =
+                [&[SEPARATOR, ESCAPE][..], &[SEPARATOR, ESCAPE, b'a', 0], &[b':', 0xff, ESCAPE, SEPARATOR]];
+            let alphabet = alphabet[draw(3) as usize];
+            let bytes: Vec<u8> = (0..draw(12))
+                .map(|_| {
+                    if draw(8) == 0 {
+                        draw(256) as u8
+                    } else {
+                        alphabet[draw(alphabet.len() as u64) as usize]
+                    }
+                })
+                .collect();
+            let mut lists = [(); 2].map(|()| {
+                let mut rest = bytes.clone();
+                let mut list: Vec<Vec<u8>> = Vec::new();
+                for _ in 0..draw(4) {
+                    let behind = rest.split_off(draw(rest.len() as u64 + 1) as usize);
+                    list.push(std::mem::replace(&mut rest, behind));
+                }
+                list.push(rest);
+                list
+            });
+            let part = draw(lists[0].len() as u64) as usize;
+            if let Some(byte) = lists[0][part].first_mut().filter(|_| draw(3) == 0) {
+                *byte = draw(256) as u8;
+            }
+            let [one, other] = lists;
+            same += u64::from(one == other);
+            assert_eq!(composite(&one) == composite(&other), one == other, "{one:?} {other:?}");
+            assert_eq!(digest_key(&one) == digest_key(&other), one == other, "{one:?} {other:?}");
+            let colons = [&one, &other]
+                .map(|list| list.iter().fold(CompositeKey::separated_by(b':'), CompositeKey::part).build());
+            assert_eq!(colons[0] == colons[1], one == other, "{one:?} {other:?}");
+        }
+        println!("composite keys: {pairs} pairs, {same} of them the same list");
+        assert!(same < pairs);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use blake3::{Hash, Hasher};
 /// # Ok::<(), std::fmt::Error>(())
 /// ```
 pub fn child_key(namespace: &str, key: &[u8], step: &str) -> [u8; 32] {
-    hash_parts(Domain::ChildKey, [namespace.as_bytes(), key, step.as_bytes()]).into()
+    hash_parts(Domain::Child, [namespace.as_bytes(), key, step.as_bytes()]).into()
 }
 
 /// A key of 32 bytes for parts of any number and length: like [`composite`](crate::composite), but not readable.
@@ -43,24 +43,24 @@ pub fn child_key(namespace: &str, key: &[u8], step: &str) -> [u8; 32] {
 /// assert_ne!(digest_key(&["a", "bc"]), digest_key(&["ab", "c"]));
 /// ```
 pub fn digest_key<P: AsRef<[u8]>>(parts: &[P]) -> [u8; 32] {
-    hash_parts(Domain::DigestKey, parts.iter().map(AsRef::as_ref)).into()
+    hash_parts(Domain::Digest, parts.iter().map(AsRef::as_ref)).into()
 }
 
-/// What a hash is for. Hashes of one domain never equal those of another, whatever is hashed.
+/// What a key of ours is for. Hashes of one domain never equal those of another, whatever is hashed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Domain {
-    ChildKey,
-    DigestKey,
-    RawFingerprint,
+    Child,
+    Digest,
+    Derived,
 }
 
 impl Domain {
     /// The context of BLAKE3's key derivation. Part of the result: never to be changed.
     const fn context(self) -> &'static str {
         match self {
-            Domain::ChildKey => "claimstore 2026-11-21 child key v1",
-            Domain::DigestKey => "claimstore 2026-11-21 digest key v1",
-            Domain::RawFingerprint => "claimstore 2026-11-21 raw fingerprint v1",
+            Domain::Child => "claimstore 2026-11-21 child key v1",
+            Domain::Digest => "claimstore 2026-11-21 digest key v1",
+            Domain::Derived => "claimstore 2026-11-21 derived key v1",
         }
     }
 }
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn domains_are_apart() {
-        let domains = [Domain::ChildKey, Domain::DigestKey, Domain::RawFingerprint];
+        let domains = [Domain::Child, Domain::Digest, Domain::Derived];
         let hashes: HashSet<_> =
             domains.iter().map(|&domain| *hash_parts(domain, [&b"x"[..], b"y", b"z"]).as_bytes()).collect();
         assert_eq!(hashes.len(), domains.len());

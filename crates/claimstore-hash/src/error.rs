@@ -19,6 +19,42 @@ pub enum KeyError {
         /// The length the key would have.
         bytes: usize,
     },
+    /// A part is null where a [`KeySpec`](crate::KeySpec) wants a value.
+    NullPart {
+        /// Which part, counted from 0.
+        index: usize,
+    },
+    /// More or fewer parts than a [`KeySpec`](crate::KeySpec) wants.
+    PartCount {
+        /// How many there are.
+        parts: usize,
+    },
+    /// A part that is not UTF-8, where a [`KeySpec`](crate::KeySpec) wants text.
+    NotText {
+        /// Which part, counted from 0.
+        index: usize,
+    },
+    /// A part has a character that a [`KeySpec`](crate::KeySpec) does not allow.
+    Character {
+        /// Which part, counted from 0.
+        index: usize,
+        /// Where in the part, after trimming and folding, counted in bytes from 0.
+        at: usize,
+    },
+    /// A part has more characters than a [`KeySpec`](crate::KeySpec) allows.
+    PartTooLong {
+        /// Which part, counted from 0.
+        index: usize,
+        /// How many characters it has.
+        characters: usize,
+    },
+    /// Folding and composing a part comes to no end: no text that anybody writes.
+    Unstable {
+        /// Which part, counted from 0.
+        index: usize,
+    },
+    /// The bytes are no [`KeySpec`](crate::KeySpec) that this version knows.
+    NotASpec,
     /// A backslash stands before something it cannot escape: [`composite`](crate::composite) did not make this.
     NotComposite {
         /// Where the backslash stands, counted in bytes from 0.
@@ -52,6 +88,19 @@ impl fmt::Display for KeyError {
             KeyError::TooLong { bytes } => {
                 write!(f, "the key has {bytes} bytes, the limit is {}", crate::MAX_KEY_BYTES)
             }
+            KeyError::NullPart { index } => write!(f, "part {index} of the key is null"),
+            KeyError::PartCount { parts } => {
+                write!(f, "the key has {parts} parts, which is not what its rule says")
+            }
+            KeyError::NotText { index } => write!(f, "part {index} of the key is not UTF-8"),
+            KeyError::Character { index, at } => {
+                write!(f, "part {index} of the key has a character at byte {at} that its rule forbids")
+            }
+            KeyError::PartTooLong { index, characters } => {
+                write!(f, "part {index} of the key has {characters} characters, more than its rule allows")
+            }
+            KeyError::Unstable { index } => write!(f, "part {index} of the key cannot be folded"),
+            KeyError::NotASpec => f.write_str("not the bytes of a key rule"),
             KeyError::NotComposite { at } => write!(f, "not a composite key: stray backslash at byte {at}"),
             KeyError::IdLength { bytes } => write!(f, "no spelling of the id has {bytes} bytes"),
             KeyError::IdCharacter { at } => write!(f, "the id has a wrong character at byte {at}"),

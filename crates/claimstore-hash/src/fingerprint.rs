@@ -4,7 +4,7 @@ use std::fmt;
 
 use blake3::Hash;
 
-use crate::digest::{Domain, hash_parts};
+use crate::fingerprinter::unkeyed;
 
 /// 32 bytes that stand for a payload, and the number of the scheme that made them.
 ///
@@ -23,6 +23,26 @@ use crate::digest::{Domain, hash_parts};
 /// assert_eq!(stored.compare(&own), Match::Unknown);
 /// ```
 ///
+/// The functions here use no key. What they give can be found by guessing if the payload can be guessed;
+/// [`Fingerprinter::with_key`](crate::Fingerprinter::with_key) makes fingerprints that cannot.
+///
+/// # Schemes
+///
+/// | number | made by |
+/// |---|---|
+/// | 0 | the caller: `Fingerprint::from([u8; 32])` |
+/// | 1, 17, 33, 49 | the bytes as they are |
+/// | 2, 18, 34, 50 | JSON and Serde values |
+/// | 3, 19, 35, 51 | form-encoded bodies |
+/// | 4, 20, 36, 52 | HTTP requests |
+/// | other numbers up to 127 | kept for later versions |
+/// | 128 to 255 | the caller |
+///
+/// In each row the four are: BLAKE3 without a key, BLAKE3 with one, SHA-256 without, HMAC-SHA-256. In schemes 1 to
+/// 127 the first four bytes, the *context*, name the key and the rules (which fields, which headers), and the other
+/// 28 are the digest. Of one scheme but another context, two fingerprints cannot be compared: the answer is
+/// [`Match::Unknown`]. So a change of key or rules never turns a plain retry into a mismatch.
+///
 /// `==` asks for the same scheme and the same bytes; deciding about a payload wants [`compare`](Self::compare),
 /// which tells *different* from *not comparable*.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,9 +60,15 @@ pub enum Match {
     Same,
     /// The payloads differ.
     Different,
-    /// The fingerprints are of different schemes and cannot be compared.
+    /// The fingerprints are of different schemes, keys or rules and cannot be compared.
     Unknown,
 }
+
+/// How many bytes of a fingerprint name key and rules, in the schemes of this crate.
+pub(crate) const CONTEXT_BYTES: usize = 4;
+
+/// The last scheme of this crate; those above are the caller's.
+const LAST_OWN_SCHEME: u8 = 127;
 
 impl Fingerprint {
     /// The scheme of digests the caller computes: `Fingerprint::from([u8; 32])`.
@@ -52,22 +78,20 @@ impl Fingerprint {
 
     /// The fingerprint of a payload's bytes as they are: one byte more or less, and it is another.
     pub fn raw(payload: impl AsRef<[u8]>) -> Fingerprint {
-        Fingerprint::raw_parts(&[payload])
+        unkeyed().raw(payload)
     }
 
     /// The fingerprint of a payload in several parts, each taken as it is: a method, a path and a body, say.
     ///
     /// Where one part ends and the next begins counts. One part gives the same as [`Fingerprint::raw`].
     pub fn raw_parts<P: AsRef<[u8]>>(parts: &[P]) -> Fingerprint {
-        let digest = hash_parts(Domain::RawFingerprint, parts.iter().map(AsRef::as_ref));
-        Fingerprint { scheme: Fingerprint::RAW, digest }
+        unkeyed().raw_parts(parts)
     }
 
     /// A fingerprint of the given scheme: one read back from where it was stored, or a digest of the caller's own.
     ///
     /// Numbers 128 to 255 are the caller's, like [`Fingerprint::CALLER`]: a program that changes how it computes
-    /// its digests takes another number, and the earlier ones are not mistaken for other payloads. Numbers 2 to
-    /// 127 are kept for later versions of this crate.
+    /// its digests takes another number, and the earlier ones are not mistaken for other payloads.
     pub fn with_scheme(scheme: u8, digest: [u8; 32]) -> Fingerprint {
         Fingerprint { scheme, digest: Hash::from(digest) }
     }
@@ -83,14 +107,23 @@ impl Fingerprint {
         self.digest.into()
     }
 
-    /// Compares two fingerprints, in constant time where they are of one scheme.
+    /// Compares two fingerprints. Takes the same time wherever their digests differ; scheme and context are no
+    /// secrets, and looked at first.
     pub fn compare(&self, other: &Fingerprint) -> Match {
-        if self.scheme != other.scheme {
+        if self.scheme != other.scheme || self.context() != other.context() {
             Match::Unknown
         } else if self.digest == other.digest {
             Match::Same
         } else {
             Match::Different
+        }
+    }
+
+    /// The bytes that name key and rules; none in a scheme of the caller's.
+    fn context(&self) -> &[u8] {
+        match self.scheme {
+            1..=LAST_OWN_SCHEME => self.digest.as_bytes().get(..CONTEXT_BYTES).unwrap_or_default(),
+            _ => &[],
         }
     }
 }
@@ -119,9 +152,29 @@ mod tests {
         let check = |payload: &[u8], expected: &str| {
             assert_eq!(Fingerprint::raw(payload).digest.to_hex().as_str(), expected, "{payload:?}");
         };
-        check(b"", "79961118b88d0a903e0c934a41cebfa27df37c15c41ac8bfe8b501d18db7c8c5");
-        check(br#"{"amount":100}"#, "e21b7287e8cce6b19decfbba41c6a5404d921a60c173c922b2c95e6bb083c971");
-        check(&[0xa5; 5000], "64ad19cb59a964512ae16a138f8b2a7348f7b8ef39b857829170ee924e50b169");
+        check(b"", "12e0848627310c79d350dafa499a3f20da21f1c6a3d257548dc7c2aa5a88901d");
+        check(br#"{"amount":100}"#, "12e084867b940573ef8f9436ed72f3f8a8fcf2d076f49a8818a721dd64ac498e");
+        check(&[0xa5; 5000], "12e08486d120bfa14e771fd08f274b6da9ad9e13f510fc646531ef8e3cad3327");
+    }
+
+    #[test]
+    fn only_one_context_is_compared() {
+        let check = |scheme, at: usize, expected| {
+            let mut digest = [0; 32];
+            digest[at] = 1;
+            let (one, other) = (Fingerprint::with_scheme(scheme, [0; 32]), digest);
+            assert_eq!(one.compare(&Fingerprint::with_scheme(scheme, other)), expected, "{scheme} {at}");
+        };
+        for scheme in [1, 2, 50, 127] {
+            check(scheme, 0, Match::Unknown);
+            check(scheme, 3, Match::Unknown);
+            check(scheme, 4, Match::Different);
+            check(scheme, 31, Match::Different);
+        }
+        for scheme in [0, 128, 255] {
+            check(scheme, 0, Match::Different);
+            check(scheme, 31, Match::Different);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::codec::Record;
 use crate::lease::Lease;
 use crate::options::millis;
-use claimstore_hash::Fingerprint;
+use claimstore_hash::{FieldDigests, Fingerprint};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The answer to "may I do this work?".
@@ -129,6 +129,8 @@ pub struct ClaimRequest {
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) lease_ms: Option<u64>,
     pub(crate) fingerprint: Option<Fingerprint>,
+    /// As bytes: what is stored. Empty: none.
+    pub(crate) fields: Box<[u8]>,
     pub(crate) origin: Box<[u8]>,
 }
 
@@ -140,6 +142,7 @@ impl ClaimRequest {
             ttl_ms: None,
             lease_ms: None,
             fingerprint: None,
+            fields: Box::default(),
             origin: Box::default(),
         }
     }
@@ -159,6 +162,14 @@ impl ClaimRequest {
     /// A fingerprint of the payload, so that the same key with another payload is noticed.
     pub fn fingerprint(mut self, fingerprint: impl Into<Fingerprint>) -> ClaimRequest {
         self.fingerprint = Some(fingerprint.into());
+        self
+    }
+
+    /// Digests of the payload's fields, stored beside the fingerprint (up to 4,096 bytes), so that a
+    /// [`PayloadMismatch`](crate::ErrorKind::PayloadMismatch) can say which fields differ:
+    /// [`Error::differing_pointers`](crate::Error::differing_pointers). Ignored without a fingerprint.
+    pub fn fields(mut self, fields: &FieldDigests) -> ClaimRequest {
+        self.fields = fields.to_bytes().into();
         self
     }
 

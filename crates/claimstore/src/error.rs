@@ -85,6 +85,12 @@ impl Error {
         Error { inner: Box::new(Inner { kind, message, pointers: Vec::new(), source: Some(source.into()) }) }
     }
 
+    /// The same, with pointers to what differs.
+    pub(crate) fn differing_at(mut self, pointers: Vec<String>) -> Error {
+        self.inner.pointers = pointers;
+        self
+    }
+
     /// The same refusal once more, for another item of a batch.
     pub(crate) fn again(&self) -> Error {
         let Inner { kind, message, pointers, .. } = &*self.inner;

@@ -56,9 +56,12 @@ mod options;
 mod orphan;
 mod policy;
 mod queued;
+mod sequence;
 mod store;
 mod task;
 mod transact;
+#[cfg(feature = "serde")]
+mod typed;
 mod view;
 
 mod bucket;
@@ -71,7 +74,7 @@ mod recovery;
 mod sync;
 
 pub use claim::{Claim, ClaimRequest, Failure, Holder, Receipt};
-pub use claimstore_hash::Fingerprint;
+pub use claimstore_hash::{FieldDigests, Fingerprint, Fingerprinter, KeySpec};
 pub use engine::look::Records;
 pub use engine::orphans::Unheld;
 pub use engine::upkeep::Pruned;
@@ -84,6 +87,7 @@ pub use options::{Durability, Options};
 pub use orphan::{Note, OrphanWatch, Review};
 pub use policy::{OnOrphan, Policy, TimeOrdered};
 pub use queued::{CommitFuture, DetachFuture, NamespaceFuture};
+pub use sequence::{PositionClaim, PositionError, PositionLease, Sequence};
 pub use store::{CompleteManyError, Namespace, Once, OnceError, Store};
 pub use task::TaskFuture;
 pub use transact::{Table, TableMut, TableRange, Transacted, Transaction};

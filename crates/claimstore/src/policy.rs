@@ -3,6 +3,7 @@
 use crate::codec::{Cursor, Malformed, put_varint};
 use crate::error::{Error, ErrorKind};
 use crate::options::{MAX_LEASE, MAX_TTL, MIN_TTL, millis};
+use claimstore_hash::KeySpec;
 use std::time::Duration;
 
 /// What becomes of a claim whose holder is gone: its process died, it was dropped, or its lease lapsed.
@@ -46,6 +47,7 @@ pub struct Policy {
     pub(crate) time_order: Option<TimeOrdered>,
     pub(crate) quota: Option<Quota>,
     pub(crate) require_fingerprint: bool,
+    pub(crate) key_spec: Option<KeySpec>,
     pub(crate) backoff: Option<Backoff>,
 }
 
@@ -100,6 +102,7 @@ impl Policy {
             time_order: None,
             quota: None,
             require_fingerprint: false,
+            key_spec: None,
             backoff: None,
         }
     }
@@ -179,6 +182,17 @@ impl Policy {
         self
     }
 
+    /// Normalises and checks every key by a rule: claims, look-ups and everything else that names a key. Keys the
+    /// rule refuses are [`ErrorKind::InvalidKey`]. The rule of a namespace cannot change. Default: keys of any
+    /// bytes, as they are.
+    ///
+    /// [`Lease::key`](crate::Lease::key) answers the key as it was given;
+    /// [`Lease::child_key`](crate::Lease::child_key) goes by the normalised one.
+    pub fn key_spec(mut self, spec: KeySpec) -> Policy {
+        self.key_spec = Some(spec);
+        self
+    }
+
     /// Lets orphans that are to be retried wait before their third attempt for `first`, before later ones twice
     /// as long each, up to `most`; less up to a quarter, different for each key. The second attempt is
     /// always due at once. Default: no wait.
@@ -218,6 +232,9 @@ impl Policy {
         if self.max_attempts == 0 {
             return Err(Error::new(ErrorKind::Misuse, "at least one attempt must be allowed"));
         }
+        if self.key_spec.is_some() && self.time_order.is_some() {
+            return Err(Error::new(ErrorKind::Misuse, "time-ordered keys have a rule of their own"));
+        }
         Ok(())
     }
 
@@ -237,11 +254,18 @@ impl Policy {
             Some(TimeOrdered::UuidV7) => 1,
             Some(TimeOrdered::Ulid) => 2,
         });
-        let flags = [self.quota.is_some(), self.require_fingerprint, self.backoff.is_some()];
-        out.push(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
+        out.push(
+            u8::from(self.quota.is_some())
+                | u8::from(self.require_fingerprint) << 1
+                | u8::from(self.key_spec.is_some()) << 2
+                | u8::from(self.backoff.is_some()) << 3,
+        );
         if let Some(quota) = self.quota {
             put_varint(quota.records, out);
             put_varint(quota.bytes, out);
+        }
+        if let Some(spec) = &self.key_spec {
+            out.extend_from_slice(&spec.to_bytes());
         }
         if let Some(backoff) = self.backoff {
             put_varint(backoff.first_ms, out);
@@ -275,7 +299,13 @@ impl Policy {
             Some(Quota { records: cursor.varint("quota")?, bytes: cursor.varint("quota")? })
         };
         let require_fingerprint = flags & 2 != 0;
-        let backoff = if flags & 4 == 0 {
+        let key_spec = if flags & 4 == 0 {
+            None
+        } else {
+            let bytes: [u8; 9] = cursor.array("policy key rule")?;
+            Some(KeySpec::from_bytes(&bytes).map_err(|_| Malformed("policy key rule"))?)
+        };
+        let backoff = if flags & 8 == 0 {
             None
         } else {
             Some(Backoff {
@@ -292,6 +322,7 @@ impl Policy {
             time_order,
             quota,
             require_fingerprint,
+            key_spec,
             backoff,
         })
     }
@@ -301,6 +332,7 @@ impl Policy {
 mod tests {
     use super::{OnOrphan, Policy, TimeOrdered};
     use crate::codec::Cursor;
+    use claimstore_hash::KeySpec;
     use std::time::Duration;
 
     #[test]
@@ -309,6 +341,10 @@ mod tests {
             Policy::new(),
             Policy::migration(Duration::from_secs(3)).on_orphan(OnOrphan::Resolve).quota(7, 1 << 40),
             Policy::weekly().time_ordered_keys(TimeOrdered::Ulid).require_fingerprint(true).max_attempts(9),
+            Policy::daily()
+                .key_spec(KeySpec::netsuite())
+                .orphan_backoff(Duration::from_secs(2), Duration::from_secs(9)),
+            Policy::daily().key_spec(KeySpec::source_record()).quota(1, 2).require_fingerprint(true),
             Policy::new().orphan_backoff(Duration::from_secs(1), Duration::from_secs(8)).quota(1, 2),
         ] {
             let mut bytes = Vec::new();

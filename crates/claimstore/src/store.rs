@@ -17,10 +17,12 @@ use crate::options::{MAX_BATCH_ITEMS, Options};
 use crate::policy::Policy;
 use crate::queued::{CommitFuture, NamespaceFuture};
 use crate::recovery;
+use crate::sequence::Sequence;
 use crate::sync::Arc;
 use crate::task::TaskFuture;
 use crate::transact::{Table, Transacted, Transaction};
 use crate::view::{Filter, Record, RecordState, Report, Stats};
+use claimstore_hash::Fingerprinter;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -466,8 +468,57 @@ impl Store {
 
     /// Copies the store as of now into the directory `dir`, which is created and must be empty. Claims go on
     /// meanwhile. The copy's first open raises its life, so that its tokens lie above the original's.
+    ///
+    /// The key of [`fingerprinter`](Store::fingerprinter) is left out, so that whoever finds the copy cannot guess
+    /// payloads from their fingerprints. A store restored from it makes a key of its own: fingerprints of before
+    /// are then not compared any more ([`Receipt::fingerprint_checked`] is false), and none is mistaken for
+    /// another. [`backup_with_key`](Store::backup_with_key) takes the key along.
     pub fn backup(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
-        backup_to(self.engine(), dir.as_ref())
+        backup_to(self.engine(), dir.as_ref(), false)
+    }
+
+    /// Like [`backup`](Store::backup), with the key of the fingerprints: for a copy that is to take this store's
+    /// place, and is kept as safe as the store.
+    pub fn backup_with_key(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
+        backup_to(self.engine(), dir.as_ref(), true)
+    }
+
+    /// The stream `name` (1 to 1,024 bytes), made if there is none: one durable value for a stream of numbered
+    /// messages in the place of a key for each. Durable when it returns.
+    ///
+    /// Streams lie in a namespace of the store's own, `claimstore/sequences`, which cannot be opened by its name and
+    /// is not listed by [`scan`](Store::scan) or [`orphans`](Store::orphans). Blocks; not to be called from a waker.
+    pub fn sequence(&self, name: impl AsRef<[u8]>) -> Result<Sequence, Error> {
+        let stream = self.engine().stream(name.as_ref())?;
+        Ok(Sequence::new(self.engine(), stream))
+    }
+
+    /// Makes fingerprints under this store's own random key, which nobody else has.
+    ///
+    /// The key is made at the first call and durable before any fingerprint of it exists. It lies in a file of its
+    /// own in the store's directory, `fingerprint.key`, readable by its owner alone, and is the same for ever. A
+    /// leaked copy of the *whole* directory includes it; a [`backup`](Store::backup) does not, nor does anything
+    /// else that the store writes. Who wants the key elsewhere altogether keeps it there and uses
+    /// [`Fingerprinter::with_key`](claimstore_hash::Fingerprinter::with_key).
+    ///
+    /// Errors: [`ErrorKind::Corrupt`] for a damaged key file, [`ErrorKind::TooNew`] for one of a later version,
+    /// [`ErrorKind::Io`] or [`ErrorKind::Full`] if it cannot be read or made; the store itself goes on.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use claimstore::{ClaimRequest, ErrorKind, Store};
+    ///
+    /// let store = Store::in_memory()?;
+    /// let fingerprinter = store.fingerprinter()?;
+    /// let order = ClaimRequest::new("order-4711").fingerprint(fingerprinter.json(br#"{"amount":100}"#)?);
+    /// store.claim_with(&order)?.claimed().unwrap().complete("posted")?;
+    ///
+    /// let other = ClaimRequest::new("order-4711").fingerprint(fingerprinter.json(br#"{"amount":999}"#)?);
+    /// assert_eq!(store.claim_with(&other).unwrap_err().kind(), ErrorKind::PayloadMismatch);
+    /// # Ok(()) }
+    /// ```
+    pub fn fingerprinter(&self) -> Result<Fingerprinter, Error> {
+        self.engine().fingerprinter()
     }
 
     /// To be called once, after a snapshot of the directory was restored: raises the life by 1,024, so that
@@ -511,7 +562,18 @@ impl Store {
     /// Like [`backup`](Store::backup), as a future.
     pub fn backup_async(&self, dir: impl AsRef<Path>) -> TaskFuture<()> {
         let dir = dir.as_ref().to_owned();
-        self.engine().run_elsewhere(move |engine| backup_to(engine, &dir))
+        self.engine().run_elsewhere(move |engine| backup_to(engine, &dir, false))
+    }
+
+    /// Like [`backup_with_key`](Store::backup_with_key), as a future.
+    pub fn backup_with_key_async(&self, dir: impl AsRef<Path>) -> TaskFuture<()> {
+        let dir = dir.as_ref().to_owned();
+        self.engine().run_elsewhere(move |engine| backup_to(engine, &dir, true))
+    }
+
+    /// Like [`fingerprinter`](Store::fingerprinter), as a future.
+    pub fn fingerprinter_async(&self) -> TaskFuture<Fingerprinter> {
+        self.engine().run_elsewhere(Engine::fingerprinter)
     }
 
     /// Like [`after_restore`](Store::after_restore), as a future.
@@ -520,12 +582,12 @@ impl Store {
     }
 }
 
-fn backup_to(engine: &Engine, dir: &Path) -> Result<(), Error> {
+fn backup_to(engine: &Engine, dir: &Path, with_key: bool) -> Result<(), Error> {
     engine.check_open()?;
     let target = DirStorage::new(dir);
     target.create_root().map_err(|error| Error::io("the backup directory cannot be created", error))?;
     let target: Arc<dyn Storage> = Arc::new(target);
-    engine.backup(&target)
+    engine.backup(&target, with_key)
 }
 
 impl fmt::Debug for Store {

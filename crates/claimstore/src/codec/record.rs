@@ -58,6 +58,8 @@ pub(crate) struct Extra {
     pub(crate) earlier_progress: Option<Box<[u8]>>,
     /// Why the record is parked.
     pub(crate) note: Box<[u8]>,
+    /// Digests of the payload's fields, as claimstore-hash writes them.
+    pub(crate) fields: Box<[u8]>,
     /// How earlier attempts ended, as `history` writes it.
     pub(crate) history: Box<[u8]>,
     /// A resolver was asked, or is being asked, about the claim.
@@ -145,9 +147,10 @@ const STATE_BITS: u8 = 0x0f;
 const TAG_ORIGIN: u16 = 1;
 const TAG_EARLIER_PROGRESS: u16 = 2;
 const TAG_NOTE: u16 = 3;
-const TAG_HISTORY: u16 = 4;
-const TAG_ASKED: u16 = 5;
-const TAG_GRANTED: u16 = 6;
+const TAG_FIELDS: u16 = 4;
+const TAG_HISTORY: u16 = 5;
+const TAG_ASKED: u16 = 6;
+const TAG_GRANTED: u16 = 7;
 
 impl Record {
     /// Appends the record's bytes. [`Record::decode`] with the same `base` reads them back.
@@ -273,6 +276,7 @@ impl Extra {
         self.origin.len()
             + self.earlier_progress.as_ref().map_or(0, |bytes| bytes.len())
             + self.note.len()
+            + self.fields.len()
             + self.history.len()
             + self.asked.map_or(0, |_| Asked::BYTES)
             + unknown
@@ -284,7 +288,7 @@ impl Extra {
         if self.granted != 0 {
             put_varint(u64::from(self.granted), &mut granted);
         }
-        let mut fields: Vec<(u16, &[u8])> = Vec::with_capacity(3 + self.unknown.len());
+        let mut fields: Vec<(u16, &[u8])> = Vec::with_capacity(4 + self.unknown.len());
         if !self.origin.is_empty() {
             fields.push((TAG_ORIGIN, &self.origin));
         }
@@ -293,6 +297,9 @@ impl Extra {
         }
         if !self.note.is_empty() {
             fields.push((TAG_NOTE, &self.note));
+        }
+        if !self.fields.is_empty() {
+            fields.push((TAG_FIELDS, &self.fields));
         }
         if !self.history.is_empty() {
             fields.push((TAG_HISTORY, &self.history));
@@ -320,6 +327,7 @@ impl Extra {
                 TAG_ORIGIN => extra.origin = bytes.into(),
                 TAG_EARLIER_PROGRESS => extra.earlier_progress = Some(bytes.into()),
                 TAG_NOTE => extra.note = bytes.into(),
+                TAG_FIELDS => extra.fields = bytes.into(),
                 TAG_HISTORY => extra.history = bytes.into(),
                 TAG_ASKED => extra.asked = Some(Asked::decode(bytes)?),
                 TAG_GRANTED => extra.granted = decode_granted(bytes)?,
@@ -387,9 +395,9 @@ pub(crate) mod tests {
             .prop_map(|(token, cause, times, at_ms)| Asked { token, cause, times, at_ms });
         let recovery = (bytes(), prop::option::of(asked), any::<u32>());
         let unknown = prop::collection::vec((9u16.., bytes()), 0..3);
-        let extra = (bytes(), prop::option::of(bytes()), bytes(), recovery, unknown).prop_map(
-            |(origin, earlier_progress, note, (history, asked, granted), unknown)| {
-                Box::new(Extra { origin, earlier_progress, note, history, asked, granted, unknown })
+        let extra = (bytes(), prop::option::of(bytes()), [bytes(), bytes()], recovery, unknown).prop_map(
+            |(origin, earlier_progress, [note, fields], (history, asked, granted), unknown)| {
+                Box::new(Extra { origin, earlier_progress, note, fields, history, asked, granted, unknown })
             },
         );
         let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), any::<[u64; 5]>());

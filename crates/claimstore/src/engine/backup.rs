@@ -20,8 +20,8 @@ const COPY_BYTES: usize = 1 << 20;
 const TABLES: &str = "tables.redb";
 
 impl Engine {
-    /// Copies the store as of now into `target`, which must be empty.
-    pub(crate) fn backup(&self, target: &Arc<dyn Storage>) -> Result<(), Error> {
+    /// Copies the store as of now into `target`, which must be empty; the key of its fingerprints only if asked.
+    pub(crate) fn backup(&self, target: &Arc<dyn Storage>, with_key: bool) -> Result<(), Error> {
         let mut home = self.upkeep_lock()?;
         let occupied =
             target.list("").map_err(|error| Error::io("the backup directory cannot be read", error))?;
@@ -29,6 +29,9 @@ impl Engine {
             return Err(Error::new(ErrorKind::Misuse, "a backup needs an empty directory"));
         }
         self.checkpoint_in(&mut home)?;
+        if with_key {
+            self.copy_fingerprint_key(target)?;
+        }
         self.copy_to(&home, target)
             .map_err(|error| Error::io("the backup could not be written", error))??;
         Ok(())

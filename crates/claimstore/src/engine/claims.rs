@@ -22,7 +22,7 @@ use crate::policy::Policy;
 use crate::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-/// Bytes an operation takes beside key, body and origin.
+/// Bytes an operation takes beside key, body, origin and digests of fields.
 pub(crate) const OP_BYTES: usize = 192;
 
 /// A claim that has been decided; the answer may be given once `batch` is committed.
@@ -249,7 +249,8 @@ impl Engine {
             .as_ref()
             .map(|given| Fingerprint { scheme: given.scheme(), digest: given.to_bytes() });
         let key_time_ms = keyed.time_ms;
-        let wanted = Wanted { ttl_ms, lease_ms, fingerprint, origin: &request.origin, key_time_ms };
+        let (fields, origin) = (&*request.fields, &*request.origin);
+        let wanted = Wanted { ttl_ms, lease_ms, fingerprint, fields, origin, key_time_ms };
         Ok(Prepared { keyed, wanted, policy: policy.clone() })
     }
 
@@ -292,6 +293,10 @@ impl Engine {
             }
             Decision::InProgress { retry_after_ms } => {
                 Some(Answer::InProgress(holder(record, retry_after_ms)))
+            }
+            Decision::Refuse(ErrorKind::PayloadMismatch) => {
+                let pointers = decide::differing_pointers(record?, &prepared.wanted);
+                Some(Answer::Refused(refusal(ErrorKind::PayloadMismatch).differing_at(pointers)))
             }
             Decision::Refuse(kind) => Some(Answer::Refused(refusal(kind))),
             Decision::Claim { .. } | Decision::Park | Decision::Fail | Decision::Delay { .. } => None,
@@ -353,6 +358,7 @@ impl Engine {
             + orphaned.map_or(0, |_| ENTRY_BYTES)
             + keyed.full.len()
             + prepared.wanted.origin.len()
+            + prepared.wanted.fields.len()
             + earlier.map_or(0, Record::loose_bytes);
         if has_effect && !order.takes(bytes) {
             // The record has grown since the room was asked for.
@@ -611,7 +617,7 @@ fn holder(record: Option<&Record>, retry_after_ms: u64) -> Holder {
 
 /// What a claim may add to the journal; `known` is what it carries over.
 pub(crate) fn request_bytes(request: &ClaimRequest, known: usize) -> usize {
-    OP_BYTES + request.key.len() + request.origin.len() + known
+    OP_BYTES + request.key.len() + request.origin.len() + request.fields.len() + known
 }
 
 /// The error of a refused claim.

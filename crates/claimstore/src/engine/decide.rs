@@ -9,6 +9,7 @@ use crate::error::ErrorKind;
 use crate::history;
 use crate::planted;
 use crate::policy::{OnOrphan, Policy};
+use claimstore_hash::{FieldDigests, Match};
 
 /// What stands behind a record that is in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) ttl_ms: u64,
     pub(crate) lease_ms: u64,
     pub(crate) fingerprint: Option<Fingerprint>,
+    /// Digests of the payload's fields, or nothing.
+    pub(crate) fields: &'a [u8],
     pub(crate) origin: &'a [u8],
     /// The key's own time, in a namespace of time-ordered keys.
     pub(crate) key_time_ms: Option<u64>,
@@ -159,15 +162,25 @@ pub(crate) fn parking_note(record: &Record, policy: &Policy) -> &'static [u8] {
     if record.attempt >= most_attempts(record, policy) { b"attempts used up" } else { b"orphaned" }
 }
 
-/// Whether two fingerprints are the same; unknown when one is absent or they are of different schemes.
+/// Whether two fingerprints are the same; unknown when one is absent or they are of different schemes, keys or
+/// rules. Takes the same time wherever they differ.
 fn compare(stored: Option<&Fingerprint>, given: Option<&Fingerprint>) -> Option<bool> {
-    let (stored, given) = (stored?, given?);
-    if stored.scheme != given.scheme {
-        return None;
+    let public = |one: &Fingerprint| claimstore_hash::Fingerprint::with_scheme(one.scheme, one.digest);
+    match public(stored?).compare(&public(given?)) {
+        Match::Same => Some(true),
+        Match::Different => Some(false),
+        Match::Unknown => None,
     }
-    // Compared without a branch on content, as fingerprints may be keyed.
-    let difference = stored.digest.iter().zip(given.digest).fold(0u8, |all, (a, b)| all | (a ^ b));
-    Some(difference == 0)
+}
+
+/// Pointers to the fields in which a refused payload differs from the stored one, where both sides have digests of
+/// them, made under one key and the same rules.
+pub(crate) fn differing_pointers(record: &Record, wanted: &Wanted<'_>) -> Vec<String> {
+    let stored = record.extra.as_ref().map_or(&[][..], |extra| &extra.fields);
+    match (FieldDigests::from_bytes(stored), FieldDigests::from_bytes(wanted.fields)) {
+        (Ok(stored), Ok(given)) => stored.differing(&given).unwrap_or_default(),
+        _ => Vec::new(),
+    }
 }
 
 /// The record of a granted claim. `earlier` is the record it takes over, if there is one.
@@ -180,8 +193,13 @@ pub(crate) fn claimed(
 ) -> Record {
     let earlier = earlier.filter(|_| attempt > 1);
     let given = wanted.fingerprint.map(Box::new);
-    let fingerprint = earlier.and_then(|record| record.fingerprint.clone()).or(given);
+    let kept = earlier.and_then(|record| record.fingerprint.clone());
     let mut extra = earlier.and_then(|record| record.extra.clone()).unwrap_or_default();
+    if kept.is_none() {
+        // Digests of fields belong to the fingerprint beside them.
+        extra.fields = wanted.fields.into();
+    }
+    let fingerprint = kept.or(given);
     extra.earlier_progress = None;
     extra.note = Box::default();
     extra.asked = None;

@@ -4,7 +4,7 @@ use super::claims::{OP_BYTES, carried};
 use super::commit::Waits;
 use super::decide::Hold;
 use super::live::Entry;
-use super::spaces::{Keyed, Space};
+use super::spaces::{Keyed, Space, is_reserved};
 use super::{Class, Engine};
 use crate::bucket::{BucketId, RunCursor, is_newer};
 use crate::codec::{self, State};
@@ -56,7 +56,7 @@ impl Engine {
     }
 
     fn show(&self, space: &Space, full_key: &[u8], record: codec::Record, hold: Hold) -> Option<Record> {
-        if record.is_expired(self.time.now_ms()) {
+        if record.is_expired(self.time.now_ms()) || is_reserved(&space.name) {
             return None;
         }
         Record::new(&space.name, full_key, record, hold)

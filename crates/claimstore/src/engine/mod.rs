@@ -14,12 +14,15 @@ pub(crate) mod cold;
 pub(crate) mod commit;
 pub(crate) mod counters;
 pub(crate) mod decide;
+pub(crate) mod fingerprint_key;
 pub(crate) mod lapses;
 pub(crate) mod live;
 pub(crate) mod local;
 pub(crate) mod look;
 pub(crate) mod orphans;
 pub(crate) mod poison;
+pub(crate) mod positions;
+pub(crate) mod sequences;
 pub(crate) mod settle;
 pub(crate) mod spaces;
 pub(crate) mod tasks;
@@ -36,10 +39,12 @@ use checkpoint::Home;
 use cold::Cold;
 use commit::{Commit, Leads, Order, Stamp};
 use counters::Counters;
+use fingerprint_key::FingerprintKey;
 use lapses::Lapses;
 use live::Live;
 use local::TableHome;
 use poison::Poison;
+use sequences::Sequences;
 use spaces::Spaces;
 use std::task::Waker;
 use time::StoreClock;
@@ -76,6 +81,8 @@ pub(crate) struct Engine {
     pub(crate) home: Mutex<Home>,
     pub(crate) tables: TableHome,
     pub(crate) upkeep: Upkeep,
+    pub(crate) fingerprint_key: FingerprintKey,
+    pub(crate) sequences: Sequences,
     /// The generation of the catalogue, stamped into every batch.
     pub(crate) catalogue_generation: AtomicU64,
     parked_wakers: Mutex<Vec<(u64, Waker)>>,
@@ -151,6 +158,8 @@ impl Engine {
             home: Mutex::new(parts.home),
             tables: parts.tables,
             upkeep: Upkeep::default(),
+            fingerprint_key: FingerprintKey::default(),
+            sequences: Sequences::default(),
             catalogue_generation: AtomicU64::new(generation),
             parked_wakers: Mutex::default(),
             closed: AtomicBool::new(false),

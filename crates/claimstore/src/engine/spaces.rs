@@ -1,12 +1,14 @@
 //! Namespaces: their names, policies and usage.
 
 use super::commit::Waits;
+use super::sequences::SEQUENCES;
 use super::{Class, Engine};
 use crate::codec::{Cursor, Malformed, put_bytes, put_varint};
 use crate::error::{Error, ErrorKind};
 use crate::planted;
 use crate::policy::{Policy, TimeOrdered};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock};
+use claimstore_hash::KeyError;
 use std::collections::HashMap;
 
 /// Longest name of a namespace in bytes.
@@ -147,6 +149,11 @@ impl Spaces {
     }
 }
 
+/// Whether a namespace is the store's own: not to be opened by its name, and not shown.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name == SEQUENCES
+}
+
 fn row(name: &str, policy: &Policy, watermark_ms: u64) -> Vec<u8> {
     let mut out = Vec::new();
     put_bytes(name.as_bytes(), &mut out);
@@ -158,6 +165,19 @@ fn row(name: &str, policy: &Policy, watermark_ms: u64) -> Vec<u8> {
 impl Engine {
     /// The namespace `name`, defined with `policy` or, if that is `None`, as stored or by default.
     pub(crate) fn space(&self, name: &str, policy: Option<Policy>) -> Result<Arc<Space>, Error> {
+        if is_reserved(name) {
+            return Err(Error::new(ErrorKind::Misuse, "the name of this namespace is the store's own"));
+        }
+        self.any_space(name, policy)
+    }
+
+    /// A namespace of the store's own.
+    pub(crate) fn reserved_space(&self, name: &str, policy: Policy) -> Result<Arc<Space>, Error> {
+        debug_assert!(is_reserved(name));
+        self.any_space(name, Some(policy))
+    }
+
+    fn any_space(&self, name: &str, policy: Option<Policy>) -> Result<Arc<Space>, Error> {
         self.check_open()?;
         if name.len() > MAX_NAME_BYTES {
             return Err(Error::new(ErrorKind::TooLarge, "a namespace's name must have at most 512 bytes"));
@@ -188,6 +208,9 @@ impl Engine {
         let before = space.policy();
         if before.time_order != policy.time_order {
             return Err(Error::new(ErrorKind::Misuse, "the time order of a namespace cannot change"));
+        }
+        if before.key_spec != policy.key_spec {
+            return Err(Error::new(ErrorKind::Misuse, "the key rule of a namespace cannot change"));
         }
         self.record_space(space.id, &space.name, policy, space.watermark_ms())
     }
@@ -220,6 +243,19 @@ impl Engine {
         }
         if key.len() > crate::options::MAX_KEY_BYTES {
             return Err(Error::new(ErrorKind::TooLarge, "a key must have at most 1,024 bytes"));
+        }
+        if let Some(spec) = &policy.key_spec {
+            let refused = |error| match error {
+                KeyError::TooLong { .. } => {
+                    Error::new(ErrorKind::TooLarge, "a key must have at most 1,024 bytes")
+                }
+                error => Error::with_source(
+                    ErrorKind::InvalidKey,
+                    "the key breaks the rule of its namespace",
+                    error,
+                ),
+            };
+            return Ok(self.join(space, &spec.normalise(key).map_err(refused)?, None));
         }
         let parsed = match policy.time_order {
             None => None,

@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 const IDENTITY_BYTES: usize = 8 + 4 + 16 + 4;
 
 /// Every name a store may have in its directory.
-const OUR_FILES: [&str; 10] = [
+const OUR_FILES: [&str; 12] = [
     LOCK,
     STORE,
     NEWBORN,
@@ -29,6 +29,8 @@ const OUR_FILES: [&str; 10] = [
     "journal",
     "runs",
     "reserve",
+    "fingerprint.key",
+    "fingerprint.key.new",
 ];
 
 /// What a directory is.

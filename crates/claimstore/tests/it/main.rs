@@ -8,14 +8,21 @@
 )]
 
 mod answers;
+mod any_input;
 mod async_calls;
 mod bad_input;
 mod batches;
 mod common;
 mod contract;
+mod fingerprints;
 mod life;
 mod namespaces;
 mod orphans;
 mod pages;
 mod promises;
+mod rig;
+mod secrecy;
+mod sequences;
 mod transact;
+#[cfg(feature = "serde")]
+mod typed;

@@ -94,7 +94,7 @@ fn what_was_written_is_read() {
             recovered.segments.iter().map(|live| (live.start, live.first_seq, live.last_seq)).collect();
         let second = Start { segment: 2, salt: 22, batch: 4 };
         assert_eq!(spans, [(start(), 10, 49), (second, 50, 69)]);
-        assert_eq!(recovered.spare, [], "the third segment is named, so it is the writer's");
+        assert_eq!(recovered.spare, [0_u64; 0], "the third segment is named, so it is the writer's");
         assert_eq!(recovered.writer.next_number(), 4);
         assert_eq!(reopen(&disk, second, seal).unwrap().1, written[4..], "replay may begin at any segment");
     }

@@ -1,0 +1,139 @@
+//! The key of the store's fingerprints, in a file of its own.
+//!
+//! Invariant: no fingerprint exists under a key that is not durable. Else a power loss would take the key and leave
+//! the fingerprints, which would be comparable with nothing for as long as they are remembered. So: the file is
+//! written under another name and synced, renamed, and the directory synced, before the key is used. A crash before
+//! the rename leaves a file without meaning; one behind it leaves a key under which nothing was made yet, or the
+//! key. A failed sync is not tried again in this life: what it left may be in the page cache only. The next open
+//! syncs the directory before anything is built on its names.
+
+use super::Engine;
+use crate::codec::{Cursor, Malformed, crc32};
+use crate::error::{Error, ErrorKind};
+use crate::io::{OpenMode, Storage};
+use crate::sync::{Arc, Mutex};
+use claimstore_hash::Fingerprinter;
+
+const NAME: &str = "fingerprint.key";
+const NEW_NAME: &str = "fingerprint.key.new";
+const MAGIC: &[u8; 8] = b"CLMFPKEY";
+const VERSION: u32 = 1;
+/// Magic, version, store id, key, CRC of what stands before it.
+const KEY_FILE_BYTES: usize = 8 + 4 + 16 + 32 + 4;
+
+/// The key, once it was asked for. Its lock is held while the file is read or made, and no other is taken under it.
+#[derive(Default)]
+pub(crate) struct FingerprintKey {
+    state: Mutex<State>,
+}
+
+#[derive(Default, Clone)]
+enum State {
+    #[default]
+    NotAsked,
+    Known([u8; 32]),
+    /// Making it failed half-way.
+    Failed,
+}
+
+impl Engine {
+    /// A maker of fingerprints under the store's key, made now if there is none yet.
+    pub(crate) fn fingerprinter(&self) -> Result<Fingerprinter, Error> {
+        self.check_open()?;
+        let mut state = self.fingerprint_key.state.lock();
+        let key = match *state {
+            State::Known(key) => key,
+            State::Failed => {
+                return Err(Error::new(ErrorKind::Io, "the key of fingerprints could not be made; reopen"));
+            }
+            State::NotAsked => match read(&self.storage, self.store_id)? {
+                Some(key) => key,
+                None => self.make_key().inspect_err(|_| *state = State::Failed)?,
+            },
+        };
+        *state = State::Known(key);
+        Ok(Fingerprinter::with_key(key))
+    }
+
+    fn make_key(&self) -> Result<[u8; 32], Error> {
+        let mut key = [0; 32];
+        let make = |key: &mut [u8; 32]| {
+            self.entropy.fill(key)?;
+            let names = self.storage.list("")?;
+            if names.iter().any(|name| name == NEW_NAME) {
+                self.storage.remove(NEW_NAME)?;
+            }
+            write(&self.storage, NEW_NAME, self.store_id, key)?;
+            self.storage.rename(NEW_NAME, NAME)?;
+            self.storage.sync_dir("")
+        };
+        make(&mut key).map_err(|error| Error::io("the key of fingerprints cannot be made", error))?;
+        Ok(key)
+    }
+
+    /// Writes the key, if there is one, into a backup. Durable with the sync of the backup's directory.
+    pub(crate) fn copy_fingerprint_key(&self, target: &Arc<dyn Storage>) -> Result<(), Error> {
+        let _not_being_made = self.fingerprint_key.state.lock();
+        let Some(key) = read(&self.storage, self.store_id)? else { return Ok(()) };
+        write(target, NAME, self.store_id, &key)
+            .map_err(|error| Error::io("the key of fingerprints cannot be copied", error))
+    }
+}
+
+fn write(storage: &Arc<dyn Storage>, name: &str, store_id: [u8; 16], key: &[u8; 32]) -> std::io::Result<()> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&store_id);
+    bytes.extend_from_slice(key);
+    bytes.extend_from_slice(&crc32(&[&bytes]).to_le_bytes());
+    // Files of a store are made for their owner alone; see `io::Storage`.
+    let file = storage.open(name, OpenMode::CreateNew)?;
+    file.write_all_at(&bytes, 0)?;
+    file.sync_data()
+}
+
+fn read(storage: &Arc<dyn Storage>, store_id: [u8; 16]) -> Result<Option<[u8; 32]>, Error> {
+    let cannot = |error| Error::io("the key of fingerprints cannot be read", error);
+    let file = match storage.open(NAME, OpenMode::Existing) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(cannot(error)),
+    };
+    if file.len().map_err(cannot)? != KEY_FILE_BYTES as u64 {
+        return Err(Error::corrupt("the key of fingerprints has the wrong length"));
+    }
+    let mut bytes = [0; KEY_FILE_BYTES];
+    file.read_exact_at(&mut bytes, 0).map_err(cannot)?;
+    parse(&bytes, store_id).map(Some)
+}
+
+fn parse(bytes: &[u8; KEY_FILE_BYTES], store_id: [u8; 16]) -> Result<[u8; 32], Error> {
+    let fields = || -> Result<_, Malformed> {
+        let mut cursor = Cursor::new(bytes);
+        let (magic, version): ([u8; 8], _) = (cursor.array("magic")?, cursor.u32("version")?);
+        let (id, key): ([u8; 16], [u8; 32]) = (cursor.array("store id")?, cursor.array("key")?);
+        Ok((magic, version, id, key, cursor.u32("checksum")?))
+    };
+    let damaged = "the key of fingerprints is damaged";
+    let (magic, version, id, key, sum) = fields().map_err(|_| Error::corrupt(damaged))?;
+    let (body, _) = bytes.split_at(KEY_FILE_BYTES - 4);
+    if magic != *MAGIC || sum != crc32(&[body]) {
+        return Err(Error::corrupt(damaged));
+    }
+    // A version is believed only under its checksum: damage must not pass for the future.
+    if version > VERSION {
+        return Err(Error::new(ErrorKind::TooNew, "the key of fingerprints is of a newer version"));
+    }
+    if id != store_id {
+        return Err(Error::corrupt("the key of fingerprints is another store's"));
+    }
+    Ok(key)
+}
+
+/// Shows whether there is a key, never the key.
+impl std::fmt::Debug for FingerprintKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let known = self.state.try_lock().is_some_and(|state| matches!(*state, State::Known(_)));
+        f.debug_struct("FingerprintKey").field("known", &known).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,242 @@
+//! Streams of positions: one record for each, whose body says which positions are done.
+//!
+//! A stream's record lies in a namespace of its own and is a claim in progress for as long as the stream exists;
+//! its *progress* is the value: the watermark and the window above it. So the journal, checkpoints, merges,
+//! recovery and backups carry it as they carry any claim, fenced by the token of this life's claim.
+//!
+//! Invariant: a position is answered as done only when an image that has it as done is durable.
+//!
+//! - `complete` changes the value and queues its image under the stream's lock, then waits for the image's batch.
+//!   Images are queued in the order of the changes they hold, and each has all changes before it; the journal keeps
+//!   a prefix. So what is found after a crash is the value as of some change, at or behind the last acknowledged.
+//! - An image that is refused before it is queued changes nothing: the value is taken over only behind that.
+//! - A claim that finds its position done waits for the last image queued before it answers (no dirty answers).
+//! - A batch that fails poisons the store: no answer comes from a value that may not be there.
+//!
+//! Claims of positions are not written. Only this process hands them out, and when it has ended nobody holds one:
+//! after a crash every position that is not done may be claimed at once. Their tokens are numbers of the store's one
+//! sequence, so they rise across lives like all tokens.
+
+use super::claims::OP_BYTES;
+use super::commit::Waits;
+use super::positions::Positions;
+use super::settle::Held;
+use super::{Class, Engine};
+use crate::claim::{Claim, ClaimRequest};
+use crate::error::{Error, ErrorKind};
+use crate::policy::Policy;
+use crate::sync::{Arc, Mutex, MutexGuard};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// The namespace of streams. Nobody can open it by its name.
+pub(crate) const SEQUENCES: &str = "claimstore/sequences";
+
+/// Streams opened in this life.
+#[derive(Debug, Default)]
+pub(crate) struct Sequences {
+    streams: Mutex<HashMap<Box<[u8]>, Arc<Stream>>>,
+}
+
+/// One stream. Its lock comes before all locks of the engine; under it an image is queued, never waited for.
+pub(crate) struct Stream {
+    pub(crate) name: Box<[u8]>,
+    held: Held,
+    state: Mutex<State>,
+}
+
+struct State {
+    positions: Positions,
+    /// The batch of the last image queued.
+    batch: u64,
+    holds: BTreeMap<u64, Hold>,
+}
+
+/// Who holds a position.
+struct Hold {
+    token: u64,
+    since_ms: u64,
+    /// On the boot clock.
+    until_boot_ms: u64,
+    /// Whether everything below is held too.
+    up_to: bool,
+}
+
+/// What a claim of a position is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PositionAnswer {
+    Claimed { token: u64 },
+    Duplicate,
+    InProgress { retry_after_ms: u64, since_ms: u64 },
+}
+
+impl Engine {
+    /// The stream `name`, made if there is none.
+    pub(crate) fn stream(self: &Arc<Self>, name: &[u8]) -> Result<Arc<Stream>, Error> {
+        self.check_open()?;
+        // Held until the stream is known: two openings would else claim the record from each other.
+        let mut streams = self.sequences.streams.lock();
+        if let Some(stream) = streams.get(name) {
+            return Ok(stream.clone());
+        }
+        let longest = Duration::from_secs(366 * 86_400);
+        let policy = Policy::new().max_attempts(u32::MAX).lease(longest);
+        let space = self.reserved_space(SEQUENCES, policy)?;
+        let Claim::Claimed(mut lease) = self.claim(&space, &ClaimRequest::new(name))? else {
+            return Err(Error::corrupt("the record of a stream is not one"));
+        };
+        // The claim stays for as long as the process lives: nothing abandons it.
+        lease.disarm();
+        let positions = match lease.progress() {
+            None => Positions::default(),
+            Some(bytes) => {
+                Positions::decode(bytes).map_err(|_| Error::corrupt("the record of a stream is damaged"))?
+            }
+        };
+        let state = State { positions, batch: 0, holds: BTreeMap::new() };
+        let stream =
+            Arc::new(Stream { name: name.into(), held: lease.held().clone(), state: Mutex::new(state) });
+        streams.insert(name.into(), stream.clone());
+        Ok(stream)
+    }
+
+    /// Claims a position, or everything up to it.
+    pub(crate) fn claim_position(
+        &self,
+        stream: &Stream,
+        position: u64,
+        up_to: bool,
+        lease_ms: u64,
+    ) -> Result<PositionAnswer, Error> {
+        self.check_open()?;
+        if position == u64::MAX {
+            return Err(Error::new(ErrorKind::Misuse, "a position must be below 2^64 - 1"));
+        }
+        let boot_ms = self.time.boot_ms();
+        let mut state = stream.state.lock();
+        if state.positions.is_done(position) {
+            let batch = state.batch;
+            drop(state);
+            self.wait(batch)?;
+            return Ok(PositionAnswer::Duplicate);
+        }
+        if !up_to && !state.positions.reaches(position) {
+            return Err(Error::new(ErrorKind::Overloaded, "the position lies beyond the stream's window"));
+        }
+        if let Some(hold) = state.in_the_way(position, up_to, boot_ms) {
+            let retry_after_ms = hold.until_boot_ms - boot_ms;
+            return Ok(PositionAnswer::InProgress { retry_after_ms, since_ms: hold.since_ms });
+        }
+        // A lapsed hold is superseded: its token no longer settles anything.
+        state.holds.retain(|held, hold| !conflicts(*held, hold.up_to, position, up_to));
+        let token = self.admit(OP_BYTES, Class::Claim)?.take_seq();
+        let until_boot_ms = boot_ms.saturating_add(lease_ms);
+        state.holds.insert(position, Hold { token, since_ms: self.time.now_ms(), until_boot_ms, up_to });
+        Ok(PositionAnswer::Claimed { token })
+    }
+
+    /// Marks a held position as done, or everything up to it. Answers the batch to wait for.
+    pub(crate) fn complete_position(
+        &self,
+        stream: &Stream,
+        position: u64,
+        token: u64,
+        waits: Waits,
+    ) -> Result<u64, Error> {
+        let mut state = stream.state.lock();
+        let up_to = state.hold(position, token)?.up_to;
+        let mut positions = state.positions;
+        if up_to {
+            positions.skip_to(position.saturating_add(1));
+        } else {
+            positions.complete(position);
+        }
+        let batch = self.put_positions(stream, &mut state, positions, waits)?;
+        state.holds.remove(&position);
+        Ok(batch)
+    }
+
+    /// Gives a held position back: it may be claimed again at once. A superseded token changes nothing.
+    pub(crate) fn release_position(stream: &Stream, position: u64, token: u64) {
+        let mut state = stream.state.lock();
+        if state.hold(position, token).is_ok() {
+            state.holds.remove(&position);
+        }
+    }
+
+    /// Marks everything below `next` as done. Refused while somebody works on a position below.
+    pub(crate) fn skip_positions(&self, stream: &Stream, next: u64, waits: Waits) -> Result<u64, Error> {
+        self.check_open()?;
+        let boot_ms = self.time.boot_ms();
+        let mut state = stream.state.lock();
+        let positions = &state.positions;
+        if next <= positions.next() {
+            return Ok(state.batch);
+        }
+        if state.in_the_way(next - 1, true, boot_ms).is_some() {
+            return Err(Error::new(ErrorKind::Misuse, "a position below is being worked on"));
+        }
+        let mut positions = *positions;
+        positions.skip_to(next);
+        let batch = self.put_positions(stream, &mut state, positions, waits)?;
+        state.holds.retain(|held, _| *held >= next);
+        Ok(batch)
+    }
+
+    /// What is durably done.
+    pub(crate) fn positions(&self, stream: &Stream) -> Result<Positions, Error> {
+        self.check_open()?;
+        let (positions, batch) = {
+            let state = stream.state.lock();
+            (state.positions, state.batch)
+        };
+        self.wait(batch)?;
+        Ok(positions)
+    }
+
+    /// Queues the image, then takes the value over: a refused image leaves the value as it was.
+    fn put_positions(
+        &self,
+        stream: &Stream,
+        state: &mut MutexGuard<'_, State>,
+        positions: Positions,
+        waits: Waits,
+    ) -> Result<u64, Error> {
+        let batch = self.save_progress(&stream.held, &positions.encode(), waits)?;
+        state.positions = positions;
+        state.batch = batch;
+        Ok(batch)
+    }
+}
+
+impl State {
+    /// The hold that this token has on the position.
+    fn hold(&self, position: u64, token: u64) -> Result<&Hold, Error> {
+        let held = self.holds.get(&position).filter(|hold| hold.token == token);
+        held.ok_or_else(|| Error::new(ErrorKind::StaleLease, "the position was claimed again, or skipped"))
+    }
+
+    /// The running hold that stands against a claim.
+    fn in_the_way(&self, position: u64, up_to: bool, boot_ms: u64) -> Option<&Hold> {
+        let holds = self.holds.iter();
+        let mut running = holds.filter(|(_, hold)| hold.until_boot_ms > boot_ms);
+        running.find(|(held, hold)| conflicts(**held, hold.up_to, position, up_to)).map(|(_, hold)| hold)
+    }
+}
+
+/// Whether two holds, each of one position or of all up to it, have a position in common.
+fn conflicts(one: u64, one_up_to: bool, other: u64, other_up_to: bool) -> bool {
+    match (one_up_to, other_up_to) {
+        (false, false) => one == other,
+        (true, false) => other <= one,
+        (false, true) => one <= other,
+        (true, true) => true,
+    }
+}
+
+/// Shows shape, never the name.
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! Responses that are Serde values, stored as JSON.
+
+use crate::claim::{Failure, Receipt};
+use crate::error::{Error, ErrorKind};
+use crate::future::SettleFuture;
+use crate::lease::{Lease, SettleError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Responses that are Serde values. With feature `serde`.
+impl Lease {
+    /// Like [`complete`](Lease::complete), with a value as the response: its JSON text is stored.
+    ///
+    /// [`Receipt::response_as`] reads it back. What is stored is read by later versions of the program: give the type
+    /// what Serde offers for that (`#[serde(default)]`), as for any stored value.
+    ///
+    /// Errors: [`ErrorKind::Misuse`] for a value that cannot be written as JSON; nothing happened, and the lease comes
+    /// back.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), claimstore::Error> {
+    /// use claimstore::{Claim, Store};
+    /// use std::time::Duration;
+    ///
+    /// let store = Store::in_memory()?;
+    /// let day = Duration::from_secs(86_400);
+    /// if let Claim::Claimed(lease) = store.claim("invoice-2026-003", day)? {
+    ///     lease.complete_as(&("posted", 90_017))?;
+    /// }
+    /// let Claim::Duplicate(receipt) = store.claim("invoice-2026-003", day)? else { panic!() };
+    /// assert_eq!(receipt.response_as::<(String, u32)>()?, ("posted".to_owned(), 90_017));
+    /// # store.close() }
+    /// ```
+    pub fn complete_as<T: Serialize + ?Sized>(self, response: &T) -> Result<(), SettleError> {
+        match written(response) {
+            Ok(response) => self.complete(response),
+            Err(error) => Err(SettleError::new(error, self)),
+        }
+    }
+
+    /// Like [`complete_as`](Lease::complete_as), as a future. Dropping the future does not stop the settlement.
+    pub fn complete_as_async<T: Serialize + ?Sized>(self, response: &T) -> SettleFuture {
+        match written(response) {
+            Ok(response) => self.complete_async(response),
+            Err(error) => SettleFuture::refused(SettleError::new(error, self)),
+        }
+    }
+}
+
+/// Responses that are Serde values. With feature `serde`.
+impl Failure {
+    /// Like [`terminal`](Failure::terminal), with a value as the response.
+    ///
+    /// Errors: [`ErrorKind::Misuse`] for a value that cannot be written as JSON.
+    pub fn terminal_as<T: Serialize + ?Sized>(response: &T) -> Result<Failure, Error> {
+        written(response).map(Failure::terminal)
+    }
+}
+
+/// Responses that are Serde values. With feature `serde`.
+impl Receipt {
+    /// The response as a value, where [`Lease::complete_as`] stored one. Also that of a
+    /// [failure](Receipt::is_failure): look there first where its type is another.
+    ///
+    /// Errors: [`ErrorKind::Misuse`] for a response that is no JSON text of such a value; the bytes are still there as
+    /// [`response`](Receipt::response). The error does not quote them.
+    pub fn response_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        // The source is left out: it may quote the response.
+        serde_json::from_slice(self.response())
+            .map_err(|_| Error::new(ErrorKind::Misuse, "the response is no value of the wanted type"))
+    }
+}
+
+fn written<T: Serialize + ?Sized>(response: &T) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(response)
+        .map_err(|_| Error::new(ErrorKind::Misuse, "the response cannot be written as JSON"))
+}
