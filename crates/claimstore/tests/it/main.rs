@@ -8,6 +8,7 @@
 )]
 
 mod answers;
+mod any_input;
 mod async_calls;
 mod bad_input;
 mod batches;
@@ -18,6 +19,8 @@ mod life;
 mod namespaces;
 mod pages;
 mod promises;
+mod rig;
+mod secrecy;
 mod sequences;
 mod transact;
 #[cfg(feature = "serde")]
