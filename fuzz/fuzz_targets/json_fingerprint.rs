@@ -3,7 +3,9 @@
 
 #![no_main]
 
-use claimstore_hash::{FieldDigests, Fingerprinter, FormRules, JsonRules, Match, PayloadError, canonical_json};
+use claimstore_hash::{
+    FieldDigests, Fingerprinter, FormRules, JsonRules, Match, PayloadError, canonical_json,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|payload: &[u8]| {

@@ -4,8 +4,8 @@
 #![no_main]
 
 use claimstore_hash::{
-    Case, FieldDigests, HttpRequest, HttpRules, Fingerprint, JsonRules, KeyQuality, KeySpec, composite, composite_parts,
-    parse_ulid, parse_uuid_v7,
+    Case, FieldDigests, Fingerprint, HttpRequest, HttpRules, JsonRules, KeyQuality, KeySpec, composite,
+    composite_parts, parse_ulid, parse_uuid_v7,
 };
 use libfuzzer_sys::fuzz_target;
 

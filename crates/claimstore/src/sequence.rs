@@ -7,6 +7,7 @@ use crate::engine::positions::WINDOW;
 use crate::engine::sequences::{PositionAnswer, SEQUENCES, Stream};
 use crate::error::{Error, ErrorKind};
 use crate::options::{MAX_LEASE, millis};
+use crate::queued::CommitFuture;
 use crate::sync::{Arc, Weak};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -136,7 +137,22 @@ impl Sequence {
 
     fn ask(&self, position: u64, up_to: bool) -> Result<PositionClaim, Error> {
         let engine = upgraded(&self.engine)?;
-        Ok(match engine.claim_position(&self.stream, position, up_to, self.lease_ms)? {
+        let (batch, answer) = engine.claim_position(&self.stream, position, up_to, self.lease_ms)?;
+        engine.wait(batch)?;
+        Ok(self.told(position, answer))
+    }
+
+    fn ask_async(&self, position: u64, up_to: bool) -> CommitFuture<PositionClaim> {
+        let engine = upgraded(&self.engine);
+        let begun = upgraded(&self.engine).and_then(|engine| {
+            let (batch, answer) = engine.claim_position(&self.stream, position, up_to, self.lease_ms)?;
+            Ok((batch, self.told(position, answer)))
+        });
+        CommitFuture::new(engine, begun)
+    }
+
+    fn told(&self, position: u64, answer: PositionAnswer) -> PositionClaim {
+        match answer {
             PositionAnswer::Duplicate => PositionClaim::Duplicate,
             PositionAnswer::InProgress { retry_after_ms, since_ms } => {
                 PositionClaim::InProgress(Holder { retry_after_ms, since_ms, attempt: 1 })
@@ -148,7 +164,17 @@ impl Sequence {
                 token,
                 armed: true,
             }),
-        })
+        }
+    }
+
+    /// Like [`claim`](Sequence::claim), as a future. Dropping it gives a granted position back.
+    pub fn claim_async(&self, position: u64) -> CommitFuture<PositionClaim> {
+        self.ask_async(position, false)
+    }
+
+    /// Like [`claim_up_to`](Sequence::claim_up_to), as a future. Dropping it gives a granted position back.
+    pub fn claim_up_to_async(&self, position: u64) -> CommitFuture<PositionClaim> {
+        self.ask_async(position, true)
     }
 
     /// Says that nothing below `next` will be worked on any more: the stream begins there, or the gaps below will
@@ -159,6 +185,13 @@ impl Sequence {
         let engine = upgraded(&self.engine)?;
         let batch = engine.skip_positions(&self.stream, next, Waits::Here)?;
         engine.wait(batch)
+    }
+
+    /// Like [`skip_to`](Sequence::skip_to), as a future. Dropping the future does not stop it.
+    pub fn skip_to_async(&self, next: u64) -> CommitFuture<()> {
+        let begun = upgraded(&self.engine)
+            .and_then(|engine| engine.skip_positions(&self.stream, next, Waits::Elsewhere));
+        CommitFuture::new(upgraded(&self.engine), begun.map(|batch| (batch, ())))
     }
 
     /// The lowest position that is not done; everything below is. Where to go on reading after a restart.
@@ -204,6 +237,19 @@ impl PositionLease {
             let worthless = matches!(error.kind(), ErrorKind::StaleLease | ErrorKind::Indeterminate);
             PositionError { error, lease: if worthless { None } else { Some(self) } }
         })
+    }
+}
+
+/// As a future.
+impl PositionLease {
+    /// Like [`complete`](PositionLease::complete), as a future. Dropping the future does not stop the completion. A
+    /// refusal leaves the position to its term: the lease does not come back.
+    pub fn complete_async(mut self) -> CommitFuture<()> {
+        self.armed = false;
+        let begun = upgraded(&self.engine).and_then(|engine| {
+            engine.complete_position(&self.stream, self.position, self.token, Waits::Elsewhere)
+        });
+        CommitFuture::new(upgraded(&self.engine), begun.map(|batch| (batch, ())))
     }
 }
 

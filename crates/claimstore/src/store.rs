@@ -493,6 +493,18 @@ impl Store {
         Ok(Sequence::new(self.engine(), stream))
     }
 
+    /// Like [`sequence`](Store::sequence), as a future.
+    pub fn sequence_async(&self, name: impl AsRef<[u8]>) -> TaskFuture<Sequence> {
+        let name: Box<[u8]> = name.as_ref().into();
+        let engine = Arc::downgrade(self.engine());
+        self.engine().run_elsewhere(move |_| {
+            let closed = || Error::new(ErrorKind::Closed, "the store was closed");
+            let engine = engine.upgrade().ok_or_else(closed)?;
+            let stream = engine.stream(&name)?;
+            Ok(Sequence::new(&engine, stream))
+        })
+    }
+
     /// Makes fingerprints under this store's own random key, which nobody else has.
     ///
     /// The key is made at the first call and durable before any fingerprint of it exists. It lies in a file of its

@@ -100,14 +100,14 @@ impl Engine {
         Ok(stream)
     }
 
-    /// Claims a position, or everything up to it.
+    /// Claims a position, or everything up to it. Answers the batch that must be committed before the answer is told.
     pub(crate) fn claim_position(
         &self,
         stream: &Stream,
         position: u64,
         up_to: bool,
         lease_ms: u64,
-    ) -> Result<PositionAnswer, Error> {
+    ) -> Result<(u64, PositionAnswer), Error> {
         self.check_open()?;
         if position == u64::MAX {
             return Err(Error::new(ErrorKind::Misuse, "a position must be below 2^64 - 1"));
@@ -115,24 +115,21 @@ impl Engine {
         let boot_ms = self.time.boot_ms();
         let mut state = stream.state.lock();
         if state.positions.is_done(position) {
-            let batch = state.batch;
-            drop(state);
-            self.wait(batch)?;
-            return Ok(PositionAnswer::Duplicate);
+            return Ok((state.batch, PositionAnswer::Duplicate));
         }
         if !up_to && !state.positions.reaches(position) {
             return Err(Error::new(ErrorKind::Overloaded, "the position lies beyond the stream's window"));
         }
         if let Some(hold) = state.in_the_way(position, up_to, boot_ms) {
             let retry_after_ms = hold.until_boot_ms - boot_ms;
-            return Ok(PositionAnswer::InProgress { retry_after_ms, since_ms: hold.since_ms });
+            return Ok((0, PositionAnswer::InProgress { retry_after_ms, since_ms: hold.since_ms }));
         }
         // A lapsed hold is superseded: its token no longer settles anything.
         state.holds.retain(|held, hold| !conflicts(*held, hold.up_to, position, up_to));
         let token = self.admit(OP_BYTES, Class::Claim)?.take_seq();
         let until_boot_ms = boot_ms.saturating_add(lease_ms);
         state.holds.insert(position, Hold { token, since_ms: self.time.now_ms(), until_boot_ms, up_to });
-        Ok(PositionAnswer::Claimed { token })
+        Ok((0, PositionAnswer::Claimed { token }))
     }
 
     /// Marks a held position as done, or everything up to it. Answers the batch to wait for.

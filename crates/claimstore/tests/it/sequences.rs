@@ -1,6 +1,6 @@
 //! Streams of positions: what is answered, what lasts, what is reported.
 
-use crate::common::{Bed, DAY, HOUR, MINUTE, claimed as claimed_key, done_with, on_both, refused};
+use crate::common::{Bed, DAY, HOUR, MINUTE, block_on, claimed as claimed_key, done_with, on_both, refused};
 use claimstore::{Error, ErrorKind, Filter, Options, Policy, PositionClaim, PositionLease, Sequence, Store};
 use std::collections::BTreeSet;
 use std::sync::Barrier;
@@ -204,6 +204,29 @@ fn a_backup_has_the_streams() {
     assert_eq!((stream.next().unwrap(), stream.gaps().unwrap()), (2, vec![2..=2]));
     assert!(claimed(stream.claim(4)).token() > before);
     done_with(store);
+}
+
+#[test]
+fn a_stream_can_be_asked_without_blocking() {
+    on_both(|bed| {
+        let store = bed.open();
+        let stream = block_on(store.sequence_async("s")).unwrap();
+        let lease = claimed(block_on(stream.claim_async(0)));
+        in_progress(block_on(stream.claim_async(0)));
+        block_on(lease.complete_async()).unwrap();
+        duplicate(block_on(stream.claim_async(0)));
+        // Dropped before it was told: given back.
+        drop(stream.claim_async(1));
+        drop(claimed(block_on(stream.claim_async(1))));
+        block_on(claimed(block_on(stream.claim_up_to_async(7))).complete_async()).unwrap();
+        block_on(stream.skip_to_async(20)).unwrap();
+        // Not waited for, but done before the store is closed.
+        drop(claimed(stream.claim(20)).complete_async());
+        let store = bed.reopen(store);
+        assert_eq!(store.sequence("s").unwrap().next().unwrap(), 21);
+        done_with(store);
+        assert_eq!(refused(block_on(stream.claim_async(1))), ErrorKind::Closed);
+    });
 }
 
 /// Many threads deliver a stream several times over: each position is done once.
