@@ -5,6 +5,7 @@
 use crate::engine::Engine;
 use crate::engine::orphans::Unheld;
 use crate::engine::settle::lease_ms;
+use crate::engine::spaces::is_reserved;
 use crate::error::{Error, ErrorKind};
 use crate::history::{MAX_BY_BYTES, MAX_NOTE_BYTES};
 use crate::lease::Lease;
@@ -149,9 +150,11 @@ impl Store {
         Ok(OrphanWatch { engine: Arc::downgrade(engine), looked_at_ms: Mutex::new(0) })
     }
 
-    /// The names of all namespaces, oldest first; the default one's is empty.
+    /// The names of all namespaces, oldest first; the default one's is empty. That of the streams, which nobody
+    /// can open, is left out.
     pub fn namespaces(&self) -> Vec<String> {
-        self.engine().spaces.all().iter().map(|space| space.name.to_string()).collect()
+        let spaces = self.engine().spaces.all();
+        spaces.iter().filter(|space| !is_reserved(&space.name)).map(|space| space.name.to_string()).collect()
     }
 
     /// Store time: what ttls, back-offs and the times in records are counted in.

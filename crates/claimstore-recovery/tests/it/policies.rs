@@ -256,3 +256,21 @@ fn many_orphans_are_recovered_in_pages_with_progress_told() {
     assert_eq!(store.scan(claimstore::Filter::new().state(RecordState::Retry)).count(), 9_000);
     done_with(store);
 }
+
+/// A stream of positions is a claim that nobody holds between two openings, and not recovery's business.
+#[test]
+fn streams_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..3 {
+        let store = claimstore::Store::open(dir.path()).unwrap();
+        let report = Recovery::new(&store).policy(OrphanPolicy::fail("gone")).run().unwrap();
+        assert_eq!(report.counts.found, 0);
+        let stream = store.sequence("log").unwrap();
+        assert_eq!(stream.next().unwrap(), round);
+        match stream.claim(round).unwrap() {
+            claimstore::PositionClaim::Claimed(lease) => lease.complete().unwrap(),
+            other => panic!("{other:?}"),
+        }
+        store.close().unwrap();
+    }
+}

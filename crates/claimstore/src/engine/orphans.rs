@@ -9,7 +9,7 @@ use super::commit::{Order, Waits};
 use super::decide::{self, Ending};
 use super::live::{Entry, Shard};
 use super::settle::{Held, live_claim, stale};
-use super::spaces::Keyed;
+use super::spaces::{Keyed, is_reserved};
 use super::time::Moment;
 use super::{Class, Engine};
 use crate::claim::{Claim, FailureClass};
@@ -275,6 +275,10 @@ impl Unheld {
         for (key, record, cause) in found {
             let id = key.first_chunk::<4>().map(|id| u32::from_be_bytes(*id));
             let Some(space) = id.and_then(|id| self.engine.spaces.by_id(id)) else { continue };
+            // The record of a stream is a claim of an earlier life until the stream is opened, and nobody's to end.
+            if is_reserved(&space.name) {
+                continue;
+            }
             self.page.extend(view::Record::orphan(&space.name, &key, record, cause));
         }
         Ok(())

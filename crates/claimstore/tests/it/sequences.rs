@@ -265,3 +265,17 @@ fn threads_share_a_stream() {
     assert_eq!(store.sequence("s").unwrap().next().unwrap(), positions);
     done_with(store);
 }
+
+/// Its record is a claim of an earlier life until somebody opens the stream: nobody may end it as an orphan.
+#[test]
+fn a_stream_that_was_not_opened_yet_is_no_orphan() {
+    on_both(|bed| {
+        let store = bed.open();
+        work(&store.sequence("orders/3").unwrap(), [0, 1]);
+        let store = bed.reopen(store);
+        assert_eq!((store.unheld().count(), store.orphans().count()), (0, 0));
+        assert!(store.namespaces().iter().all(|name| !name.contains("sequences")));
+        assert_eq!(store.sequence("orders/3").unwrap().next().unwrap(), 2);
+        done_with(store);
+    });
+}
