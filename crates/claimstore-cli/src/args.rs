@@ -1,10 +1,11 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands;
 use crate::duration;
 use crate::exit::{Exit, Failure};
 use crate::key::KeySpec;
@@ -23,6 +24,26 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Dedupe(Dedupe),
     Stats(Stats),
+    List(commands::List),
+    Get(commands::Get),
+    Explain(commands::Explain),
+    Stuck(commands::Stuck),
+    Orphans(commands::Orphans),
+    Parked(commands::Parked),
+    Release(commands::Release),
+    Complete(commands::Complete),
+    Fail(commands::Fail),
+    Requeue(commands::Requeue),
+    Forget(commands::Forget),
+    Prune(commands::Prune),
+    Checkpoint(commands::Checkpoint),
+    Verify(commands::Verify),
+    Compact(commands::Compact),
+    Backup(commands::Backup),
+    Restore(commands::Restore),
+    Policy(commands::Policy),
+    Completions(commands::Completions),
+    Man(commands::Man),
 }
 
 /// Where the store is, and how long to wait for it.
@@ -51,7 +72,7 @@ pub(crate) struct StoreArgs {
 /// One store serves one stream of events: records of two streams that look the same are the same event.
 ///
 /// Exit codes: 0 all done; 3 some records refused, each named on standard error; 64 usage; 65 the header cannot be
-/// read; 74 input, output or store failed; 75 the store is busy; 130, 143 SIGINT, SIGTERM; 141 the reader of the
+/// read, or the store is damaged; 74 input, output or store failed; 75 the store is busy; 130, 143 SIGINT, SIGTERM; 141 the reader of the
 /// output is gone.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("identity").required(true).args(["key", "whole_record"]))]
@@ -114,6 +135,13 @@ pub(crate) struct Stats {
     /// One JSON object, with names that stay.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl StoreArgs {
+    /// The store at `path`, waited for no longer than it takes to look.
+    pub(crate) fn at(path: &Path) -> StoreArgs {
+        StoreArgs { store: path.into(), wait: Duration::ZERO }
+    }
 }
 
 impl Dedupe {

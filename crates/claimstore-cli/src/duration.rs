@@ -1,5 +1,6 @@
 //! Durations as people type them: `35d`, `90m`, `1h30m`, `500ms`.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 const MS: u64 = 1;
@@ -39,6 +40,31 @@ pub(crate) fn parse_ttl(text: &str) -> Result<Duration, String> {
         return Err("a ttl is between 1s and 3650d".into());
     }
     Ok(ttl)
+}
+
+/// The two largest units of a duration, as [`parse`] reads them: `3d4h`, `12s`, `0ms`.
+pub(crate) fn format(duration: Duration) -> String {
+    let units = [(DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"), (MS, "ms")];
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut text = String::new();
+    // From the first unit that fits, and the one below it.
+    let first = units.iter().position(|(ms, _)| rest >= *ms).unwrap_or(units.len() - 1);
+    for (ms, name) in units.iter().skip(first).take(2) {
+        if rest >= *ms || text.is_empty() {
+            let _ = write!(text, "{}{name}", rest / ms);
+        }
+        rest %= ms;
+    }
+    text
+}
+
+/// How long a holder may be trusted, said before the store is touched.
+pub(crate) fn parse_lease(text: &str) -> Result<Duration, String> {
+    let lease = parse(text)?;
+    if lease.is_zero() || lease > Duration::from_millis(366 * DAY) {
+        return Err("a lease is between 1ms and 366d".into());
+    }
+    Ok(lease)
 }
 
 fn unit_ms(unit: &str) -> Result<u64, String> {
@@ -82,6 +108,20 @@ mod tests {
         for text in ["", "35", "d", "3.5d", "35 d", "-1d", "1y", "99999999999999999999d", "9999999999999999w"]
         {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shows_the_two_largest_units() {
+        for (ms, text) in [
+            (0, "0ms"),
+            (999, "999ms"),
+            (1_000, "1s"),
+            (90 * SECOND, "1m30s"),
+            (3 * DAY + 5 * MINUTE, "3d"),
+            (3 * DAY + 4 * HOUR + MINUTE, "3d4h"),
+        ] {
+            assert_eq!(format(Duration::from_millis(ms)), text);
         }
     }
 

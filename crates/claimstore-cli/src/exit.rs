@@ -9,14 +9,20 @@ use claimstore::ErrorKind;
 pub(crate) enum Exit {
     /// Everything was done.
     Done,
+    /// The key, or the namespace, is not there.
+    NotFound,
+    /// The key is there, in a state in which this cannot be done.
+    WrongState,
     /// Everything was done but for some records, which were refused; standard error names them.
     SomeRefused,
     /// The command line makes no sense, or not for this input.
     Usage,
-    /// The input is not what the command line says.
+    /// The input is not what the command line says, or the store is damaged or of a later version.
     Data,
     /// There is no store at the place given.
     NoInput,
+    /// What was to be made cannot be: something is there already, or there is no room.
+    CannotCreate,
     /// Reading, writing or the store failed.
     Failed,
     /// Another process has the store open; later it may not.
@@ -31,10 +37,13 @@ impl Exit {
     pub(crate) fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
+            Exit::NotFound => 1,
+            Exit::WrongState => 4,
             Exit::SomeRefused => 3,
             Exit::Usage => 64,
             Exit::Data => 65,
             Exit::NoInput => 66,
+            Exit::CannotCreate => 73,
             Exit::Failed => 74,
             Exit::Busy => 75,
             // What a shell reports for a filter that SIGPIPE ended.
@@ -78,6 +87,8 @@ pub(crate) fn of_error(error: &anyhow::Error) -> Exit {
     }
     match error.downcast_ref::<claimstore::Error>().map(claimstore::Error::kind) {
         Some(ErrorKind::AlreadyOpen | ErrorKind::Overloaded) => Exit::Busy,
+        Some(ErrorKind::Corrupt | ErrorKind::TooNew) => Exit::Data,
+        Some(ErrorKind::Misuse | ErrorKind::InvalidKey | ErrorKind::TooLarge) => Exit::Usage,
         _ => Exit::Failed,
     }
 }

@@ -3,17 +3,23 @@
 
 mod args;
 mod batch;
+mod commands;
+mod confirm;
 mod dedupe;
 mod duration;
 mod exit;
 mod input;
 mod key;
 mod output;
+mod print;
 mod progress;
 mod record;
+mod repair;
+mod show;
 mod signals;
 mod stats;
 mod store;
+mod target;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -31,13 +37,37 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
-    let result = match &cli.command {
-        Command::Dedupe(args) => dedupe::run(args),
-        Command::Stats(args) => stats::run(args),
-    };
+    let result = run(&cli.command);
     let exit = result.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "claimstore: {error:#}");
         exit::of_error(&error)
     });
     exit.into()
+}
+
+fn run(command: &Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Dedupe(args) => dedupe::run(args),
+        Command::Stats(args) => stats::run(args),
+        Command::List(args) => args.run(),
+        Command::Get(args) => args.run(),
+        Command::Explain(args) => args.run(),
+        Command::Stuck(args) => args.run(),
+        Command::Orphans(args) => args.run(),
+        Command::Parked(args) => args.run(),
+        Command::Release(args) => args.run(),
+        Command::Complete(args) => args.run(),
+        Command::Fail(args) => args.run(),
+        Command::Requeue(args) => args.run(),
+        Command::Forget(args) => args.run(),
+        Command::Prune(args) => args.run(),
+        Command::Checkpoint(args) => args.run(),
+        Command::Verify(args) => args.run(),
+        Command::Compact(args) => args.run(),
+        Command::Backup(args) => args.run(),
+        Command::Restore(args) => args.run(),
+        Command::Policy(args) => args.run(),
+        Command::Completions(args) => args.run(),
+        Command::Man(args) => args.run(),
+    }
 }

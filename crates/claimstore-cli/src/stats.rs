@@ -1,35 +1,17 @@
 //! `claimstore stats`: what a store holds now.
 
-use std::io::{self, Write as _};
-use std::path::Path;
-
 use anyhow::Context as _;
 use claimstore::{Filter, RecordState, Store};
 
 use crate::args::Stats;
-use crate::exit::{Exit, Failure};
-use crate::signals::Signals;
-use crate::store;
+use crate::exit::Exit;
+use crate::{print, store};
 
 pub(crate) fn run(args: &Stats) -> anyhow::Result<Exit> {
-    // Opening would make a store here, and a user who mistyped a path is not helped by an empty one.
-    if !is_store(&args.store.store) {
-        let message = format!("there is no store at {}", args.store.store.display());
-        return Err(Failure::new(Exit::NoInput, message).into());
-    }
-    let store = store::open_waiting(&args.store, &Signals::default())?;
+    let store = store::open_existing(&args.store)?;
     let rows = rows(&store).context("reading the store")?;
     store.close().context("closing the store")?;
-    let text = if args.json { json(&rows) } else { table(&rows) };
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::ReaderGone),
-        result => result.context("writing the output").map(|()| Exit::Done),
-    }
-}
-
-/// The identity file is the first a store gets.
-fn is_store(path: &Path) -> bool {
-    path.join("STORE").is_file()
+    print::text(&if args.json { json(&rows) } else { table(&rows) })
 }
 
 /// One number: its name in JSON, its name for people, its value.

@@ -1,9 +1,10 @@
 //! The only place that knows the store's API.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use claimstore::{Claim, ClaimRequest, ErrorKind, Lease, Namespace, OnOrphan, Policy, Store};
+use claimstore::{Claim, ClaimRequest, ErrorKind, Lease, Namespace, OnOrphan, Options, Policy, Store};
 
 use crate::args::StoreArgs;
 use crate::batch::{Answer, Claims};
@@ -13,12 +14,32 @@ use crate::signals::Signals;
 /// How often a store that is open elsewhere is tried again.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// Opens the store; while another process has it open, waits as long as the user said.
+/// Opens the store, or makes one; while another process has it open, waits as long as the user said.
 pub(crate) fn open_waiting(args: &StoreArgs, signals: &Signals) -> anyhow::Result<Store> {
+    open_with(&Options::new(), args, signals)
+}
+
+/// Opens a store that is there, to look at it or to mend it. Nothing is upkept behind the user's back: who looks for
+/// what a prune would drop does not have it dropped by looking.
+pub(crate) fn open_existing(args: &StoreArgs) -> anyhow::Result<Store> {
+    // Opening would make a store here, and a user who mistyped a path is not helped by an empty one.
+    if !is_store(&args.store) {
+        let message = format!("there is no store at {}", args.store.display());
+        return Err(Failure::new(Exit::NoInput, message).into());
+    }
+    open_with(&Options::new().background(false), args, &Signals::default())
+}
+
+/// The identity file is the first a store gets.
+pub(crate) fn is_store(path: &Path) -> bool {
+    path.join("STORE").is_file()
+}
+
+fn open_with(options: &Options, args: &StoreArgs, signals: &Signals) -> anyhow::Result<Store> {
     let mut waited = Duration::ZERO;
     loop {
         signals.check()?;
-        match Store::open(&args.store) {
+        match options.clone().open(&args.store) {
             Err(error) if error.kind() == ErrorKind::AlreadyOpen && waited < args.wait => {
                 let pause = RETRY.min(args.wait.saturating_sub(waited));
                 pause_for(pause);

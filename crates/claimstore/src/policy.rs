@@ -201,6 +201,55 @@ impl Policy {
         self
     }
 
+    /// Takes the [`quota`](Policy::quota) away.
+    pub fn no_quota(mut self) -> Policy {
+        self.quota = None;
+        self
+    }
+
+    /// How long a key is remembered, as [`ttl`](Policy::ttl) set it.
+    pub fn remembers_for(&self) -> Duration {
+        Duration::from_millis(self.ttl_ms)
+    }
+
+    /// How long a holder is trusted, as [`lease`](Policy::lease) set it.
+    pub fn trusts_for(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+
+    /// How far ahead a time-ordered key may lie, as [`skew`](Policy::skew) set it.
+    pub fn skew_allowed(&self) -> Duration {
+        Duration::from_millis(self.skew_ms)
+    }
+
+    /// Which kind of identifier the keys are, as [`time_ordered_keys`](Policy::time_ordered_keys) set it.
+    pub fn time_order(&self) -> Option<TimeOrdered> {
+        self.time_order
+    }
+
+    /// Most records and most bytes, as [`quota`](Policy::quota) set them.
+    pub fn quota_limits(&self) -> Option<(u64, u64)> {
+        self.quota.map(|quota| (quota.records, quota.bytes))
+    }
+
+    /// Whether claims must have a fingerprint, as [`require_fingerprint`](Policy::require_fingerprint) set it.
+    pub fn requires_fingerprint(&self) -> bool {
+        self.require_fingerprint
+    }
+
+    /// The rule of the keys, as [`key_spec`](Policy::key_spec) set it.
+    pub fn key_rule(&self) -> Option<&KeySpec> {
+        self.key_spec.as_ref()
+    }
+
+    /// The first and the longest wait, as [`orphan_backoff`](Policy::orphan_backoff) set them.
+    pub fn backoff_limits(&self) -> Option<(Duration, Duration)> {
+        let limits = |backoff: Backoff| {
+            (Duration::from_millis(backoff.first_ms), Duration::from_millis(backoff.most_ms))
+        };
+        self.backoff.map(limits)
+    }
+
     /// What becomes of orphans, as [`on_orphan`](Policy::on_orphan) set it.
     pub fn orphan_rule(&self) -> OnOrphan {
         self.on_orphan
@@ -354,6 +403,18 @@ mod tests {
                 assert!(Policy::decode(&mut Cursor::new(&bytes[..cut])).is_err());
             }
         }
+    }
+
+    #[test]
+    fn what_was_set_can_be_read() {
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3_600));
+        let policy = Policy::new().ttl(hour).lease(second).skew(second * 2).orphan_backoff(second, hour);
+        let policy = policy.quota(7, 9).require_fingerprint(true).key_spec(KeySpec::netsuite());
+        assert_eq!((policy.remembers_for(), policy.trusts_for()), (hour, second));
+        assert_eq!((policy.skew_allowed(), policy.time_order()), (second * 2, None));
+        assert_eq!((policy.quota_limits(), policy.backoff_limits()), (Some((7, 9)), Some((second, hour))));
+        assert!(policy.requires_fingerprint() && policy.key_rule() == Some(&KeySpec::netsuite()));
+        assert_eq!(policy.no_quota().quota_limits(), None);
     }
 
     #[test]

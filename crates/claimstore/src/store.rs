@@ -442,6 +442,11 @@ impl Store {
         self.engine().prune()
     }
 
+    /// What [`prune`](Store::prune) would drop now; nothing is dropped.
+    pub fn prunable(&self) -> Result<Pruned, Error> {
+        self.engine().prunable()
+    }
+
     /// Moves what is resolved and durable out of the journal into sorted runs. Runs by itself unless
     /// [`Options::background`] is off.
     pub fn checkpoint(&self) -> Result<(), Error> {

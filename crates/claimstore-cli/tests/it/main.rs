@@ -2,11 +2,19 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 
+mod bad_input;
 mod bytes;
+mod copies;
 mod crash;
 mod endings;
+mod inspect;
 mod keys;
 mod main_job;
+mod policy;
+mod repair;
 mod sandbox;
+mod secrecy;
+mod shells;
 mod stats;
+mod upkeep;
 mod usage;

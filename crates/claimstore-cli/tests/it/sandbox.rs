@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
+use claimstore::{ClaimRequest, ErrorKind, Failure, Policy, Store};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// Dropping it checks the store for damage.
@@ -36,10 +39,62 @@ impl Sandbox {
 
     /// `claimstore <words> --store <store>`, words separated by single spaces.
     pub(crate) fn command(&self, words: &str) -> Command {
+        Sandbox::command_at(words, &self.store())
+    }
+
+    fn command_at(words: &str, store: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_claimstore"));
-        command.args(words.split(' ')).arg("--store").arg(self.store());
+        command.args(words.split(' ')).arg("--store").arg(store);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+
+    pub(crate) fn open(&self) -> Store {
+        open(&self.store())
+    }
+
+    /// Runs `claimstore <words> --store <store>` to its end, with nobody to ask.
+    pub(crate) fn run(&self, words: &str) -> Ran {
+        run(&mut self.command(words))
+    }
+
+    /// Like [`run`](Sandbox::run), on a store elsewhere.
+    pub(crate) fn run_at(&self, words: &str, store: &Path) -> Ran {
+        assert!(store.starts_with(self.dir.path()));
+        run(&mut Sandbox::command_at(words, store))
+    }
+
+    /// What a successful run with `--json` said.
+    pub(crate) fn json(&self, words: &str) -> Value {
+        let ran = self.run(&format!("{words} --json"));
+        assert_eq!(ran.code, 0, "{words}: {}", ran.err);
+        assert_eq!(ran.out.split_inclusive(|byte| *byte == b'\n').count(), 1, "one object on one line");
+        serde_json::from_slice(&ran.out).unwrap()
+    }
+
+    /// A store with one key in each state, in the namespace `shop`. All keys and payloads are telltale.
+    pub(crate) fn fill(&self) {
+        let store = self.open();
+        let shop = store.namespace_with("shop", Policy::daily().max_attempts(2)).unwrap();
+        let claim = |name: &str| {
+            let request = ClaimRequest::new(key(name)).origin(payload("origin"));
+            shop.claim_with(&request).unwrap().claimed().unwrap()
+        };
+        claim("done").complete(payload("response")).unwrap();
+        claim("failed").fail(Failure::terminal(payload("failure"))).unwrap();
+        let later = Failure::retry_after(Duration::from_secs(3_600)).because(payload("error"));
+        claim("retry").fail(later).unwrap();
+        claim("parked").fail(Failure::park(payload("note"))).unwrap();
+        let mut orphan = claim("orphan");
+        orphan.save_progress(payload("progress")).unwrap();
+        drop(orphan);
+        drop(claim("held").detach(Duration::from_secs(3_600)).unwrap());
+        store.close().unwrap();
+    }
+
+    /// The record of a key of [`fill`](Sandbox::fill), as `explain` shows it.
+    pub(crate) fn explain(&self, name: &str) -> Value {
+        self.json(&format!("explain {} --namespace shop --show-payload", key(name)))
     }
 
     /// A file with these bytes, open for reading.
@@ -56,12 +111,33 @@ impl Sandbox {
     }
 }
 
+/// Opens a store in this process. A command that another test starts just then has our lock too, between its fork and
+/// its exec, and for no longer than that.
+pub(crate) fn open(path: &Path) -> Store {
+    loop {
+        match Store::open(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyOpen => std::thread::yield_now(),
+            store => return store.unwrap(),
+        }
+    }
+}
+
+/// A key that would be noticed anywhere.
+pub(crate) fn key(name: &str) -> String {
+    format!("canary-key-{name}")
+}
+
+/// A payload that would be noticed anywhere.
+pub(crate) fn payload(name: &str) -> String {
+    format!("canary-payload-{name}")
+}
+
 impl Drop for Sandbox {
     fn drop(&mut self) {
         if std::thread::panicking() || !self.store().exists() {
             return;
         }
-        let store = claimstore::Store::open(self.store()).unwrap();
+        let store = self.open();
         store.verify().unwrap();
         store.close().unwrap();
     }

@@ -79,6 +79,13 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
+impl Pruned {
+    /// With one more run.
+    fn and(self, run: &RunSummary) -> Pruned {
+        Pruned { records: self.records + run.rows, runs: self.runs + 1, bytes: self.bytes + run.bytes }
+    }
+}
+
 impl Upkeep {
     /// Asks the upkeep thread to look around now.
     pub(crate) fn ask(&self) {
@@ -402,14 +409,18 @@ impl Engine {
         let rows: Vec<Vec<u8>> = runs.iter().map(|run| encoded(run.summary())).collect();
         self.commit_catalogue(&mut home, |state| state.runs.retain(|row| !rows.contains(row)))?;
         self.replace_runs(&mut home, &ended, Vec::new());
-        let mut pruned = Pruned::default();
-        for run in &runs {
-            pruned.records += run.summary().rows;
-            pruned.bytes += run.summary().bytes;
-            pruned.runs += 1;
-        }
+        let pruned = runs.iter().fold(Pruned::default(), |pruned, run| pruned.and(run.summary()));
         self.counters.pruned.fetch_add(pruned.records, Ordering::Relaxed);
         Ok(pruned)
+    }
+
+    /// What a prune would drop now.
+    pub(crate) fn prunable(&self) -> Result<Pruned, Error> {
+        self.check_open()?;
+        let set = self.cold.set();
+        let ended = set.ended(self.time.now_ms());
+        let runs = set.runs().iter().filter(|run| ended.contains(&run.number()));
+        Ok(runs.fold(Pruned::default(), |pruned, run| pruned.and(run.summary())))
     }
 
     /// Time-ordered keys up to the newest one that goes may have been resolved: they are too old from now on.

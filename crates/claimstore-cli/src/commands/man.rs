@@ -1,0 +1,38 @@
+//! `claimstore man`: the manual page of the command, or of one subcommand.
+
+use anyhow::Context as _;
+use clap::{Args, Command, CommandFactory as _};
+
+use crate::args::Cli;
+use crate::exit::{Exit, Failure};
+use crate::print;
+
+/// Writes a manual page, in the format of man(1).
+///
+/// Exit codes: 0 done; 64 no such subcommand; 74 writing failed.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The subcommand; left out, the command as a whole.
+    #[arg(value_name = "SUBCOMMAND")]
+    subcommand: Option<String>,
+}
+
+impl Man {
+    pub(crate) fn run(&self) -> anyhow::Result<Exit> {
+        let mut command = Cli::command();
+        // Gives each subcommand its full name.
+        command.build();
+        let page = match &self.subcommand {
+            None => command,
+            Some(name) => subcommand(&command, name)?,
+        };
+        let mut text = Vec::new();
+        clap_mangen::Man::new(page).render(&mut text).context("writing the page")?;
+        print::text(&String::from_utf8(text)?)
+    }
+}
+
+fn subcommand(command: &Command, name: &str) -> anyhow::Result<Command> {
+    let found = command.find_subcommand(name).cloned();
+    Ok(found.ok_or_else(|| Failure::new(Exit::Usage, "there is no such subcommand"))?)
+}

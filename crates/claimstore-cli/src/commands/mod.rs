@@ -1,0 +1,43 @@
+//! The subcommands that look at a store and mend it, each with its part of the command line.
+
+mod backup;
+mod checkpoint;
+mod compact;
+mod complete;
+mod completions;
+mod explain;
+mod fail;
+mod forget;
+mod get;
+mod list;
+mod man;
+mod orphans;
+mod parked;
+mod policy;
+mod prune;
+mod release;
+mod requeue;
+mod restore;
+mod stuck;
+mod verify;
+
+pub(crate) use backup::Backup;
+pub(crate) use checkpoint::Checkpoint;
+pub(crate) use compact::Compact;
+pub(crate) use complete::Complete;
+pub(crate) use completions::Completions;
+pub(crate) use explain::Explain;
+pub(crate) use fail::Fail;
+pub(crate) use forget::Forget;
+pub(crate) use get::Get;
+pub(crate) use list::List;
+pub(crate) use man::Man;
+pub(crate) use orphans::Orphans;
+pub(crate) use parked::Parked;
+pub(crate) use policy::Policy;
+pub(crate) use prune::Prune;
+pub(crate) use release::Release;
+pub(crate) use requeue::Requeue;
+pub(crate) use restore::Restore;
+pub(crate) use stuck::Stuck;
+pub(crate) use verify::Verify;

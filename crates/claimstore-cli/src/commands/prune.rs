@@ -1,0 +1,43 @@
+//! `claimstore prune`: what is no longer remembered goes from the disk.
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+
+use crate::args::StoreArgs;
+use crate::exit::Exit;
+use crate::{print, store};
+
+/// Drops the time buckets that have ended: records that are no longer remembered, and whose files can go as a whole.
+///
+/// Exit codes: 0 done, also when there was nothing; 64 usage; 65 the store is damaged; 66 no store; 74 it failed;
+/// 75 the store is open elsewhere.
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    #[command(flatten)]
+    store: StoreArgs,
+
+    /// Only say what would go.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// One JSON object, with names that stay.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Prune {
+    pub(crate) fn run(&self) -> anyhow::Result<Exit> {
+        let store = store::open_existing(&self.store)?;
+        let pruned = if self.dry_run { store.prunable() } else { store.prune() }.context("pruning")?;
+        store.close().context("closing the store")?;
+        if self.json {
+            let (records, runs, bytes) = (pruned.records, pruned.runs, pruned.bytes);
+            let object = json!({ "records": records, "runs": runs, "bytes": bytes, "dry_run": self.dry_run });
+            return print::json(&object);
+        }
+        let verb = if self.dry_run { "would drop" } else { "dropped" };
+        let (records, runs, bytes) = (pruned.records, pruned.runs, pruned.bytes);
+        print::text(&format!("{verb} {records} records in {runs} runs, {bytes} bytes\n"))
+    }
+}

@@ -1,0 +1,61 @@
+//! `claimstore policy`: shown, set, and in force for the next claim.
+
+use claimstore::ErrorKind;
+use serde_json::{Value, json};
+
+use crate::sandbox::Sandbox;
+
+fn shop(sandbox: &Sandbox, words: &str) -> Value {
+    let shown = sandbox.json(&format!("policy --namespace shop{words}"));
+    shown["policies"][0].clone()
+}
+
+#[test]
+fn the_rules_are_shown_under_names_that_stay() {
+    let sandbox = Sandbox::new();
+    sandbox.fill();
+    let expected = json!({
+        "namespace": "shop",
+        "ttl_ms": 7 * 86_400_000_u64,
+        "lease_ms": 60_000,
+        "skew_ms": 300_000,
+        "max_attempts": 2,
+        "on_orphan": "retry",
+        "time_order": null,
+        "quota": null,
+        "require_fingerprint": false,
+        "key_rule": false,
+        "orphan_backoff": null,
+    });
+    assert_eq!(shop(&sandbox, ""), expected);
+    let text = String::from_utf8(sandbox.run("policy").out).unwrap();
+    assert!(text.lines().any(|line| line.starts_with("7d") && line.ends_with("shop")), "{text}");
+}
+
+#[test]
+fn what_is_given_is_set_and_the_rest_stays() {
+    let sandbox = Sandbox::new();
+    sandbox.fill();
+    let set = shop(&sandbox, " --ttl 2d --on-orphan park --quota 7,900");
+    assert_eq!((&set["ttl_ms"], &set["on_orphan"]), (&json!(172_800_000), &json!("park")));
+    assert_eq!(set["quota"], json!({ "records": 7, "bytes": 900 }));
+    assert_eq!((&set["max_attempts"], &set["lease_ms"]), (&json!(2), &json!(60_000)));
+    let set = shop(&sandbox, " --lease 5m --attempts 9 --quota none");
+    assert_eq!(
+        (&set["lease_ms"], &set["max_attempts"], &set["quota"]),
+        (&json!(300_000), &json!(9), &Value::Null)
+    );
+    assert_eq!((shop(&sandbox, ""), &set["ttl_ms"]), (set.clone(), &json!(172_800_000)));
+}
+
+#[test]
+fn a_quota_holds_for_the_next_claim() {
+    let sandbox = Sandbox::new();
+    let made = sandbox.open();
+    made.close().unwrap();
+    assert_eq!(shop(&sandbox, " --create --quota 0,0")["quota"], json!({ "records": 0, "bytes": 0 }));
+    let store = sandbox.open();
+    let refused = store.namespace("shop").unwrap().claim_default("k").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Full);
+    store.close().unwrap();
+}
