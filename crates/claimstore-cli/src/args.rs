@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
 use crate::duration;
+use crate::exec::Exec;
 use crate::exit::{Exit, Failure};
 use crate::key::KeySpec;
 use crate::record::csv;
@@ -23,6 +24,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Dedupe(Dedupe),
+    Exec(Exec),
     Stats(Stats),
     List(commands::List),
     Get(commands::Get),

@@ -29,6 +29,8 @@ pub(crate) enum Exit {
     Busy,
     /// Nobody reads the output any more.
     ReaderGone,
+    /// What a command that was run ended with.
+    Command(u8),
     /// Ended by this signal.
     Signal(u8),
 }
@@ -48,6 +50,7 @@ impl Exit {
             Exit::Busy => 75,
             // What a shell reports for a filter that SIGPIPE ended.
             Exit::ReaderGone => 128 + 13,
+            Exit::Command(code) => code,
             Exit::Signal(signal) => 128_u8.saturating_add(signal),
         }
     }

@@ -7,6 +7,7 @@ mod commands;
 mod confirm;
 mod dedupe;
 mod duration;
+mod exec;
 mod exit;
 mod input;
 mod key;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Dedupe(args) => dedupe::run(args),
+        Command::Exec(args) => args.run(),
         Command::Stats(args) => stats::run(args),
         Command::List(args) => args.run(),
         Command::Get(args) => args.run(),

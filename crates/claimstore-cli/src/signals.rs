@@ -29,6 +29,15 @@ impl Signals {
         Ok(signals)
     }
 
+    /// Notes these signals, and leaves it to the caller to end the process.
+    pub(crate) fn noting(numbers: &[i32]) -> io::Result<Signals> {
+        let signals = Signals::default();
+        for &number in numbers {
+            flag::register_usize(number, Arc::clone(&signals.caught), usize::try_from(number).unwrap_or(1))?;
+        }
+        Ok(signals)
+    }
+
     pub(crate) fn caught(&self) -> Option<u8> {
         let signal = self.caught.load(Ordering::SeqCst);
         u8::try_from(signal).ok().filter(|&signal| signal != 0)

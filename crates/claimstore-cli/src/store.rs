@@ -54,7 +54,7 @@ fn open_with(options: &Options, args: &StoreArgs, signals: &Signals) -> anyhow::
 }
 
 #[expect(clippy::disallowed_methods, reason = "a command waits in real time; there is no clock to step here")]
-fn pause_for(pause: Duration) {
+pub(crate) fn pause_for(pause: Duration) {
     std::thread::sleep(pause);
 }
 

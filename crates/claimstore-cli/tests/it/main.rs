@@ -7,6 +7,7 @@ mod bytes;
 mod copies;
 mod crash;
 mod endings;
+mod exec;
 mod inspect;
 mod keys;
 mod main_job;

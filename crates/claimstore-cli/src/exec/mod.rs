@@ -1,0 +1,182 @@
+//! `claimstore exec`: a command that runs at most once per key.
+//!
+//! The directory of the store is open only while the store is touched: to claim, to renew, to record. Between that
+//! the claim is detached, and a token carries it across (docs/decisions/0030).
+
+mod child;
+mod hold;
+mod outcome;
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use claimstore::OnOrphan;
+use clap::{Args, ValueEnum};
+
+use crate::duration;
+use crate::exec::child::{Ended, PASSED_ON, Passing};
+use crate::exec::hold::{Answer, Grant, Hold};
+use crate::exec::outcome::Outcome;
+use crate::exit::{Exit, Failure};
+use crate::signals::Signals;
+
+/// Runs a command at most once per key, and replays its output and exit code to whoever asks again.
+///
+/// The command gets CLAIMSTORE_KEY, CLAIMSTORE_TOKEN (which rises from attempt to attempt) and CLAIMSTORE_ATTEMPT in its
+/// environment. Its output is passed on as it comes, and recorded when it ends. Signals are passed on to it. A command
+/// that a signal ended has no result: it is retried.
+///
+/// While it runs, the claim is renewed at half the lease. If this process is killed, the claim is trusted until the
+/// lease is over; then --on-orphan decides. The command itself may outlive this process: give the token to whoever must
+/// not be told twice.
+///
+/// Exit codes: those of the command; else 4 the key is held for review; 64 usage; 65 the key is known with other
+/// arguments, or the store is damaged; 74 the store failed, or the result could not be recorded; 75 the command is
+/// running elsewhere or is to be retried later, or the store stayed busy; 126, 127 the command cannot be run, is not there.
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// The directory of the store, made if absent.
+    #[arg(long, value_name = "DIR")]
+    store: PathBuf,
+
+    /// The key: what is to be done once.
+    #[arg(long, value_name = "KEY")]
+    key: OsString,
+
+    /// The namespace of the key.
+    #[arg(long, value_name = "NAME", default_value = "exec")]
+    namespace: String,
+
+    /// How long the result is remembered.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration::parse_ttl)]
+    ttl: Duration,
+
+    /// How long the claim is trusted without a sign of life; renewed at half of it. At least 1s.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_lease)]
+    lease: Duration,
+
+    /// How long to wait for the command where it is running elsewhere.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration::parse)]
+    wait: Duration,
+
+    /// How long to queue for the directory of the store.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    lock_wait: Duration,
+
+    /// The same key with other arguments of the command is refused.
+    #[arg(long)]
+    fingerprint_args: bool,
+
+    /// What becomes of a run that failed: the command's exit code is not 0.
+    #[arg(long, value_enum, default_value_t = OnFailure::Retry)]
+    on_failure: OnFailure,
+
+    /// What becomes of a run whose wrapper was killed.
+    #[arg(long, value_enum, default_value_t = AfterCrash::Retry)]
+    on_orphan: AfterCrash,
+
+    /// How many runs may fail or crash before the key is held for review.
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    attempts: u32,
+
+    /// How much of standard output, and of standard error, is recorded, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(0..=491_520))]
+    max_output: u32,
+
+    /// The command and its arguments, after `--`.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnFailure {
+    /// It does not count: the next call runs the command again.
+    Retry,
+    /// It is the result: later calls are given it.
+    Store,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AfterCrash {
+    /// The next call runs the command again.
+    Retry,
+    /// The key is held for review.
+    Park,
+}
+
+impl From<AfterCrash> for OnOrphan {
+    fn from(rule: AfterCrash) -> OnOrphan {
+        match rule {
+            AfterCrash::Retry => OnOrphan::Retry,
+            AfterCrash::Park => OnOrphan::Park,
+        }
+    }
+}
+
+/// Opening the store takes some milliseconds: a lease must leave room for several tries to renew it.
+fn parse_lease(text: &str) -> Result<Duration, String> {
+    let lease = duration::parse_lease(text)?;
+    if lease < Duration::from_secs(1) { Err("a lease is at least 1s here".into()) } else { Ok(lease) }
+}
+
+impl Exec {
+    pub(crate) fn run(&self) -> anyhow::Result<Exit> {
+        // Until the command runs, a signal ends the wait for it, in good order.
+        let signals = Signals::noting(&PASSED_ON.map(|(number, _)| number))?;
+        let hold = Hold::new(self, signals.clone());
+        match hold.claim()? {
+            Answer::Granted(grant) => self.work(&hold, grant, &signals),
+            Answer::Known(outcome) => outcome.replay(),
+            Answer::Busy(retry_after) => {
+                let message = format!(
+                    "the command is running elsewhere, or is to be retried later; ask again in {}",
+                    duration::format(retry_after)
+                );
+                Err(Failure::new(Exit::Busy, message).into())
+            }
+        }
+    }
+
+    fn program(&self) -> (&OsStr, &[OsString]) {
+        match self.command.split_first() {
+            Some((program, arguments)) => (program, arguments),
+            None => (OsStr::new(""), &[]),
+        }
+    }
+
+    fn work(&self, hold: &Hold<'_>, grant: Grant, signals: &Signals) -> anyhow::Result<Exit> {
+        // In this order every signal is either seen here or passed on.
+        let passing = Passing::install()?;
+        if let Some(signal) = signals.caught() {
+            hold.release(grant)?;
+            return Ok(Exit::Signal(signal));
+        }
+        let ended = match child::run(self, hold, &grant, &passing) {
+            Ok(ended) => ended,
+            Err(error) => {
+                // Nothing ran: as if the command had never been asked for.
+                hold.release(grant)?;
+                let exit = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+                return Err(
+                    Failure::new(Exit::Command(exit), format!("the command cannot be run: {error}")).into()
+                );
+            }
+        };
+        let exit = ended.exit();
+        let recorded = match ended {
+            Ended::Signal(signal) => hold.retry(grant, &format!("ended by signal {signal}")),
+            Ended::Code(0, outcome) => hold.complete(grant, &outcome),
+            Ended::Code(_, outcome) if self.on_failure == OnFailure::Store => hold.fail(grant, &outcome),
+            Ended::Code(code, _) => hold.retry(grant, &format!("exit code {code}")),
+        };
+        recorded.map_err(|error| error.context("the command ran, and its result could not be recorded"))?;
+        Ok(exit)
+    }
+}
+
+/// A line on standard error. Whoever closed it does not want it.
+fn say(message: &str) {
+    let _ = writeln!(std::io::stderr(), "claimstore: {message}");
+}
