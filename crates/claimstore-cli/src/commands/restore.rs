@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde_json::json;
 
 use super::backup::refuse_occupied;
@@ -18,10 +20,11 @@ use crate::{print, store};
 /// Makes a store of a backup, or of a snapshot of a directory that nobody had open.
 ///
 /// The copy is made beside its place, its tokens are raised above all that were given after the backup, it is
-/// verified, and only then it gets its name: an interruption leaves no store, and --store as it was.
+/// verified, and only then it gets its name: an interruption leaves --store as it was, and a kill beside it a directory
+/// `.NAME.restoring-PID`, which may be removed.
 ///
 /// Exit codes: 0 done; 64 usage; 65 the backup is damaged; 66 there is no store in BACKUP; 73 --store is not empty;
-/// 74 it failed.
+/// 74 it failed; 75 BACKUP is open elsewhere.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     #[command(flatten)]
@@ -43,8 +46,10 @@ impl Restore {
             return Err(Failure::new(Exit::NoInput, message).into());
         }
         refuse_occupied(&self.store.store)?;
+        let locked = lock(&self.from)?;
         let draft = Draft::beside(&self.store.store)?;
         copy(&self.from, &draft.path).with_context(|| format!("copying {}", self.from.display()))?;
+        drop(locked);
         let (rows, life) = draft.raise()?;
         draft.name(&self.store.store)?;
         if self.json {
@@ -98,6 +103,23 @@ impl Drop for Draft {
     fn drop(&mut self) {
         // Nothing is there under this name once the copy got its own.
         let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Keeps everybody from opening the directory while it is copied: files that change meanwhile make no store.
+fn lock(from: &Path) -> anyhow::Result<Option<File>> {
+    let lock = match File::open(from.join("LOCK")) {
+        Ok(lock) => lock,
+        // A backup that was never opened has none.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("opening {}", from.display())),
+    };
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => {
+            let message = format!("{} is open elsewhere: restore a backup of it", from.display());
+            Err(Failure::new(Exit::Busy, message).into())
+        }
+        result => Ok(result.map(|()| Some(lock)).context("locking the backup")?),
     }
 }
 

@@ -39,15 +39,25 @@ impl Ended {
     }
 }
 
-/// Runs the command to its end. An error: it did not start.
-pub(super) fn run(exec: &Exec, hold: &Hold<'_>, grant: &Grant, signals: &Passing) -> io::Result<Ended> {
+/// Starts the command. An error: nothing ran.
+pub(super) fn start(exec: &Exec, grant: &Grant) -> io::Result<Child> {
     let (program, arguments) = exec.program();
     let mut command = Command::new(program);
     command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env("CLAIMSTORE_KEY", &exec.key);
     command.env("CLAIMSTORE_TOKEN", grant.token.token().to_string());
     command.env("CLAIMSTORE_ATTEMPT", grant.attempt.to_string());
-    let mut child = command.spawn()?;
+    command.spawn()
+}
+
+/// Attends to the command until it ends. An error: it ran, and how it ended is not known.
+pub(super) fn attend(
+    exec: &Exec,
+    hold: &Hold<'_>,
+    grant: &Grant,
+    signals: &Passing,
+    mut child: Child,
+) -> io::Result<Ended> {
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let limit = usize::try_from(exec.max_output).unwrap_or(usize::MAX);
     let (stop, stopped) = mpsc::channel();

@@ -15,8 +15,9 @@ use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
 use crate::store::{open_waiting, pause_for};
 
-/// How long to sleep between two looks at a claim that somebody else holds.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long to sleep between two looks at a claim that somebody else holds: half as long as it was waited already,
+/// between these. Each look opens the store, which the holder wants to open too, and uses up one of its lives.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// After how long in the queue for the directory it is said that there is one.
 const SAY_AFTER: Duration = Duration::from_secs(1);
 
@@ -60,7 +61,7 @@ impl<'a> Hold<'a> {
             if left.is_zero() {
                 return Ok(Answer::Busy(retry_after));
             }
-            let pause = LOOK_AGAIN.min(left);
+            let pause = (waited / 2).clamp(LOOK_AGAIN.0, LOOK_AGAIN.1).min(left);
             pause_for(pause);
             waited += pause;
         }

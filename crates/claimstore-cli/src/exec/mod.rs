@@ -12,6 +12,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use claimstore::OnOrphan;
 use clap::{Args, ValueEnum};
 
@@ -153,8 +154,8 @@ impl Exec {
             hold.release(grant)?;
             return Ok(Exit::Signal(signal));
         }
-        let ended = match child::run(self, hold, &grant, &passing) {
-            Ok(ended) => ended,
+        let child = match child::start(self, &grant) {
+            Ok(child) => child,
             Err(error) => {
                 // Nothing ran: as if the command had never been asked for.
                 hold.release(grant)?;
@@ -164,6 +165,9 @@ impl Exec {
                 );
             }
         };
+        // An error leaves the claim to its term: what cannot be recorded must not be undone either.
+        let ended = child::attend(self, hold, &grant, &passing, child)
+            .context("the command ran, and how it ended is not known")?;
         let exit = ended.exit();
         let recorded = match ended {
             Ended::Signal(signal) => hold.retry(grant, &format!("ended by signal {signal}")),

@@ -108,6 +108,18 @@ fn what_is_no_backup_is_not_restored() {
 }
 
 #[test]
+fn a_store_that_is_open_is_not_copied_from() {
+    let sandbox = Sandbox::new();
+    let store = sandbox.open();
+    let place = sandbox.path("place");
+    let ran = sandbox.run_at(&words("restore", &sandbox.store()), &place);
+    assert_eq!((ran.code, ran.out.len(), place.exists()), (75, 0, false), "{}", ran.err);
+    store.close().unwrap();
+    let ran = sandbox.run_at(&words("restore", &sandbox.store()), &place);
+    assert_eq!(ran.code, 0, "a closed one is as good as a snapshot: {}", ran.err);
+}
+
+#[test]
 fn a_damaged_backup_leaves_no_store_and_no_draft() {
     let sandbox = Sandbox::new();
     sandbox.fill();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::sandbox::{Sandbox, key, payload};
+use crate::sandbox::{Sandbox, key, payload, run};
 
 const CANARY: &str = "canary";
 
@@ -50,7 +50,22 @@ fn nothing_telltale_is_shown_unless_asked() {
     assert_no_telltale_names(&sandbox.store());
 }
 
-/// The test above would pass if nothing were ever shown.
+#[test]
+fn exec_says_no_key_of_its_own_accord() {
+    let sandbox = Sandbox::new();
+    let exec = |words: &str, script: &str| {
+        let words = format!("exec --key {} --attempts 1 {words}", key("command"));
+        let ran = run(sandbox.command(words.trim_end()).args(["--", "sh", "-c", script]));
+        assert!(!ran.err.contains(CANARY) && ran.out.is_empty(), "{}", ran.err);
+        ran.code
+    };
+    assert_eq!(exec("--fingerprint-args", "exit 1"), 1);
+    assert_eq!(exec("--fingerprint-args", "exit 2"), 65);
+    assert_eq!(exec("", "exit 1"), 4);
+    assert_no_telltale_names(&sandbox.store());
+}
+
+/// The first test would pass if nothing were ever shown.
 #[test]
 fn everything_is_shown_when_asked() {
     let sandbox = Sandbox::new();
