@@ -27,14 +27,13 @@ part() {
 }
 
 limited_files() {
-    local dir
     dir=$(mktemp -d)
+    trap 'rm -rf "$dir"' EXIT
     # Once as shells have it: the process dies at the limit. Once with the signal ignored: writes fail with EFBIG.
     for signal in ":" "trap '' XFSZ"; do
         part "ulimit -f ($signal)" cycles "$dir/$((${#signal}))" --cycles "$cycles" \
             --under "$signal"$'\n''ulimit -f $((2500 + 100 * CYCLE))'
     done
-    rm -rf "$dir"
 }
 
 if [ "${1-}" != inside ]; then
