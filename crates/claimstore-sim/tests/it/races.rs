@@ -410,20 +410,23 @@ fn a_failing_disk_wakes_everybody_and_takes_nothing_back() {
 #[test]
 fn a_time_ordered_key_is_resolved_once_however_time_passes() {
     const WORKERS: u64 = 6;
+    const START_MS: u64 = 1_800_000_000_000;
+    const STEP_MS: u64 = 40;
+    // Two buckets end in that time, however slowly the threads come along.
+    const AT_LEAST_MS: u64 = 140_000;
     let _watchdog = Watchdog::new("a_time_ordered_key_is_resolved_once_however_time_passes", 120);
-    let start = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-    let clock = ManualClock::new(start);
+    let clock = ManualClock::new(UNIX_EPOCH + Duration::from_millis(START_MS));
     let store = Options::clone(&restless()).clock(clock.clone()).in_memory().unwrap();
     let policy = Policy::new().ttl(Duration::from_secs(1)).time_ordered_keys(TimeOrdered::UuidV7);
     let space = store.namespace_with("ordered", policy).unwrap();
     let wins = Mutex::new(std::collections::HashMap::<[u8; 16], usize>::new());
-    let now_ms = AtomicU64::new(1_800_000_000_000);
+    let now_ms = AtomicU64::new(START_MS);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let keeper = scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
-                clock.advance(Duration::from_millis(5));
-                now_ms.fetch_add(5, Ordering::AcqRel);
+                clock.advance(Duration::from_millis(STEP_MS));
+                now_ms.fetch_add(STEP_MS, Ordering::AcqRel);
                 store.checkpoint().unwrap();
                 store.prune().unwrap();
             }
@@ -433,9 +436,13 @@ fn a_time_ordered_key_is_resolved_once_however_time_passes() {
                 let (space, wins, now_ms) = (&space, &wins, &now_ms);
                 scope.spawn(move || {
                     let mut rng = Rng::new(number);
-                    for _ in 0..rounds(20_000) {
+                    for round in 0.. {
+                        let now_ms = now_ms.load(Ordering::Acquire);
+                        if round >= rounds(20_000) && now_ms >= START_MS + AT_LEAST_MS {
+                            break;
+                        }
                         // From the newest to those that have just expired.
-                        let key = uuid(now_ms.load(Ordering::Acquire) - rng.below(1_100));
+                        let key = uuid(now_ms - rng.below(1_100));
                         match space.claim_default(key) {
                             Ok(Claim::Claimed(lease)) => {
                                 lease.complete("done").unwrap();

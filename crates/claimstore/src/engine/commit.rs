@@ -21,8 +21,8 @@ use crate::sync::{AtomicBool, AtomicU64, Event, Mutex, MutexGuard, Ordering, yie
 use std::collections::VecDeque;
 use std::task::Waker;
 
-/// How often a leader gives way before it closes its batch. Costs a lone caller nothing, and collects nearly
-/// everybody who was just woken by the batch before.
+/// How often a leader gives way before it closes its batch: collects nearly everybody who was just woken by the
+/// batch before. A lone caller has nobody to collect, and on a busy machine would lose its turn each time.
 const YIELDS: usize = 4;
 /// Waiters of neighbouring batches sleep on different events.
 const EVENTS: usize = 4;
@@ -80,6 +80,8 @@ pub(crate) struct Commit {
     order: Mutex<Order>,
     journal: Mutex<Writer>,
     led: AtomicBool,
+    /// Whether more than one caller was seen at the last batch. A guess about the next one, no more.
+    crowded: AtomicBool,
     /// Batches up to this number may be answered.
     acked: AtomicU64,
     /// Batches up to this number are known to be synced. Equal to `acked` under `Durability::Sync`.
@@ -222,6 +224,7 @@ impl Commit {
             }),
             journal: Mutex::new(writer),
             led: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
             acked: AtomicU64::new(last_batch),
             synced: AtomicU64::new(last_batch),
             written: AtomicU64::new(last_batch),
@@ -342,8 +345,10 @@ impl Commit {
 
     /// Commits the front batch; answers the wakers of those who wait for it in futures.
     fn lead(&self, engine: &impl Leads) -> Vec<Waker> {
-        for _ in 0..YIELDS {
-            yield_now();
+        if self.crowded.load(Ordering::Relaxed) {
+            for _ in 0..YIELDS {
+                yield_now();
+            }
         }
         let Some(mut batch) = self.order.lock().queue.pop_front() else { return Vec::new() };
         let number = batch.number;
@@ -354,6 +359,7 @@ impl Commit {
             Ok(false) => {}
             Err(_error) => engine.poison().set(number),
         }
+        let waiting = batch.blocking as usize + batch.wakers.len();
         let mut wakers = std::mem::take(&mut batch.wakers);
         if engine.poison().is_set() {
             wakers.extend(self.end_all(engine));
@@ -363,6 +369,7 @@ impl Commit {
         }
         batch.payload.clear();
         let mut order = self.order.lock();
+        self.crowded.store(waiting > 1 || !order.queue.is_empty(), Ordering::Relaxed);
         if order.spare.len() < EVENTS && batch.payload.capacity() <= 8 << 20 {
             order.spare.push(batch.payload);
         }
