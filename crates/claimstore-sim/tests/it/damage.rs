@@ -1,7 +1,7 @@
 //! Latent damage (L5, P13): bytes flipped, files cut, removed and swapped. What a store then says must be
 //! right or an error; never `Claimed` for a key that is done, never another response, never a panic of ours.
 //!
-//! By default a sample of the bytes; `CLAIMSTORE_EVERY_BYTE=1` takes every one of them.
+//! By default one byte in 61; `CLAIMSTORE_EVERY_BYTE=1` takes every one of them, `=5` one in five.
 
 use claimstore::io::{OpenMode, Storage};
 use claimstore_sim::script::{Found, Model, Runner, Step, Stop, World, is_owned_up, probe};
@@ -160,18 +160,19 @@ fn store(world: &World, allowed: Vec<Model>) -> Store {
 }
 
 fn damages(store: &Store, spared: impl Fn(&str, usize) -> bool) -> Vec<Damage> {
-    let every = std::env::var("CLAIMSTORE_EVERY_BYTE").is_ok_and(|every| every == "1");
+    let stride = std::env::var("CLAIMSTORE_EVERY_BYTE").ok().and_then(|stride| stride.parse().ok());
+    let (every, stride) = (stride.is_some(), stride.unwrap_or(SAMPLE).max(1));
     let mut damages = Vec::new();
     for (number, (file, bytes)) in contents(&store.disk).into_iter().enumerate() {
         if file == "LOCK" {
             continue;
         }
         let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        let some = if every || bytes.len() < 1_024 { 1 } else { SAMPLE };
+        let some = if bytes.len() < 1_024 { 1 } else { stride };
         // Long stretches of zeros are mostly nobody's: there a smaller sample does.
         let (full, empty): (Vec<usize>, Vec<usize>) = (0..bytes.len()).partition(|at| bytes[*at] != 0);
         let behind = empty.iter().filter(|at| !every || **at >= used).step_by(1_021);
-        let within = empty.iter().filter(|at| every && **at < used);
+        let within = empty.iter().filter(|at| every && **at < used).step_by(some);
         let head = full.iter().filter(|at| **at < 512);
         let rest = full.iter().filter(|at| **at >= 512).skip(number % some).step_by(some);
         let places = head.chain(rest).chain(within).chain(behind).copied().filter(|at| spared(&file, *at));
