@@ -5,7 +5,8 @@
 //!   find after losing power (fault levels L0 to L4, and the lying flush of L6 as a control);
 //! - [`model`]: what a claim store answers, as a state machine of one key;
 //! - [`history`] and [`checker`]: what many threads saw, and whether one order of operations explains it;
-//! - [`oracle`]: what a script was told, and whether a reopened store still says so.
+//! - [`oracle`]: what a script was told, and whether a reopened store still says so;
+//! - [`kill`]: the same for a process of its own, on a real file system.
 //!
 //! Everything here is a function of its seed. Time is [`claimstore::ManualClock`].
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ mod control;
 pub mod disk;
 mod entropy;
 pub mod history;
+pub mod kill;
 pub mod model;
 pub mod oracle;
 mod rng;

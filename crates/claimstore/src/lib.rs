@@ -67,6 +67,9 @@ mod view;
 mod bucket;
 mod codec;
 mod engine;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod io;
 mod journal;
 mod planted;

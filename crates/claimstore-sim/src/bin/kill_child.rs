@@ -1,9 +1,9 @@
-//! What the kill test kills: several threads at work on one store, saying on standard output what the store
-//! told them, a line at a time, until somebody ends the process.
+//! What the kill test and `real_kernel` end: several threads at work on one store, saying on standard output what
+//! the store told them, a line at a time, until somebody ends the process.
 //!
-//! `kill_child DIR SEED`. Lines: `C key token attempt` a claim was granted, `L key` its holder is about to let
-//! go of it, `D key` it is completed, `T key` it was done in one `transact`. Responses and rows repeat the
-//! key.
+//! `kill_child DIR SEED sync|interval|none`. Lines: `C key token attempt` a claim was granted, `L key` its holder
+//! is about to let go of it, `D key` it is completed, `T key` it was done in one `transact`. Responses and rows
+//! repeat the key.
 
 use claimstore::{Claim, ClaimRequest, Durability, Error, ErrorKind, Lease, Options, Store, Transacted};
 use claimstore_sim::Rng;
@@ -17,15 +17,15 @@ const TTL: Duration = Duration::from_secs(86_400);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
-    let (Some(dir), Some(seed)) = (args.next(), args.next()) else {
-        return Err("usage: kill_child DIR SEED".into());
+    let (Some(dir), Some(seed), Some(durability)) = (args.next(), args.next(), args.next()) else {
+        return Err("usage: kill_child DIR SEED sync|interval|none".into());
     };
     let seed: u64 = seed.parse()?;
-    // The death of a process takes nothing back, whatever the durability.
-    let durability = match seed % 3 {
-        0 => Durability::Sync,
-        1 => Durability::Interval(Duration::from_millis(5)),
-        _ => Durability::None,
+    let durability = match durability.as_str() {
+        "sync" => Durability::Sync,
+        "interval" => Durability::Interval(Duration::from_millis(5)),
+        "none" => Durability::None,
+        _ => return Err("the durability is sync, interval or none".into()),
     };
     let store = Options::new()
         .durability(durability)
@@ -58,7 +58,8 @@ impl Hand<'_> {
     fn work(mut self) {
         for done in 0.. {
             if let Err(error) = self.round(done) {
-                eprintln!("{error:?}");
+                // In one write: another thread may end the process meanwhile.
+                drop(io::stderr().write_all(format!("{error:?}\n").as_bytes()));
                 std::process::exit(1);
             }
         }

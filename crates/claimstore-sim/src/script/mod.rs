@@ -5,16 +5,20 @@
 //! any later image with what had been acknowledged by then.
 
 mod calls;
+mod coded;
 mod compare;
 mod crash;
+mod failing;
 mod model;
 mod probe;
 mod runner;
 mod steps;
 mod world;
 
+pub use coded::decode_steps;
 pub use compare::{compare, key_bytes};
 pub use crash::{Cut, Image, Recording};
+pub use failing::survive;
 pub use model::{KEYS, Model, Stage};
 pub use probe::{Found, is_owned_up, probe};
 pub use runner::{Runner, Stop, Trace};

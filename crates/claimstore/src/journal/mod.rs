@@ -8,12 +8,16 @@
 //! [`recover`](mod@recover).
 
 mod frame;
+#[cfg(any(fuzzing, test))]
+mod fuzzed;
 mod recover;
 mod scan;
 mod segment;
 mod writer;
 
 pub(crate) use frame::{BatchHead, Frame, framed_bytes};
+#[cfg(fuzzing)]
+pub(crate) use fuzzed::scan_any;
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use segment::{Start, prepare, segment_name};
 pub(crate) use writer::Writer;
