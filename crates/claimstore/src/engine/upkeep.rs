@@ -269,7 +269,8 @@ impl Engine {
     fn run_upkeep(&self) {
         while !self.upkeep.is_stopping() {
             // Before looking: what is asked for from here on is seen by the wait below.
-            self.upkeep.wanted.store(false, Ordering::Release);
+            // A swap: what asked for upkeep before is seen by the reads that follow, or asks again.
+            self.upkeep.wanted.swap(false, Ordering::AcqRel);
             let task = self.upkeep.tasks.next();
             let worked = task.is_some();
             if let Some(task) = task {
