@@ -82,6 +82,8 @@ pub(crate) struct Commit {
     led: AtomicBool,
     /// Whether more than one caller was seen at the last batch. A guess about the next one, no more.
     crowded: AtomicBool,
+    /// Whether the journal has its seal: nothing may follow it. Changes under the journal's lock.
+    sealed: AtomicBool,
     /// Batches up to this number may be answered.
     acked: AtomicU64,
     /// Batches up to this number are known to be synced. Equal to `acked` under `Durability::Sync`.
@@ -225,6 +227,7 @@ impl Commit {
             journal: Mutex::new(writer),
             led: AtomicBool::new(false),
             crowded: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
             acked: AtomicU64::new(last_batch),
             synced: AtomicU64::new(last_batch),
             written: AtomicU64::new(last_batch),
@@ -467,7 +470,13 @@ impl Commit {
     /// Goes on into the prepared successor although the current segment is not full: for a successor that is
     /// too small for what is to come.
     pub(crate) fn rotate(&self, engine: &impl Leads) -> Result<(), Error> {
-        let rotated = self.with_journal(Writer::rotate);
+        let rotated = self.with_journal(|writer| {
+            // A caller who looked for room while the store was closing comes too late.
+            (!self.sealed.load(Ordering::Relaxed)).then(|| writer.rotate())
+        });
+        let Some(rotated) = rotated else {
+            return Err(Error::new(ErrorKind::Closed, "the store was closed"));
+        };
         rotated.map_err(|_error| {
             engine.poison().set(self.written.load(Ordering::Acquire));
             self.wake_all(engine);
@@ -506,7 +515,9 @@ impl Commit {
             last_seq,
             ops: 0,
         };
-        self.journal.lock().seal(&head)?;
+        let mut writer = self.journal.lock();
+        writer.seal(&head)?;
+        self.sealed.store(true, Ordering::Relaxed);
         Ok(batch)
     }
 

@@ -34,6 +34,15 @@ enum State {
     Known([u8; 32]),
     /// Making it failed half-way.
     Failed,
+    /// The store was closed: its files may be another opening's.
+    Closed,
+}
+
+impl FingerprintKey {
+    /// Makes no key any more. Waits for one being made.
+    pub(crate) fn close(&self) {
+        *self.state.lock() = State::Closed;
+    }
 }
 
 impl Engine {
@@ -43,6 +52,7 @@ impl Engine {
         let mut state = self.fingerprint_key.state.lock();
         let key = match *state {
             State::Known(key) => key,
+            State::Closed => return Err(Error::new(ErrorKind::Closed, "the store was closed")),
             State::Failed => {
                 return Err(Error::new(ErrorKind::Io, "the key of fingerprints could not be made; reopen"));
             }

@@ -229,6 +229,10 @@ impl Engine {
         self.commit.wake_all(self);
         self.tables.close();
         self.close_catalogue();
+        // Callers that looked for room, or for the key, while the store was closing: none of them may touch a
+        // file once the directory is free.
+        self.close_segments();
+        self.fingerprint_key.close();
         drop(self.ownership.lock().take());
         sealed
     }

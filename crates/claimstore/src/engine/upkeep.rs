@@ -59,6 +59,8 @@ struct Segments {
     oldest: u64,
     /// Numbers of files that may be written over.
     spare: Vec<u64>,
+    /// The store is closed: no file is touched any more.
+    closed: bool,
 }
 
 /// A future that wants to be polled at a time, earliest first.
@@ -96,7 +98,7 @@ impl Upkeep {
 
     /// At open: the oldest segment in use, and files that may be recycled.
     pub(crate) fn adopt_segments(&self, oldest: u64, spare: Vec<u64>) {
-        *self.segments.lock() = Segments { oldest, spare };
+        *self.segments.lock() = Segments { oldest, spare, closed: false };
     }
 
     /// Segments before `first` are no longer needed; those beyond the spares are removed.
@@ -351,6 +353,11 @@ impl Engine {
         self.wait(batch)
     }
 
+    /// Makes no segment any more: the files may be another opening's from now on. Waits for one being made.
+    pub(crate) fn close_segments(&self) {
+        self.upkeep.segments.lock().closed = true;
+    }
+
     /// Prepares the journal's next segment. False: it had one already.
     pub(crate) fn prepare_segment(&self, class: Class) -> Result<bool, Error> {
         self.prepare_segment_of(class, self.limits.segment_bytes)
@@ -359,6 +366,9 @@ impl Engine {
     /// Like [`prepare_segment`](Engine::prepare_segment), with a size of its own.
     pub(crate) fn prepare_segment_of(&self, class: Class, bytes: u64) -> Result<bool, Error> {
         let mut segments = self.upkeep.segments.lock();
+        if segments.closed {
+            return Err(Error::new(ErrorKind::Closed, "the store was closed"));
+        }
         let (has_next, number) = self.commit.with_journal(|writer| (writer.has_next(), writer.next_number()));
         if has_next {
             return Ok(false);
