@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 /// How often a leader gives way before it closes its batch: collects nearly everybody who was just woken by the
-/// batch before. A lone caller has nobody to collect, and on a busy machine would lose its turn each time.
+/// batch before.
 const YIELDS: usize = 4;
 /// Waiters of neighbouring batches sleep on different events.
 const EVENTS: usize = 4;
@@ -80,8 +80,6 @@ pub(crate) struct Commit {
     order: Mutex<Order>,
     journal: Mutex<Writer>,
     led: AtomicBool,
-    /// Whether more than one caller was seen at the last batch. A guess about the next one, no more.
-    crowded: AtomicBool,
     /// Whether the journal has its seal: nothing may follow it. Changes under the journal's lock.
     sealed: AtomicBool,
     /// Batches up to this number may be answered.
@@ -226,7 +224,6 @@ impl Commit {
             }),
             journal: Mutex::new(writer),
             led: AtomicBool::new(false),
-            crowded: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
             acked: AtomicU64::new(last_batch),
             synced: AtomicU64::new(last_batch),
@@ -348,10 +345,8 @@ impl Commit {
 
     /// Commits the front batch; answers the wakers of those who wait for it in futures.
     fn lead(&self, engine: &impl Leads) -> Vec<Waker> {
-        if self.crowded.load(Ordering::Relaxed) {
-            for _ in 0..YIELDS {
-                yield_now();
-            }
+        for _ in 0..YIELDS {
+            yield_now();
         }
         let Some(mut batch) = self.order.lock().queue.pop_front() else { return Vec::new() };
         let number = batch.number;
@@ -362,7 +357,6 @@ impl Commit {
             Ok(false) => {}
             Err(_error) => engine.poison().set(number),
         }
-        let waiting = batch.blocking as usize + batch.wakers.len();
         let mut wakers = std::mem::take(&mut batch.wakers);
         if engine.poison().is_set() {
             wakers.extend(self.end_all(engine));
@@ -372,7 +366,6 @@ impl Commit {
         }
         batch.payload.clear();
         let mut order = self.order.lock();
-        self.crowded.store(waiting > 1 || !order.queue.is_empty(), Ordering::Relaxed);
         if order.spare.len() < EVENTS && batch.payload.capacity() <= 8 << 20 {
             order.spare.push(batch.payload);
         }
