@@ -233,21 +233,26 @@ impl Facts {
 }
 
 /// Every kind of caller there is, each until the store refuses it. Answers with what they were refused.
+///
+/// An end of the store (closed, poisoned) wakes those who wait for a key by itself. A disk that gives the journal
+/// no further segment ends nothing: the callers are refused one by one, and who waits for a key goes on waiting
+/// for its holder, who then lets go of it.
 fn press(store: &Store, facts: &Facts, end: impl FnOnce()) -> Vec<ErrorKind> {
     let held = store.claim_with(&request("held")).unwrap().claimed().unwrap();
     facts.claimed("held");
     let refusals = Mutex::new(Vec::new());
     let refused = |kind: ErrorKind| refusals.lock().unwrap().push(kind);
+    let refused = &refused;
     thread::scope(|scope| {
+        let mut callers = Vec::new();
         for number in 0..4 {
-            let refused = &refused;
-            scope.spawn(move || refused(claim_and_complete(store, facts, number)));
+            callers.push(scope.spawn(move || refused(claim_and_complete(store, facts, number))));
         }
-        scope.spawn(|| refused(in_batches(store, facts)));
-        scope.spawn(|| refused(in_transactions(store, facts)));
-        scope.spawn(|| crowd(store, facts).into_iter().for_each(refused));
+        callers.push(scope.spawn(move || refused(in_batches(store, facts))));
+        callers.push(scope.spawn(move || refused(in_transactions(store, facts))));
+        callers.push(scope.spawn(move || crowd(store, facts).into_iter().for_each(refused)));
+        callers.push(scope.spawn(move || refused(keep(store))));
         for number in 0..4 {
-            let refused = &refused;
             scope.spawn(move || {
                 let answer = if number % 2 == 0 {
                     store.claim_or_wait(&request("held"), TTL)
@@ -257,18 +262,26 @@ fn press(store: &Store, facts: &Facts, end: impl FnOnce()) -> Vec<ErrorKind> {
                 refused(answer.unwrap_err().kind());
             });
         }
-        scope.spawn(|| {
-            loop {
-                let kept = store.checkpoint().and_then(|()| store.verify().map(drop));
-                if let Err(error) = kept.and_then(|()| store.get("held").map(drop)) {
-                    break refused(error.kind());
-                }
-            }
-        });
         end();
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        let ends = [ErrorKind::Closed, ErrorKind::Indeterminate, ErrorKind::Poisoned];
+        if refusals.lock().unwrap().iter().any(|kind| ends.contains(kind)) {
+            return Some(held);
+        }
+        drop(held);
+        None
     });
-    drop(held);
     refusals.into_inner().unwrap()
+}
+
+/// Upkeep by hand, and reads.
+fn keep(store: &Store) -> ErrorKind {
+    loop {
+        let kept = store.checkpoint().and_then(|()| store.verify().map(drop));
+        if let Err(error) = kept.and_then(|()| store.get("held").map(drop)) {
+            return error.kind();
+        }
+    }
 }
 
 fn claim_and_complete(store: &Store, facts: &Facts, number: usize) -> ErrorKind {

@@ -80,6 +80,8 @@ pub(crate) struct Commit {
     order: Mutex<Order>,
     journal: Mutex<Writer>,
     led: AtomicBool,
+    /// Whether the last batch had more than one to wake, or left others behind it.
+    crowded: AtomicBool,
     /// Whether the journal has its seal: nothing may follow it. Changes under the journal's lock.
     sealed: AtomicBool,
     /// Batches up to this number may be answered.
@@ -224,6 +226,7 @@ impl Commit {
             }),
             journal: Mutex::new(writer),
             led: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
             acked: AtomicU64::new(last_batch),
             synced: AtomicU64::new(last_batch),
@@ -345,10 +348,13 @@ impl Commit {
 
     /// Commits the front batch; answers the wakers of those who wait for it in futures.
     fn lead(&self, engine: &impl Leads) -> Vec<Waker> {
-        for _ in 0..YIELDS {
-            yield_now();
+        if self.crowded.load(Ordering::Relaxed) {
+            for _ in 0..YIELDS {
+                yield_now();
+            }
         }
         let Some(mut batch) = self.order.lock().queue.pop_front() else { return Vec::new() };
+        let callers = batch.blocking as usize + batch.wakers.len();
         let number = batch.number;
         let stamp = engine.stamp();
         match self.write(&batch, &stamp, engine.poison()) {
@@ -366,6 +372,7 @@ impl Commit {
         }
         batch.payload.clear();
         let mut order = self.order.lock();
+        self.crowded.store(callers > 1 || !order.queue.is_empty(), Ordering::Relaxed);
         if order.spare.len() < EVENTS && batch.payload.capacity() <= 8 << 20 {
             order.spare.push(batch.payload);
         }
