@@ -57,14 +57,24 @@ impl Steps {
         let loaded = self.spawn("load", &full)?;
         println!("{} keys loaded in {:.1} s", self.keys, value(&loaded, "seconds")?);
 
-        let with = self.spawn("open", &full)?;
-        let per_key = |name| {
+        let per_key = |with: &Printed, without: &Printed, name| {
             Ok::<f64, claimstore_bench::Error>(
-                (value(&with, name)? - value(&without, name)?) / self.keys as f64,
+                (value(with, name)? - value(without, name)?) / self.keys as f64,
             )
         };
-        verdict("resident bytes per key, opened", per_key("rss_opened")?, BYTES_PER_KEY);
-        println!("resident bytes per key after {LOOK_UPS} look-ups: {:.2}", per_key("rss_used")?);
+        let (idle, idle_without) = (self.spawn("idle", &full)?, self.spawn("idle", &empty)?);
+        verdict(
+            "resident bytes per key, opened",
+            per_key(&idle, &idle_without, "rss_opened")?,
+            BYTES_PER_KEY,
+        );
+        let with = self.spawn("open", &full)?;
+        let busy = per_key(&with, &without, "rss_opened")?;
+        println!("the same beside upkeep, whose merges have buffers: {busy:.2}");
+        println!(
+            "resident bytes per key after {LOOK_UPS} look-ups: {:.2}",
+            per_key(&with, &without, "rss_used")?
+        );
         verdict("clean open to first claim, ms", value(&with, "open_ms")?, CLEAN_OPEN_MS);
 
         self.spawn("crash", &full)?;
@@ -90,7 +100,8 @@ impl Steps {
     fn run(&self, step: &str, store: &Path) -> Result<()> {
         match step {
             "load" => self.load(store),
-            "open" => self.open(store),
+            "open" => self.open(store, true),
+            "idle" => self.open(store, false),
             "crash" => self.crash(store),
             _ => Err(format!("no step {step}").into()),
         }
@@ -106,9 +117,10 @@ impl Steps {
         Ok(())
     }
 
-    fn open(&self, path: &Path) -> Result<()> {
+    /// Opens and asks; `background` is whether upkeep runs beside it, which may merge what the load left.
+    fn open(&self, path: &Path, background: bool) -> Result<()> {
         let watch = Stopwatch::start();
-        let store = Store::open(path)?;
+        let store = Options::new().background(background).open(path)?;
         // No step claims numbers this high, and the key is released: the next open finds it fresh again.
         let lease = claimed(store.claim(keys::key(u64::MAX), TTL)?)?;
         println!("open_ms {}", watch.micros() / 1000.0);
