@@ -52,6 +52,7 @@ mod error;
 mod future;
 mod history;
 mod lease;
+mod numbers;
 mod options;
 mod orphan;
 mod policy;
@@ -63,6 +64,7 @@ mod transact;
 #[cfg(feature = "serde")]
 mod typed;
 mod view;
+mod weak;
 
 mod bucket;
 mod codec;
@@ -94,7 +96,8 @@ pub use sequence::{PositionClaim, PositionError, PositionLease, Sequence};
 pub use store::{CompleteManyError, Namespace, Once, OnceError, Store};
 pub use task::TaskFuture;
 pub use transact::{Table, TableMut, TableRange, Transacted, Transaction};
-pub use view::{Filter, Record, RecordState, Report, Stats};
+pub use view::{Bucket, Census, Filter, Outcomes, Quantiles, Record, RecordState, Report, Stats};
+pub use weak::WeakStore;
 
 /// The program in the README compiles and runs.
 #[cfg(doctest)]

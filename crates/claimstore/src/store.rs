@@ -49,8 +49,8 @@ use std::time::Duration;
 /// ```
 #[derive(Clone)]
 pub struct Store {
-    handle: Arc<Handle>,
-    default: Namespace,
+    pub(crate) handle: Arc<Handle>,
+    pub(crate) default: Namespace,
 }
 
 /// Closes the engine when the last store or namespace handle is gone.
@@ -67,8 +67,8 @@ impl Drop for Handle {
 /// A key space of its own, with its own policy. Keeps the store open like [`Store`].
 #[derive(Clone)]
 pub struct Namespace {
-    handle: Arc<Handle>,
-    space: Arc<Space>,
+    pub(crate) handle: Arc<Handle>,
+    pub(crate) space: Arc<Space>,
 }
 
 /// What became of [`Store::once`].

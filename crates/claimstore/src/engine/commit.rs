@@ -11,6 +11,8 @@
 //!    wakes somebody for what is there; whoever queues something looks at `led` afterwards. Both go through
 //!    the order lock, so one of the two sees the other.
 
+use super::measures::Measures;
+use super::observe;
 use super::poison::Poison;
 use crate::codec::{Base, Record, put_bytes};
 use crate::error::{Error, ErrorKind};
@@ -357,12 +359,17 @@ impl Commit {
         let callers = batch.blocking as usize + batch.wakers.len();
         let number = batch.number;
         let stamp = engine.stamp();
+        let began_ns = engine.lap_ns();
         match self.write(&batch, &stamp, engine.poison()) {
             // Ordering: durable first (inside `write`), then answerable, then the bells.
             Ok(true) => self.acked.store(number, Ordering::Release),
             Ok(false) => {}
-            Err(_error) => engine.poison().set(number),
+            Err(error) => {
+                engine.poison().set(number);
+                observe::poisoned(&error);
+            }
         }
+        let took_ns = engine.lap_ns().saturating_sub(began_ns);
         let mut wakers = std::mem::take(&mut batch.wakers);
         if engine.poison().is_set() {
             wakers.extend(self.end_all(engine));
@@ -370,6 +377,9 @@ impl Commit {
             self.event(number).signal_all();
             wakers.extend(engine.parked_wakers(number));
         }
+        // After the bells: nobody waits for what is only counted.
+        engine.measures().commit_us.record(took_ns / 1_000);
+        engine.measures().commit_ops.record(u64::from(batch.ops));
         batch.payload.clear();
         let mut order = self.order.lock();
         self.crowded.store(callers > 1 || !order.queue.is_empty(), Ordering::Relaxed);
@@ -438,9 +448,10 @@ impl Commit {
         if self.synced.load(Ordering::Acquire) >= reached {
             return Ok(reached);
         }
-        if let Err(_error) = writer.sync() {
+        if let Err(error) = writer.sync() {
             drop(writer);
             engine.poison().set(self.written.load(Ordering::Acquire));
+            observe::poisoned(&error);
             self.wake_all(engine);
             return Err(Poison::error());
         }
@@ -477,8 +488,9 @@ impl Commit {
         let Some(rotated) = rotated else {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));
         };
-        rotated.map_err(|_error| {
+        rotated.map_err(|error| {
             engine.poison().set(self.written.load(Ordering::Acquire));
+            observe::poisoned(&error);
             self.wake_all(engine);
             Poison::error()
         })
@@ -493,6 +505,13 @@ impl Commit {
     pub(crate) fn wants_segment(&self, segment_bytes: u64) -> bool {
         let room = self.order.lock().room;
         room.next.is_none() && room.current < segment_bytes / 4 * 3
+    }
+
+    /// Bytes that wait to be written, and how many batches may be answered without having been synced.
+    pub(crate) fn lag(&self) -> (u64, u64) {
+        let queued_bytes = self.order.lock().queued_bytes;
+        let unsynced = self.acked.load(Ordering::Acquire).saturating_sub(self.synced.load(Ordering::Acquire));
+        (queued_bytes, unsynced)
     }
 
     pub(crate) fn is_queue_empty(&self) -> bool {
@@ -536,6 +555,9 @@ fn room_of(writer: &Writer) -> Room {
 pub(crate) trait Leads {
     fn poison(&self) -> &Poison;
     fn stamp(&self) -> Stamp;
+    fn measures(&self) -> &Measures;
+    /// For measuring how long a commit takes.
+    fn lap_ns(&self) -> u64;
     /// Wakes the thread that leads for futures.
     fn nudge_service(&self);
     /// Keeps a waker for a batch that is being written.

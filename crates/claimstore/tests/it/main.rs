@@ -16,6 +16,7 @@ mod common;
 mod contract;
 mod fingerprints;
 mod life;
+mod measures;
 mod namespaces;
 mod orphans;
 mod pages;
