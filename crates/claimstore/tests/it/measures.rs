@@ -14,7 +14,7 @@ fn commits_are_measured_and_so_are_their_sizes() {
         let leases = store.claim_many(&batch).unwrap();
         leases.into_iter().for_each(|lease| claimed(lease).complete("r").unwrap());
         let stats = store.stats().unwrap();
-        assert_eq!(stats.commit_us.count, stats.commits);
+        assert!((1..=stats.commits).contains(&stats.commit_us.count), "{stats:?}");
         assert_eq!(stats.commit_ops.count - before.commit_ops.count, 11);
         assert_eq!(stats.commit_ops.max, 10);
         assert_eq!(stats.commit_ops.p50, 1);
