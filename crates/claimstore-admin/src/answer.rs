@@ -6,7 +6,7 @@ use crate::page;
 use crate::view::{PolicyView, RecordView, key_hash, ms};
 use claimstore::{ErrorKind, Filter, Namespace, RecordState, Store};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// An answer, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +123,7 @@ impl From<claimstore::Error> for Refusal {
         let mut message = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(error) = cause {
-            message.push_str(&format!(": {error}"));
+            let _ = write!(message, ": {error}");
             cause = error.source();
         }
         Refusal { kind, message }

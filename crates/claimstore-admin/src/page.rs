@@ -29,10 +29,10 @@ pub(crate) fn page(store: &Store, listing: &Listing) -> Result<Answer, Refusal> 
         Which::Unheld => {
             let of_namespace =
                 |record: &Record| listing.namespace.as_ref().is_none_or(|name| record.namespace() == name);
-            first(store.unheld(), listing, after, of_namespace)?
+            first(store.unheld(), listing, after.as_ref(), of_namespace)?
         }
         Which::Records { .. } | Which::Stuck { .. } => {
-            first(store.scan(filter(listing)), listing, after, fits)?
+            first(store.scan(filter(listing)), listing, after.as_ref(), fits)?
         }
     };
     let (records, next) = fill(store, listing.show, found)?;
@@ -78,7 +78,7 @@ fn is_wanted(which: &Which, record: &Record, now: SystemTime) -> bool {
 fn first(
     records: impl Iterator<Item = Result<Record, Error>>,
     listing: &Listing,
-    after: Option<Cursor>,
+    after: Option<&Cursor>,
     fits: impl Fn(&Record) -> bool,
 ) -> Result<(Vec<Placed>, bool), Error> {
     let limit = usize::try_from(listing.limit).unwrap_or(MAX_RECORDS).clamp(1, MAX_RECORDS);
@@ -87,7 +87,7 @@ fn first(
         let record = record?;
         let place = Cursor::of(&record);
         let is_full = first.len() > limit && first.peek().is_some_and(|last| place >= last.place);
-        if is_full || !fits(&record) || after.as_ref().is_some_and(|after| place <= *after) {
+        if is_full || !fits(&record) || after.is_some_and(|after| place <= *after) {
             continue;
         }
         let view = RecordView::new(&record, Show { payload: false, ..listing.show });

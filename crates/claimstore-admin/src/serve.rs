@@ -251,6 +251,6 @@ impl Host {
 }
 
 fn timespec(ms: u64) -> Timespec {
-    let (tv_sec, tv_nsec) = ((ms / 1_000).cast_signed(), (ms % 1_000 * 1_000_000).cast_signed());
-    Timespec { tv_sec, tv_nsec }
+    let nanoseconds = (ms % 1_000 * 1_000_000).cast_signed();
+    Timespec { tv_sec: (ms / 1_000).cast_signed(), tv_nsec: nanoseconds }
 }
