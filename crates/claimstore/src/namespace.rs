@@ -5,6 +5,8 @@ use crate::engine::Engine;
 use crate::engine::commit::Waits;
 use crate::engine::spaces::Space;
 use crate::error::Error;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::future::{ClaimFuture, ClaimManyFuture, WaitFuture};
 use crate::lease::{Lease, SettleError};
 use crate::policy::Policy;
@@ -105,7 +107,7 @@ impl Namespace {
 
     /// Claims as `request` says. See the [crate documentation](crate) for what is answered when.
     ///
-    /// Errors change nothing, but for [`ErrorKind::Indeterminate`](crate::ErrorKind::Indeterminate): then the claim is wholly there or wholly
+    /// Errors change nothing, but for [`ErrorKind::Indeterminate`]: then the claim is wholly there or wholly
     /// absent after reopening.
     pub fn claim_with(&self, request: &ClaimRequest) -> Result<Claim, Error> {
         self.engine().claim(&self.space, request)
@@ -119,7 +121,7 @@ impl Namespace {
 
     /// Claims many in one commit (at most 65,536). Answer i is for request i; a later repeat of a key in the
     /// batch is `InProgress` of the first. The outer error means that no item was decided, or, for
-    /// [`ErrorKind::Indeterminate`](crate::ErrorKind::Indeterminate), that all are wholly there or wholly absent.
+    /// [`ErrorKind::Indeterminate`], that all are wholly there or wholly absent.
     pub fn claim_many(&self, requests: &[ClaimRequest]) -> Result<Vec<Result<Claim, Error>>, Error> {
         self.engine().claim_many(&self.space, requests)
     }
@@ -170,7 +172,7 @@ impl Namespace {
 
     /// One commit for the claim, the rows that `work` writes, and its response. An `Err` (see
     /// [`Error::caller`]) or a panic of `work` rolls everything back, the claim included. While it runs, the
-    /// key answers `InProgress`. A `transact` inside it is [`ErrorKind::Misuse`](crate::ErrorKind::Misuse).
+    /// key answers `InProgress`. A `transact` inside it is [`ErrorKind::Misuse`].
     pub fn transact<F>(&self, request: &ClaimRequest, work: F) -> Result<Transacted, Error>
     where
         F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,

@@ -1,6 +1,8 @@
 //! [`Store`]: the handle.
 
 use crate::bucket::check_table_name;
+#[cfg(doc)]
+use crate::claim::Receipt;
 use crate::claim::{Claim, ClaimRequest};
 use crate::engine::Engine;
 use crate::engine::commit::Waits;
