@@ -1,7 +1,8 @@
 //! [`WeakStore`]: a handle that does not keep the store open; and what a close is to take along.
 
 use crate::engine::spaces::Space;
-use crate::store::{Handle, Namespace, Store};
+use crate::namespace::Namespace;
+use crate::store::{Handle, Store};
 use crate::sync::{Arc, Weak};
 use std::fmt;
 use std::path::Path;

@@ -19,7 +19,7 @@ use crate::policy::TimeOrdered;
 use crate::sync::{
     Arc, AtomicBool, AtomicU64, Event, JoinHandle, Mutex, Ordering, Tally, current_thread, spawn,
 };
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -47,9 +47,8 @@ pub(crate) struct Upkeep {
     working: AtomicBool,
     pub(crate) tasks: Tasks,
     segments: Mutex<Segments>,
-    /// The first and the last segment in use, to be read without waiting for one being made.
-    oldest_segment: Tally,
-    newest_segment: Tally,
+    /// The bytes of all segments in use, to be read without waiting for one being made.
+    segment_bytes: Tally,
     timers: Mutex<BinaryHeap<Timer>>,
     /// Journal bytes written when the last checkpoint began.
     checkpointed_at_bytes: AtomicU64,
@@ -59,9 +58,12 @@ pub(crate) struct Upkeep {
 
 /// Which journal segments exist.
 #[derive(Debug, Default)]
-struct Segments {
+pub(crate) struct Segments {
     /// The oldest one that replay may need.
     oldest: u64,
+    /// The bytes of that one and of those behind it, the prepared one included: they may differ, as an opening
+    /// with other limits goes on in what it finds.
+    capacities: VecDeque<u64>,
     /// Numbers of files that may be written over.
     spare: Vec<u64>,
     /// The store is closed: no file is touched any more.
@@ -101,11 +103,10 @@ impl Upkeep {
         }
     }
 
-    /// At open: the oldest segment in use, and files that may be recycled.
-    pub(crate) fn adopt_segments(&self, oldest: u64, newest: u64, spare: Vec<u64>) {
-        self.oldest_segment.store(oldest, Ordering::Relaxed);
-        self.newest_segment.store(newest, Ordering::Relaxed);
-        *self.segments.lock() = Segments { oldest, spare, closed: false };
+    /// At open: what was found.
+    pub(crate) fn adopt_segments(&self, found: Segments) {
+        self.segment_bytes.store(found.capacities.iter().sum(), Ordering::Relaxed);
+        *self.segments.lock() = found;
     }
 
     /// Segments before `first` are no longer needed; those beyond the spares are removed.
@@ -113,8 +114,8 @@ impl Upkeep {
         let mut segments = self.segments.lock();
         let retired: Vec<u64> = (segments.oldest..first).collect();
         segments.oldest = segments.oldest.max(first);
-        self.oldest_segment.store(segments.oldest, Ordering::Relaxed);
         for number in retired {
+            segments.capacities.pop_front();
             if segments.spare.len() < SPARE_SEGMENTS {
                 segments.spare.push(number);
             } else {
@@ -122,6 +123,7 @@ impl Upkeep {
                 drop(remove(number));
             }
         }
+        self.segment_bytes.store(segments.capacities.iter().sum(), Ordering::Relaxed);
     }
 
     /// Wakes `waker` at about `due_boot_ms`.
@@ -131,6 +133,17 @@ impl Upkeep {
 
     fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+}
+
+impl Segments {
+    /// `capacities` are those of `oldest` and the segments behind it; `spare` are files that may be recycled.
+    pub(crate) fn in_use(oldest: u64, capacities: impl Into<VecDeque<u64>>, spare: Vec<u64>) -> Segments {
+        Segments { oldest, capacities: capacities.into(), spare, closed: false }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.capacities.iter().sum()
     }
 }
 
@@ -348,9 +361,7 @@ impl Engine {
 
     /// Bytes of the segments that an open would have to look at.
     pub(crate) fn journal_bytes(&self) -> u64 {
-        let oldest = self.upkeep.oldest_segment.load(Ordering::Relaxed);
-        let newest = self.upkeep.newest_segment.load(Ordering::Relaxed);
-        (newest + 1).saturating_sub(oldest) * self.limits.segment_bytes
+        self.upkeep.segment_bytes.load(Ordering::Relaxed)
     }
 
     fn is_checkpoint_due(&self) -> bool {
@@ -399,9 +410,8 @@ impl Engine {
         if has_next {
             return Ok(false);
         }
-        let span = number.saturating_sub(segments.oldest);
         // The limit is for new work: what was begun may always end.
-        if class == Class::Claim && span * self.limits.segment_bytes >= self.limits.journal_bytes {
+        if class == Class::Claim && segments.bytes() >= self.limits.journal_bytes {
             self.upkeep.checkpoint_wanted.store(true, Ordering::Release);
             self.upkeep.ask();
             return Err(Error::new(
@@ -423,8 +433,9 @@ impl Engine {
         );
         let prepared =
             prepared.map_err(|error| Error::io("no further journal segment could be made", error))?;
+        segments.capacities.push_back(bytes);
         self.commit.with_journal(|writer| writer.install_next(prepared));
-        self.upkeep.newest_segment.store(number, Ordering::Relaxed);
+        self.upkeep.segment_bytes.store(segments.capacities.iter().sum(), Ordering::Relaxed);
         Ok(true)
     }
 
