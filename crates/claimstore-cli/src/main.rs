@@ -21,6 +21,7 @@ mod signals;
 mod stats;
 mod store;
 mod target;
+mod transfer;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -71,5 +72,7 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Policy(args) => args.run(),
         Command::Completions(args) => args.run(),
         Command::Man(args) => args.run(),
+        Command::Export(args) => args.run(),
+        Command::Import(args) => args.run(),
     }
 }

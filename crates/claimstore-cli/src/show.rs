@@ -98,7 +98,7 @@ pub(crate) fn cause_name(cause: Orphaned) -> &'static str {
     }
 }
 
-fn happened_name(what: Happened) -> &'static str {
+pub(crate) fn happened_name(what: Happened) -> &'static str {
     match what {
         Happened::Orphaned(_) => "orphaned",
         Happened::Failed => "failed",

@@ -6,6 +6,7 @@ use crate::history::Past;
 use crate::options::millis;
 use crate::store::Namespace;
 use crate::task::TaskFuture;
+use crate::view::RecordState;
 use claimstore_hash::{FieldDigests, Fingerprint};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -92,6 +93,17 @@ impl Import {
     /// Held for review, with a note for the reviewer (at most 4,096 bytes).
     pub fn parked(key: impl AsRef<[u8]>, note: impl AsRef<[u8]>) -> Import {
         Import { note: note.as_ref().into(), ..Import::new(key, State::Parked) }
+    }
+
+    /// Where the key is to stand.
+    pub fn state(&self) -> RecordState {
+        match self.state {
+            State::Failed => RecordState::Failed,
+            State::Retry => RecordState::Retry,
+            State::Parked => RecordState::Parked,
+            // No import is of any other.
+            State::Completed | State::InProgress | State::Erased => RecordState::Completed,
+        }
     }
 
     /// When the last claim was made.

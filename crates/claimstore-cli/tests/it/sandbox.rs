@@ -42,7 +42,7 @@ impl Sandbox {
         Sandbox::command_at(words, &self.store())
     }
 
-    fn command_at(words: &str, store: &Path) -> Command {
+    pub(crate) fn command_at(words: &str, store: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_claimstore"));
         command.args(words.split(' ')).arg("--store").arg(store);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
