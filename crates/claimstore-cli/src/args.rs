@@ -131,6 +131,8 @@ pub(crate) enum OnCrash {
 }
 
 /// Shows what a store holds.
+///
+/// Exit codes: 0 shown; 64 usage; 65 the store is damaged; 66 no store; 74 reading failed; 75 the store is open elsewhere.
 #[derive(Debug, Args)]
 pub(crate) struct Stats {
     #[command(flatten)]
