@@ -18,6 +18,8 @@ mod sandbox;
 mod secrecy;
 mod shells;
 mod stats;
+mod tables;
+mod terminal;
 mod transfer;
 mod upkeep;
 mod usage;
