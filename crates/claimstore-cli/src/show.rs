@@ -210,7 +210,7 @@ impl ShowArgs {
         if !past.note().is_empty() {
             let _ = write!(line, "  note {}", self.payload(past.note()));
         }
-        line + "\n"
+        line
     }
 
     fn payload(self, bytes: &[u8]) -> String {
