@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Policy(commands::Policy),
     Completions(commands::Completions),
     Man(commands::Man),
+    Export(commands::Export),
+    Import(Box<commands::Import>),
 }
 
 /// Where the store is, and how long to wait for it.
@@ -129,6 +131,8 @@ pub(crate) enum OnCrash {
 }
 
 /// Shows what a store holds.
+///
+/// Exit codes: 0 shown; 64 usage; 65 the store is damaged; 66 no store; 74 reading failed; 75 the store is open elsewhere.
 #[derive(Debug, Args)]
 pub(crate) struct Stats {
     #[command(flatten)]
@@ -174,7 +178,7 @@ fn usage(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Usage, message)
 }
 
-fn parse_names(arguments: &[String]) -> Result<Vec<String>, Failure> {
+pub(crate) fn parse_names(arguments: &[String]) -> Result<Vec<String>, Failure> {
     let mut names: Vec<String> = Vec::new();
     for argument in arguments {
         for name in csv::fields(argument.as_bytes(), b',') {
@@ -191,7 +195,7 @@ fn parse_names(arguments: &[String]) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-fn parse_delimiter(text: &str) -> Result<u8, String> {
+pub(crate) fn parse_delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         [b'\\', b't'] => Ok(b'\t'),
         [b'"' | b'\r' | b'\n'] => Err("a quote or line ending cannot stand between fields".into()),

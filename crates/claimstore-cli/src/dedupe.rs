@@ -61,7 +61,10 @@ fn splitter<R: BufRead>(args: &Dedupe, input: R) -> Splitter<R> {
 }
 
 /// The first record of delimited text; `None` for an empty input.
-fn read_header<R: BufRead>(splitter: &mut Splitter<R>, signals: &Signals) -> anyhow::Result<Option<Record>> {
+pub(crate) fn read_header<R: BufRead>(
+    splitter: &mut Splitter<R>,
+    signals: &Signals,
+) -> anyhow::Result<Option<Record>> {
     loop {
         match splitter.next_record() {
             Ok(Some(Record { fault: Some(_), .. })) => {

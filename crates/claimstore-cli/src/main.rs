@@ -11,6 +11,7 @@ mod exec;
 mod exit;
 mod input;
 mod key;
+mod look;
 mod output;
 mod print;
 mod progress;
@@ -21,11 +22,13 @@ mod signals;
 mod stats;
 mod store;
 mod target;
+mod transfer;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use clap::error::{ContextKind, ContextValue};
 
 use crate::args::{Cli, Command};
 use crate::exit::Exit;
@@ -33,7 +36,8 @@ use crate::exit::Exit;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            keep_secret(&mut error);
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
@@ -44,6 +48,15 @@ fn main() -> ExitCode {
         exit::of_error(&error)
     });
     exit.into()
+}
+
+/// One word too many may be part of a key with blanks in it: what stands in a log must not give it away. What begins
+/// with a dash was meant to be an option, and is named.
+fn keep_secret(error: &mut clap::Error) {
+    let given = error.get(ContextKind::InvalidArg);
+    if matches!(given, Some(ContextValue::String(given)) if !given.starts_with('-')) {
+        error.insert(ContextKind::InvalidArg, ContextValue::String("..".into()));
+    }
 }
 
 fn run(command: &Command) -> anyhow::Result<Exit> {
@@ -71,5 +84,7 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Policy(args) => args.run(),
         Command::Completions(args) => args.run(),
         Command::Man(args) => args.run(),
+        Command::Export(args) => args.run(),
+        Command::Import(args) => args.run(),
     }
 }

@@ -2,7 +2,7 @@
 //! `forget` share.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use claimstore::{ErrorKind, Failure as Ending, Note, Record, RecordState, Review, Store};
@@ -32,6 +32,38 @@ pub(crate) struct RepairArgs {
     /// One JSON object, with names that stay.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The work of a parked or orphaned key has an outcome: the part that `complete` and `fail` share.
+#[derive(Debug, Args)]
+pub(crate) struct OutcomeArgs {
+    #[command(flatten)]
+    repair: RepairArgs,
+
+    /// The response that duplicates are given [default: empty].
+    #[arg(long, value_name = "TEXT", conflicts_with = "response_file")]
+    response: Option<String>,
+
+    /// A file with that response.
+    #[arg(long, value_name = "FILE")]
+    response_file: Option<PathBuf>,
+}
+
+impl OutcomeArgs {
+    /// Ends the key by the review that `outcome` makes of the response.
+    pub(crate) fn decide(
+        &self,
+        outcome: impl FnOnce(Vec<u8>) -> Review,
+        verb: &str,
+        done: &str,
+    ) -> anyhow::Result<Exit> {
+        let response = match (&self.response, &self.response_file) {
+            (Some(text), _) => text.clone().into_bytes(),
+            (None, Some(file)) => fs::read(file).with_context(|| format!("reading {}", file.display()))?,
+            (None, None) => Vec::new(),
+        };
+        self.repair.decide(From::Stuck, &outcome(response), verb, done)
+    }
 }
 
 /// From which states a decision may start.
@@ -140,13 +172,4 @@ fn park(store: &Store, record: Record, note: &Note, key: &KeyArgs) -> anyhow::Re
 fn held(record: &Record) -> Failure {
     let key = key_name(record.key());
     Failure::new(Exit::Busy, format!("the key {key} is in progress, and its holder is still trusted with it"))
-}
-
-/// The response given on the command line, or in a file.
-pub(crate) fn response(text: Option<&str>, file: Option<&Path>) -> anyhow::Result<Vec<u8>> {
-    match (text, file) {
-        (Some(text), _) => Ok(text.into()),
-        (None, Some(file)) => fs::read(file).with_context(|| format!("reading {}", file.display())),
-        (None, None) => Ok(Vec::new()),
-    }
 }

@@ -98,7 +98,7 @@ pub(crate) fn cause_name(cause: Orphaned) -> &'static str {
     }
 }
 
-fn happened_name(what: Happened) -> &'static str {
+pub(crate) fn happened_name(what: Happened) -> &'static str {
     match what {
         Happened::Orphaned(_) => "orphaned",
         Happened::Failed => "failed",
@@ -210,7 +210,7 @@ impl ShowArgs {
         if !past.note().is_empty() {
             let _ = write!(line, "  note {}", self.payload(past.note()));
         }
-        line + "\n"
+        line
     }
 
     fn payload(self, bytes: &[u8]) -> String {

@@ -55,7 +55,7 @@ pub(crate) fn namespace(store: &Store, name: &str) -> anyhow::Result<Namespace> 
     store.namespace(name).context("opening the namespace")
 }
 
-fn from_hex(digits: &[u8]) -> Result<Vec<u8>, Failure> {
+pub(crate) fn from_hex(digits: &[u8]) -> Result<Vec<u8>, Failure> {
     let byte = |pair: &[u8]| {
         let pair =
             std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|b| b.is_ascii_hexdigit()))?;

@@ -4,6 +4,7 @@
 //! completes has none.
 
 use crate::codec::{self, Cursor, Malformed, put_bytes, put_varint};
+use crate::options::millis;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -59,6 +60,54 @@ pub struct Past {
 }
 
 impl Past {
+    /// An entry for an [`Import`](crate::Import): what happened to attempt number `attempt`, and when. It has no token
+    /// and no texts; it was claimed when it happened.
+    pub fn new(what: Happened, attempt: u32, at: SystemTime) -> Past {
+        let at_ms = since_1970(at);
+        Past {
+            what,
+            attempt,
+            token: 0,
+            claimed_at_ms: at_ms,
+            at_ms,
+            by: Box::default(),
+            note: Box::default(),
+        }
+    }
+
+    /// With the token of that attempt.
+    #[must_use]
+    pub fn with_token(mut self, token: u64) -> Past {
+        self.token = token;
+        self
+    }
+
+    /// With the time when that attempt was claimed.
+    #[must_use]
+    pub fn with_claimed_at(mut self, at: SystemTime) -> Past {
+        self.claimed_at_ms = since_1970(at);
+        self
+    }
+
+    /// With who decided (the first 64 bytes) and the error or reason (the first 256 bytes).
+    #[must_use]
+    pub fn with_note(mut self, by: impl AsRef<[u8]>, note: impl AsRef<[u8]>) -> Past {
+        let (by, note) = (by.as_ref(), note.as_ref());
+        self.by = by.get(..MAX_BY_BYTES).unwrap_or(by).into();
+        self.note = note.get(..MAX_NOTE_BYTES).unwrap_or(note).into();
+        self
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.what.code());
+        put_varint(u64::from(self.attempt), out);
+        put_varint(self.token, out);
+        put_varint(self.claimed_at_ms, out);
+        put_varint(self.at_ms, out);
+        put_bytes(&self.by, out);
+        put_bytes(&self.note, out);
+    }
+
     /// What happened.
     pub fn what(&self) -> Happened {
         self.what
@@ -93,6 +142,10 @@ impl Past {
     pub fn note(&self) -> &[u8] {
         &self.note
     }
+}
+
+fn since_1970(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
 /// Shows what happened and numbers, never the note.
@@ -159,16 +212,27 @@ pub(crate) fn remember(
     by: &[u8],
     note: &[u8],
 ) {
+    let past = Past {
+        what,
+        attempt: of.attempt,
+        token: work_token(of),
+        claimed_at_ms: of.claimed_at_ms,
+        at_ms,
+        by: by.get(..MAX_BY_BYTES).unwrap_or(by).into(),
+        note: note.get(..MAX_NOTE_BYTES).unwrap_or(note).into(),
+    };
     let extra = record.extra.get_or_insert_default();
     let mut history = without_oldest(&extra.history).to_vec();
-    history.push(what.code());
-    put_varint(u64::from(of.attempt), &mut history);
-    put_varint(work_token(of), &mut history);
-    put_varint(of.claimed_at_ms, &mut history);
-    put_varint(at_ms, &mut history);
-    put_bytes(by.get(..MAX_BY_BYTES).unwrap_or(by), &mut history);
-    put_bytes(note.get(..MAX_NOTE_BYTES).unwrap_or(note), &mut history);
+    past.encode(&mut history);
     extra.history = history.into();
+}
+
+/// The bytes of these entries, of the newest where there are too many.
+pub(crate) fn write(entries: &[Past]) -> Box<[u8]> {
+    let newest = entries.get(entries.len().saturating_sub(MAX_ENTRIES)..).unwrap_or(entries);
+    let mut history = Vec::new();
+    newest.iter().for_each(|past| past.encode(&mut history));
+    history.into()
 }
 
 /// The token of the claim that did the work: not that of who was asked about it.

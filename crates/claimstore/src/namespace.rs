@@ -81,7 +81,11 @@ impl Namespace {
         Namespace { handle, space }
     }
 
-    fn engine(&self) -> &Arc<Engine> {
+    pub(crate) fn space(&self) -> &Arc<Space> {
+        &self.space
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.handle.engine
     }
 

@@ -3,6 +3,7 @@
 use crate::codec::{self, State};
 use crate::engine::decide::Hold;
 use crate::history::{self, Orphaned, Past};
+use claimstore_hash::{FieldDigests, Fingerprint};
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -157,6 +158,24 @@ impl Record {
     /// How earlier attempts ended and what reviewers decided: the last 16 entries, oldest first.
     pub fn history(&self) -> Vec<Past> {
         self.version.extra.as_ref().map_or_else(Vec::new, |extra| history::read(&extra.history))
+    }
+
+    /// How long the key is remembered once it has resolved.
+    pub fn ttl(&self) -> Duration {
+        Duration::from_millis(self.version.ttl_ms)
+    }
+
+    /// The fingerprint that was stored with the claim.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        let stored = self.version.fingerprint.as_ref()?;
+        Some(Fingerprint::with_scheme(stored.scheme, stored.digest))
+    }
+
+    /// The digests of the payload's fields that were stored beside it; `None` also where this version cannot read
+    /// them.
+    pub fn fields(&self) -> Option<FieldDigests> {
+        let stored = &self.version.extra.as_ref()?.fields;
+        if stored.is_empty() { None } else { FieldDigests::from_bytes(stored).ok() }
     }
 
     /// Whether a fingerprint was stored with the claim.

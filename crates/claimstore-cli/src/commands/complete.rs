@@ -1,12 +1,10 @@
 //! `claimstore complete`: the work is known to be done.
 
-use std::path::PathBuf;
-
 use claimstore::Review;
 use clap::Args;
 
 use crate::exit::Exit;
-use crate::repair::{From, RepairArgs, response};
+use crate::repair::OutcomeArgs;
 
 /// Says that the work of a parked or orphaned key is done: from now on claims are duplicates.
 ///
@@ -18,20 +16,11 @@ use crate::repair::{From, RepairArgs, response};
 #[derive(Debug, Args)]
 pub(crate) struct Complete {
     #[command(flatten)]
-    repair: RepairArgs,
-
-    /// The response that duplicates are given [default: empty].
-    #[arg(long, value_name = "TEXT", conflicts_with = "response_file")]
-    response: Option<String>,
-
-    /// A file with that response.
-    #[arg(long, value_name = "FILE")]
-    response_file: Option<PathBuf>,
+    outcome: OutcomeArgs,
 }
 
 impl Complete {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let response = response(self.response.as_deref(), self.response_file.as_deref())?;
-        self.repair.decide(From::Stuck, &Review::Complete(response), "complete", "completed")
+        self.outcome.decide(Review::Complete, "complete", "completed")
     }
 }

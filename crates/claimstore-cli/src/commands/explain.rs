@@ -1,17 +1,12 @@
 //! `claimstore explain`: one key, how it came to be as it is, and what a claim of it would be answered.
 
-use std::fmt::Write as _;
-
-use anyhow::Context as _;
 use claimstore::{Record, RecordState};
 use clap::Args;
 use serde_json::Value;
 
-use crate::args::StoreArgs;
 use crate::exit::Exit;
-use crate::show::ShowArgs;
-use crate::target::KeyArgs;
-use crate::{print, store};
+use crate::look::LookArgs;
+use crate::print;
 
 /// Shows one key with its history, the last 16 entries, and what a claim of it would be answered.
 ///
@@ -20,35 +15,29 @@ use crate::{print, store};
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    key: KeyArgs,
-    #[command(flatten)]
-    show: ShowArgs,
+    look: LookArgs,
 }
 
 impl Explain {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let store = store::open_existing(&self.store)?;
-        let (record, now) = (self.key.find(&store)?, store.store_time());
-        store.close().context("closing the store")?;
-        if self.show.json {
+        let (record, now) = self.look.record()?;
+        let show = self.look.show;
+        if show.json {
             return print::json(&self.json(&record));
         }
-        let mut text = self.show.lines(&record, now);
-        let _ = write!(text, "\n{}\n", meaning(record.state()));
+        let mut text = show.lines(&record, now) + "\n" + &print::wrapped(meaning(record.state()), 0);
         let history = record.history();
         if !history.is_empty() {
             text.push_str("\nhistory, oldest first:\n");
-            history.iter().for_each(|past| text.push_str(&self.show.past_line(past)));
+            history.iter().for_each(|past| text.push_str(&print::wrapped(&show.past_line(past), 4)));
         }
         print::text(&text)
     }
 
     fn json(&self, record: &Record) -> Value {
-        let mut object = self.show.record(record);
+        let mut object = self.look.show.record(record);
         if let Some(members) = object.as_object_mut() {
-            let history = record.history().iter().map(|past| self.show.past(past)).collect();
+            let history = record.history().iter().map(|past| self.look.show.past(past)).collect();
             members.insert("history".into(), Value::Array(history));
             members.insert("meaning".into(), meaning(record.state()).into());
         }

@@ -1,12 +1,10 @@
 //! `claimstore fail`: the work has failed for good.
 
-use std::path::PathBuf;
-
 use claimstore::Review;
 use clap::Args;
 
 use crate::exit::Exit;
-use crate::repair::{From, RepairArgs, response};
+use crate::repair::OutcomeArgs;
 
 /// Says that the work of a parked or orphaned key has failed for good: from now on claims are duplicates of a failure.
 ///
@@ -18,20 +16,11 @@ use crate::repair::{From, RepairArgs, response};
 #[derive(Debug, Args)]
 pub(crate) struct Fail {
     #[command(flatten)]
-    repair: RepairArgs,
-
-    /// The response that duplicates are given [default: empty].
-    #[arg(long, value_name = "TEXT", conflicts_with = "response_file")]
-    response: Option<String>,
-
-    /// A file with that response.
-    #[arg(long, value_name = "FILE")]
-    response_file: Option<PathBuf>,
+    outcome: OutcomeArgs,
 }
 
 impl Fail {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let response = response(self.response.as_deref(), self.response_file.as_deref())?;
-        self.repair.decide(From::Stuck, &Review::Fail(response), "fail", "failed")
+        self.outcome.decide(Review::Fail, "fail", "failed")
     }
 }

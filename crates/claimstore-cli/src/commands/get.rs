@@ -1,13 +1,10 @@
 //! `claimstore get`: what the store knows of one key.
 
-use anyhow::Context as _;
 use clap::Args;
 
-use crate::args::StoreArgs;
 use crate::exit::Exit;
-use crate::show::ShowArgs;
-use crate::target::KeyArgs;
-use crate::{print, store};
+use crate::look::LookArgs;
+use crate::print;
 
 /// Shows what the store knows of one key.
 ///
@@ -16,21 +13,16 @@ use crate::{print, store};
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    key: KeyArgs,
-    #[command(flatten)]
-    show: ShowArgs,
+    look: LookArgs,
 }
 
 impl Get {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let store = store::open_existing(&self.store)?;
-        let (record, now) = (self.key.find(&store)?, store.store_time());
-        store.close().context("closing the store")?;
-        if self.show.json {
-            return print::json(&self.show.record(&record));
+        let (record, now) = self.look.record()?;
+        let show = self.look.show;
+        if show.json {
+            return print::json(&show.record(&record));
         }
-        print::text(&self.show.lines(&record, now))
+        print::text(&show.lines(&record, now))
     }
 }

@@ -5,8 +5,18 @@ use std::fs;
 use crate::sandbox::{Sandbox, key};
 
 /// Each subcommand that takes a store, with the least it needs.
-const LOOKS: [&str; 9] =
-    ["stats", "list", "get k", "explain k", "stuck", "orphans", "parked", "policy", "prune --dry-run"];
+const LOOKS: [&str; 10] = [
+    "stats",
+    "list",
+    "get k",
+    "explain k",
+    "stuck",
+    "orphans",
+    "parked",
+    "policy",
+    "prune --dry-run",
+    "export",
+];
 const CHANGES: [&str; 9] = [
     "release k --yes",
     "complete k --yes",

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use claimstore::Claim;
 
-use crate::sandbox::{Sandbox, key, open};
+use crate::sandbox::{Sandbox, key, open, payload};
 
 fn words(verb: &str, path: &Path) -> String {
     format!("{verb} {}", path.display())
@@ -14,8 +16,7 @@ fn words(verb: &str, path: &Path) -> String {
 /// A token given now, above all that were given before.
 fn next_token(store: &Path) -> u64 {
     let store = open(store);
-    let lease =
-        store.claim(format!("token-{}", store.stats().unwrap().life), std::time::Duration::from_secs(60));
+    let lease = store.claim(format!("token-{}", store.stats().unwrap().life), Duration::from_secs(60));
     let lease = lease.unwrap().claimed().unwrap();
     let token = lease.token();
     lease.release().unwrap();
@@ -43,6 +44,64 @@ fn a_restored_backup_holds_what_the_store_held_with_higher_tokens() {
     let answer = store.namespace("shop").unwrap().claim_default(key("done")).unwrap();
     assert!(matches!(answer, Claim::Duplicate(_)));
     store.close().unwrap();
+}
+
+/// While it is taken, threads of the program that has the store open claim and complete.
+#[test]
+fn a_backup_under_load_opens_verifies_and_has_all_that_was_done_before() {
+    let sandbox = Sandbox::new();
+    let store = sandbox.open();
+    let ttl = Duration::from_secs(3_600);
+    let work =
+        |name: String| store.claim(name, ttl).unwrap().claimed().unwrap().complete(payload("r")).unwrap();
+    let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let _stops = Stops(&stop);
+        for thread in 0..4 {
+            let (work, stop, done) = (&work, &stop, &done);
+            scope.spawn(move || {
+                for number in 0.. {
+                    if stop.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    work(format!("load-{thread}-{number}"));
+                    done.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        for round in 0..3 {
+            for number in 0..100 {
+                work(format!("before-{round}-{number}"));
+            }
+            let copy = sandbox.path(&format!("copy{round}"));
+            let before = done.load(Ordering::SeqCst);
+            store.backup(&copy).unwrap();
+            // It goes on while the copies are looked at.
+            while done.load(Ordering::SeqCst) == before {
+                std::thread::yield_now();
+            }
+            let ran = sandbox.run_at("verify --json", &copy);
+            assert_eq!(ran.code, 0, "{}", ran.err);
+            let listed = sandbox.run_at("list --json --limit 100000 --prefix before-", &copy).out;
+            let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+            let records = listed["records"].as_array().unwrap();
+            assert_eq!(records.len(), 100 * (round + 1));
+            assert!(records.iter().all(|record| record["state"] == "completed"));
+            let place = sandbox.path(&format!("place{round}"));
+            assert_eq!(sandbox.run_at(&words("restore", &copy), &place).code, 0);
+            assert_eq!(sandbox.run_at("verify", &place).code, 0);
+        }
+    });
+    store.close().unwrap();
+}
+
+/// Raises the flag at the end of a scope, also by a panic: what waits for it must not wait for ever.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 #[test]

@@ -146,8 +146,11 @@ fn nonsense_is_refused_before_anything_runs() {
     assert_eq!(ran(&sandbox, "--key k", "echo run >> $RUNS").code, 64, "a foreign directory");
     fs::remove_dir_all(sandbox.store()).unwrap();
     let store = sandbox.open();
+    let begun = now();
     let busy = ran(&sandbox, "--key k --lock-wait 1200ms", "echo run >> $RUNS");
     assert_eq!(busy.code, 75, "{}", busy.err);
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_millis(1_200) && waited < Duration::from_secs(30), "{waited:?}");
     assert!(busy.err.contains("the store is open elsewhere; waiting up to 1s200ms"), "{}", busy.err);
     store.close().unwrap();
     assert!(runs(&sandbox).is_empty());
@@ -233,39 +236,74 @@ fn after_a_kill_the_key_is_an_orphan_and_handled_as_configured() {
     }
 }
 
-/// One kill -9 of a wrapper after about `point`, then calls until there is a result: what they replay is one run's.
-fn killed_at(sandbox: &Sandbox, key: &str, point: Duration) {
-    let words = format!("--key {key} --lease 1s --attempts 9 --wait 60s --lock-wait 60s");
-    let script = "echo $CLAIMSTORE_TOKEN >> $RUNS; echo $CLAIMSTORE_TOKEN";
+/// A command that leaves key and token behind, and prints the token.
+const TELLING: &str = "echo $CLAIMSTORE_KEY $CLAIMSTORE_TOKEN >> $RUNS; echo $CLAIMSTORE_TOKEN";
+
+/// The tokens of the runs of one key.
+fn tokens(sandbox: &Sandbox, key: &str) -> Vec<String> {
+    let of_key = |line: String| Some(line.strip_prefix(key)?.strip_prefix(' ')?.to_owned());
+    runs(sandbox).into_iter().filter_map(of_key).collect()
+}
+
+/// One kill -9 of a wrapper after about `point`. What it printed, if it came to its end before.
+fn kill_at(sandbox: &Sandbox, words: &str, point: Duration) -> Option<Vec<u8>> {
     let begun = now();
-    let mut child = exec(sandbox, &words, script).spawn().unwrap();
+    let mut child = exec(sandbox, words, TELLING).spawn().unwrap();
     while begun.elapsed() < point {
         std::thread::yield_now();
     }
     send(&child, Signal::KILL);
-    let output = (child.stdout.take(), child.wait().unwrap());
+    let (mut out, status) = (child.stdout.take().unwrap(), child.wait().unwrap());
+    let mut said = Vec::new();
+    std::io::Read::read_to_end(&mut out, &mut said).unwrap();
+    (code(status) == 0).then_some(said)
+}
+
+/// After the kill the key is retried until there is a result: what all later calls replay is one run's.
+fn killed_and_retried(sandbox: &Sandbox, key: &str, point: Duration) {
+    let words = format!("--key {key} --lease 1s --attempts 9 --wait 60s --lock-wait 60s --on-orphan retry");
+    let first = kill_at(sandbox, &words, point);
     let results: Vec<Vec<u8>> = (0..2)
         .map(|_| {
-            let ran = ran(sandbox, &words, script);
+            let ran = ran(sandbox, &words, TELLING);
             assert_eq!(ran.code, 0, "{}", ran.err);
             ran.out
         })
         .collect();
     assert_eq!(results[0], results[1], "two results were given out");
-    if code(output.1) == 0 {
-        let mut first = Vec::new();
-        std::io::Read::read_to_end(&mut output.0.unwrap(), &mut first).unwrap();
-        assert_eq!(first, results[0], "a run that ended well was recorded");
-    }
-    let token = String::from_utf8(results[0].clone()).unwrap();
-    let ran = runs(sandbox);
-    assert_eq!(ran.iter().filter(|line| **line == token.trim()).count(), 1, "the result is of one run");
+    assert!(first.is_none_or(|first| first == results[0]), "a run that ended well was recorded");
+    let result = String::from_utf8(results[0].clone()).unwrap();
+    let of_result = tokens(sandbox, key).iter().filter(|token| **token == result.trim()).count();
+    assert_eq!(of_result, 1, "the result is of one run");
 }
 
+/// After the kill the key has its one result, or was never claimed, or is held for review: no second run either way.
+fn killed_and_parked(sandbox: &Sandbox, key: &str, point: Duration) {
+    let words = format!("--key {key} --lease 1s --wait 60s --lock-wait 60s --on-orphan park");
+    let first = kill_at(sandbox, &words, point);
+    let ended = ran(sandbox, &words, TELLING);
+    let again = ran(sandbox, &words, TELLING);
+    assert!(ended.code == 0 || ended.code == 4, "{}: {}", ended.code, ended.err);
+    assert_eq!((ended.code, &ended.out), (again.code, &again.out));
+    let tokens = tokens(sandbox, key);
+    assert!(tokens.len() <= 1, "{tokens:?}");
+    match first {
+        Some(first) => assert_eq!((ended.code, first), (0, ended.out), "a run that ended well was recorded"),
+        None if ended.code == 4 => {
+            let explained = sandbox.json(&format!("explain {key} --namespace exec"));
+            assert_eq!(explained["state"], "parked");
+        }
+        None => assert_eq!(ended.out, format!("{}\n", tokens[0]).as_bytes()),
+    }
+}
+
+/// `CLAIMSTORE_KILLS` of them, half of them with each rule for orphans.
 #[test]
-fn a_hundred_kills_never_leave_two_results() {
+fn kills_at_any_point_never_leave_two_results() {
+    const LANES: u32 = 10;
+    let kills: u32 = std::env::var("CLAIMSTORE_KILLS").map_or(10, |kills| kills.parse().unwrap());
     std::thread::scope(|scope| {
-        for lane in 0..10_u64 {
+        for lane in 0..LANES.min(kills) {
             scope.spawn(move || {
                 let sandbox = Sandbox::new();
                 // The second: the first makes the store.
@@ -276,10 +314,16 @@ fn a_hundred_kills_never_leave_two_results() {
                     assert_eq!(ran.code, 0, "{}", ran.err);
                     whole = begun.elapsed();
                 }
-                for round in 0..10_u64 {
+                for kill in (lane..kills).step_by(LANES as usize) {
                     // Spread over what a run takes, from before the claim to after the recording.
-                    let point = whole * u32::try_from(lane + 10 * round).unwrap() / 80;
-                    killed_at(&sandbox, &format!("k{round}"), point);
+                    let point = whole * kill * 5 / (kills * 4);
+                    let key = format!("k{kill}");
+                    // Neighbouring points get the same rule in turns of ten, so that both see all of the run.
+                    if (kill + kill / LANES) % 2 == 0 {
+                        killed_and_retried(&sandbox, &key, point);
+                    } else {
+                        killed_and_parked(&sandbox, &key, point);
+                    }
                 }
             });
         }

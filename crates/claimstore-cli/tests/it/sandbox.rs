@@ -42,7 +42,7 @@ impl Sandbox {
         Sandbox::command_at(words, &self.store())
     }
 
-    fn command_at(words: &str, store: &Path) -> Command {
+    pub(crate) fn command_at(words: &str, store: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_claimstore"));
         command.args(words.split(' ')).arg("--store").arg(store);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -111,12 +111,19 @@ impl Sandbox {
     }
 }
 
+/// How long a store may be open elsewhere before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Opens a store in this process. A command that another test starts just then has our lock too, between its fork and
 /// its exec, and for no longer than that.
+#[expect(clippy::disallowed_methods, reason = "other processes run in real time")]
 pub(crate) fn open(path: &Path) -> Store {
+    let begun = std::time::Instant::now();
     loop {
         match Store::open(path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyOpen => std::thread::yield_now(),
+            Err(error) if error.kind() == ErrorKind::AlreadyOpen && begun.elapsed() < PATIENCE => {
+                std::thread::yield_now();
+            }
             store => return store.unwrap(),
         }
     }

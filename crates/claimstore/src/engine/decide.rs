@@ -164,7 +164,7 @@ pub(crate) fn parking_note(record: &Record, policy: &Policy) -> &'static [u8] {
 
 /// Whether two fingerprints are the same; unknown when one is absent or they are of different schemes, keys or
 /// rules. Takes the same time wherever they differ.
-fn compare(stored: Option<&Fingerprint>, given: Option<&Fingerprint>) -> Option<bool> {
+pub(crate) fn compare(stored: Option<&Fingerprint>, given: Option<&Fingerprint>) -> Option<bool> {
     let public = |one: &Fingerprint| claimstore_hash::Fingerprint::with_scheme(one.scheme, one.digest);
     match public(stored?).compare(&public(given?)) {
         Match::Same => Some(true),

@@ -16,6 +16,7 @@ pub(crate) mod commit;
 pub(crate) mod counters;
 pub(crate) mod decide;
 pub(crate) mod fingerprint_key;
+pub(crate) mod import;
 pub(crate) mod lapses;
 pub(crate) mod live;
 pub(crate) mod local;

@@ -15,6 +15,7 @@ mod batches;
 mod common;
 mod contract;
 mod fingerprints;
+mod import;
 mod life;
 mod measures;
 mod namespaces;

@@ -1,0 +1,302 @@
+//! `claimstore import`: records from an export, from tables of a database, from Redis.
+
+use std::io::{self, BufReader, Write as _};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use claimstore::RecordState;
+use clap::Args;
+use serde_json::json;
+
+use crate::args::{Format, StoreArgs, parse_delimiter, parse_names};
+use crate::dedupe::read_header;
+use crate::exit::{Exit, Failure};
+use crate::input::Input;
+use crate::record::{Fault, Record, Splitter};
+use crate::signals::Signals;
+use crate::transfer::foreign::{IN_PROGRESS, Reading, Source};
+use crate::transfer::line::Line;
+use crate::transfer::load::{Loader, Tally};
+use crate::transfer::row::{self, Row};
+use crate::{duration, print, store};
+
+const READ_BYTES: usize = 64 << 10;
+
+/// Writes records from standard input into a store, which is made if there is none.
+///
+/// A key that the store knows is left as it is, so an import that was interrupted is run again from the start. A record
+/// that contradicts what the store knows is refused: another fingerprint of the payload, or another result. Records keep
+/// the time they have left; those that have none are left out. What was in progress where it comes from is held for
+/// review (`claimstore parked`): nobody here knows what came of it.
+///
+/// Of tables and of Redis, each row is a JSON object on a line, or a record of delimited text under a header
+/// (--format csv). Names of columns are compared without case and `_`.
+///
+/// Exit codes: 0 all done; 3 some lines refused, each named on standard error; 64 usage; 65 the header cannot be read, or
+/// the store is damaged; 74 input or store failed; 75 the store is open elsewhere; 130, 143 SIGINT, SIGTERM, after what
+/// was read is written.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    #[command(flatten)]
+    store: StoreArgs,
+
+    /// The namespace the keys go into; of an export in the place of their own [default: their own; of others: ""].
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+
+    /// Where the records come from.
+    #[arg(long, value_enum, default_value_t = Source::Claimstore)]
+    from: Source,
+
+    /// How rows of a table are written [default: ndjson].
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+
+    /// The byte between two fields, `\t` for a tab [default: `,`].
+    #[arg(long, value_name = "CHAR", value_parser = parse_delimiter)]
+    delimiter: Option<u8>,
+
+    /// The columns that make the key, with commas between them [default: by --from].
+    #[arg(long, value_name = "NAME,..")]
+    key: Vec<String>,
+
+    /// How long a row without an end of its own is remembered, from when it was done [default: the policy's ttl].
+    #[arg(long, value_name = "TIME", value_parser = duration::parse_ttl)]
+    ttl: Option<Duration>,
+
+    /// A status, or a value of Redis, that says that the work is not done; several times for more. In the place of:
+    /// in_progress, in-progress, inprogress, processing, pending, started, running, locked, lock.
+    #[arg(long, value_name = "WORD")]
+    in_progress: Vec<String>,
+
+    /// One JSON object, with names that stay.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Import {
+    pub(crate) fn run(&self) -> anyhow::Result<Exit> {
+        self.check()?;
+        let signals = Signals::install()?;
+        let input = BufReader::with_capacity(READ_BYTES, Input::standard(signals.clone())?);
+        let delimiter = self.delimiter.unwrap_or(b',');
+        let mut splitter = match self.format {
+            Some(Format::Csv) => Splitter::csv(input, delimiter),
+            _ => Splitter::lines(input),
+        };
+        let key = parse_names(&self.key)?;
+        // The header comes first: a column it does not have is found before a store is made.
+        let header = match self.format {
+            Some(Format::Csv) => Some(header(&mut splitter, &key, delimiter, &signals)?),
+            _ => None,
+        };
+        let store = store::open_waiting(&self.store, &signals)?;
+        let words = if self.in_progress.is_empty() {
+            IN_PROGRESS.map(str::to_owned).into()
+        } else {
+            self.in_progress.iter().map(|word| word.to_lowercase()).collect()
+        };
+        let now = store.store_time();
+        let reading = Reading { source: self.from, key, ttl: self.ttl, in_progress: words, now };
+        let mut run =
+            Run { import: self, reading, delimiter, header, loader: Loader::new(&store), ended: false };
+        let result = run.take_all(splitter, &signals);
+        let (tally, ended) = (run.loader.tally, run.ended);
+        drop(run);
+        store.close().context("closing the store")?;
+        let exit = result?;
+        if self.from == Source::Claimstore && !ended && tally.read > 0 {
+            say("the input has no last line of an export: it may be cut");
+        }
+        self.tell(&tally)?;
+        Ok(exit)
+    }
+
+    /// What only makes sense of tables.
+    fn check(&self) -> Result<(), Failure> {
+        let of_rows = [
+            ("--format", self.format.is_some()),
+            ("--delimiter", self.delimiter.is_some()),
+            ("--key", !self.key.is_empty()),
+            ("--ttl", self.ttl.is_some()),
+            ("--in-progress", !self.in_progress.is_empty()),
+        ];
+        let usage = |message: String| Err(Failure::new(Exit::Usage, message));
+        if let Some((name, _)) = of_rows.iter().find(|(_, given)| *given && self.from == Source::Claimstore) {
+            return usage(format!("{name} is for rows of a table: say --from"));
+        }
+        if self.delimiter.is_some() && self.format != Some(Format::Csv) {
+            return usage("--delimiter is for --format csv".into());
+        }
+        Ok(())
+    }
+
+    fn tell(&self, tally: &Tally) -> anyhow::Result<Exit> {
+        let Tally { read, imported, parked, known, expired, refused } = tally;
+        if self.json {
+            return print::json(&json!({
+                "read": read,
+                "imported": imported,
+                "parked": parked,
+                "known": known,
+                "expired": expired,
+                "refused": refused,
+            }));
+        }
+        print::text(&format!(
+            "{read} read, {imported} imported ({parked} of them parked), {known} known before, {expired} expired, \
+             {refused} refused\n"
+        ))
+    }
+}
+
+/// The header of delimited text; it has the columns of `key`.
+fn header<R: io::BufRead>(
+    splitter: &mut Splitter<R>,
+    key: &[String],
+    delimiter: u8,
+    signals: &Signals,
+) -> anyhow::Result<Vec<String>> {
+    let header = read_header(splitter, signals)?;
+    let content = header.as_ref().map(Record::content).unwrap_or_default();
+    let names = row::header(content, delimiter).map_err(|message| Failure::new(Exit::Data, message))?;
+    match key.iter().find(|name| !names.contains(&row::normal(name))) {
+        Some(name) => Err(Failure::new(Exit::Usage, format!("the header has no column `{name}`")).into()),
+        None => Ok(names),
+    }
+}
+
+/// One run over one input.
+struct Run<'a> {
+    import: &'a Import,
+    reading: Reading,
+    delimiter: u8,
+    /// Of delimited text.
+    header: Option<Vec<String>>,
+    loader: Loader<'a>,
+    /// The last line of an export came by.
+    ended: bool,
+}
+
+impl Run<'_> {
+    fn take_all<R: io::BufRead>(
+        &mut self,
+        mut splitter: Splitter<R>,
+        signals: &Signals,
+    ) -> anyhow::Result<Exit> {
+        loop {
+            let ended = match splitter.next_record() {
+                Ok(Some(record)) => {
+                    self.take(&record)?;
+                    if !self.loader.is_full() {
+                        continue;
+                    }
+                    None
+                }
+                Ok(None) => Some(Exit::Done),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match signals.caught() {
+                    None => continue,
+                    Some(signal) => Some(Exit::Signal(signal)),
+                },
+                Err(error) => {
+                    self.write()?;
+                    return Err(error).context("reading the input");
+                }
+            };
+            self.write()?;
+            match ended {
+                Some(Exit::Done) if self.loader.tally.refused > 0 => return Ok(Exit::SomeRefused),
+                Some(exit) => return Ok(exit),
+                None => {}
+            }
+        }
+    }
+
+    /// Takes one record of the input.
+    fn take(&mut self, record: &Record) -> anyhow::Result<()> {
+        if record.fault.is_none() && record.content().iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        let taken = match record.fault {
+            Some(Fault::TooLong) => Err("the line is longer than 16 MiB".into()),
+            Some(Fault::OpenQuote) => Err("a quote is never closed".into()),
+            None if self.import.from == Source::Claimstore => self.take_line(record)?,
+            None => self.take_row(record),
+        };
+        if let Err(reason) = taken {
+            self.loader.tally.refused += 1;
+            tell_refused(record.line, &reason);
+        }
+        Ok(())
+    }
+
+    /// A line of an export.
+    fn take_line(&mut self, record: &Record) -> anyhow::Result<Result<(), String>> {
+        let content = record.content();
+        let line = match serde_json::from_slice::<Line<'_>>(content) {
+            Ok(line) => line,
+            Err(_) => {
+                self.loader.tally.read += 1;
+                return Ok(Err("not a line of an export".into()));
+            }
+        };
+        match line {
+            Line::Namespace(rules) if self.import.namespace.is_none() => {
+                // Records before this line are of namespaces before it, and there already.
+                Ok(self.loader.prepare(&rules)?.map_or(Ok(()), Err))
+            }
+            Line::Namespace(_) => Ok(Ok(())),
+            Line::Record(line) => {
+                self.loader.tally.read += 1;
+                let namespace = self.import.namespace.as_deref().unwrap_or(&line.namespace);
+                let import = match line.import() {
+                    Ok(import) => import,
+                    Err(reason) => return Ok(Err(reason)),
+                };
+                self.loader.add(namespace, import, line.is_unsettled(), record.line, content.len());
+                Ok(Ok(()))
+            }
+            Line::End { records } => {
+                self.ended = true;
+                let read = self.loader.tally.read;
+                let told = format!("the export had {records} records, and {read} came before this line");
+                Ok(if records == read { Ok(()) } else { Err(told) })
+            }
+        }
+    }
+
+    /// A row of a table.
+    fn take_row(&mut self, record: &Record) -> Result<(), String> {
+        self.loader.tally.read += 1;
+        let content = record.content();
+        let row = match &self.header {
+            Some(header) => Row::from_csv(header, content, self.delimiter)?,
+            None => Row::from_json(content)?,
+        };
+        match self.reading.record(&row)? {
+            None => self.loader.tally.expired += 1,
+            Some(import) => {
+                let namespace = self.import.namespace.as_deref().unwrap_or_default();
+                let parked = import.state() == RecordState::Parked;
+                self.loader.add(namespace, import, parked, record.line, content.len());
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> anyhow::Result<()> {
+        for (line, reason) in self.loader.write()? {
+            tell_refused(line, &reason);
+        }
+        Ok(())
+    }
+}
+
+fn tell_refused(line: u64, reason: &str) {
+    say(&format!("line {line}: {reason}"));
+}
+
+/// A line on standard error. Whoever closed it does not want it.
+fn say(message: &str) {
+    let _ = writeln!(io::stderr(), "claimstore: {message}");
+}

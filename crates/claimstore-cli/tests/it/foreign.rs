@@ -1,0 +1,155 @@
+//! `claimstore import --from`: rows of tables, and keys of Redis.
+
+use claimstore::{Claim, ClaimRequest, ErrorKind, Namespace};
+use serde_json::Value;
+
+use crate::sandbox::{Sandbox, run};
+
+/// Imports rows into the namespace `api`, and answers what was counted.
+fn import(sandbox: &Sandbox, words: &str, input: &str, exit: i32) -> (Value, String) {
+    let mut command = sandbox.command(&format!("import --namespace api --json --from {words}"));
+    let ran = run(command.stdin(sandbox.file(input.as_bytes())));
+    assert_eq!(ran.code, exit, "{}", ran.err);
+    (serde_json::from_slice(&ran.out).unwrap(), ran.err)
+}
+
+/// What the claims of these keys are answered: `done <response>`, `failed <response>`, `parked`, `new`.
+fn answers(sandbox: &Sandbox, keys: &[&[u8]]) -> Vec<String> {
+    let store = sandbox.open();
+    let api = store.namespace("api").unwrap();
+    let answers = keys.iter().map(|key| answer(&api, key)).collect();
+    store.close().unwrap();
+    answers
+}
+
+fn answer(api: &Namespace, key: &[u8]) -> String {
+    match api.claim_default(key) {
+        Ok(Claim::Duplicate(receipt)) => {
+            let response = String::from_utf8_lossy(receipt.response()).into_owned();
+            format!("{} {response}", if receipt.is_failure() { "failed" } else { "done" })
+        }
+        Ok(Claim::Claimed(_)) => "new".into(),
+        Ok(Claim::InProgress(_)) => "in progress".into(),
+        Err(error) if error.kind() == ErrorKind::Parked => "parked".into(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+const KEYS_CSV: &str = "\
+id,created_at,idempotency_key,last_run_at,locked_at,request_method,request_params,request_path,response_code,response_body,recovery_point,user_id
+1,2026-11-20 10:00:00+00,ka,2026-11-20 10:00:00+00,,POST,\"{\"\"amount\"\": 20}\",/rides,201,\"{\"\"ride\"\": 7}\",finished,9
+2,2026-11-20 10:00:00+00,kb,2026-11-20 10:00:00+00,2026-11-20 10:00:01+00,POST,{},/rides,,,ride_created,9
+3,2026-11-20 10:00:00+00,kc,2026-11-20 10:00:00+00,,POST,{},/rides,402,\"{\"\"error\"\": \"\"card\"\"}\",finished,8
+4,soon,kd,2026-11-20 10:00:00+00,,POST,{},/rides,201,{},finished,8
+5,2026-11-20 10:00:00+00,,2026-11-20 10:00:00+00,,POST,{},/rides,201,{},finished,8
+6,too,few
+";
+
+#[test]
+fn a_table_of_idempotency_keys_as_delimited_text() {
+    let sandbox = Sandbox::new();
+    let words = "sql-idempotency-keys --format csv --ttl 3650d";
+    let (counted, said) = import(&sandbox, words, KEYS_CSV, 3);
+    assert_eq!(
+        (&counted["imported"], &counted["parked"], &counted["refused"]),
+        (&3.into(), &1.into(), &3.into())
+    );
+    for line in ["line 5: `created_at` is no time", "line 6: ", "line 7: has 3 fields, and the header 12"] {
+        assert!(said.contains(line), "{said}");
+    }
+    let key = |user: &str, key: &str| claimstore_hash::composite(&[user, key]).unwrap();
+    let keys = [key("9", "ka"), key("9", "kb"), key("8", "kc"), key("8", "kd")];
+    assert_eq!(
+        answers(&sandbox, &keys.each_ref().map(Vec::as_slice)),
+        [
+            "done {\"response_code\":201,\"response_body\":{\"ride\": 7}}",
+            "parked",
+            "failed {\"response_code\":402,\"response_body\":{\"error\": \"card\"}}",
+            "new"
+        ]
+    );
+    let (counted, _) = import(&sandbox, &format!("{words} --key idempotency_key"), KEYS_CSV, 3);
+    assert_eq!(counted["imported"], 3, "other columns make other keys");
+    assert!(answers(&sandbox, &[b"ka"])[0].starts_with("done"));
+}
+
+#[test]
+fn a_table_of_idempotency_keys_as_json_keeps_digests_and_ends() {
+    let sandbox = Sandbox::new();
+    let digest = "5e".repeat(32);
+    let rows = format!(
+        "{{\"key\":\"a\",\"request_hash\":\"{digest}\",\"status\":\"completed\",\"response_body\":\"r\",\"expires_at\":\"2029-01-01T00:00:00Z\"}}\n\
+         {{\"key\":\"b\",\"status\":\"in_progress\"}}\n\
+         {{\"key\":\"c\",\"status\":\"completed\",\"expires_at\":\"2020-01-01\"}}\n\
+         {{\"key\":\"d\",\"status\":\"busy\"}}\n"
+    );
+    let (counted, _) =
+        import(&sandbox, "sql-idempotency-keys --in-progress busy --in-progress IN_PROGRESS", &rows, 0);
+    assert_eq!(
+        (&counted["imported"], &counted["parked"], &counted["expired"]),
+        (&3.into(), &2.into(), &1.into())
+    );
+    assert_eq!(answers(&sandbox, &[b"a", b"b", b"c", b"d"]), ["done r", "parked", "new", "parked"]);
+    let store = sandbox.open();
+    let api = store.namespace("api").unwrap();
+    assert_eq!(api.get("a").unwrap().unwrap().fingerprint(), Some([0x5e; 32].into()));
+    let other = api.claim_with(&ClaimRequest::new("a").fingerprint([1; 32])).unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::PayloadMismatch);
+    store.close().unwrap();
+}
+
+#[test]
+fn tables_of_handled_messages() {
+    let sandbox = Sandbox::new();
+    let rows = "\
+{\"message_id\":\"m1\",\"processed_at\":\"2026-11-20T00:00:00Z\",\"consumer\":\"billing\"}
+{\"message_id\":\"m1\",\"processed_at\":null,\"consumer\":\"shipping\"}
+{\"MessageId\":\"m2\",\"Dispatched\":true,\"DispatchedAt\":\"2026-11-20T00:00:00\"}
+{\"message_id\":\"m3\"}
+";
+    let (counted, _) = import(&sandbox, "sql-processed-messages --ttl 3650d", rows, 0);
+    assert_eq!((&counted["imported"], &counted["parked"]), (&4.into(), &1.into()));
+    let key = |consumer: &str| claimstore_hash::composite(&[consumer, "m1"]).unwrap();
+    let keys = [key("billing"), key("shipping")];
+    assert_eq!(
+        answers(&sandbox, &[&keys[0], &keys[1], b"m2", b"m3", b"m1"]),
+        ["done ", "parked", "done ", "done ", "new"]
+    );
+}
+
+#[test]
+fn a_tab_may_stand_between_columns_and_a_key_must_be_one() {
+    let sandbox = Sandbox::new();
+    let rows = "id\tMessageId\tConsumed\n1\tm1\t2026-11-20\n2\tm2\t\\N\n";
+    let words = "sql-processed-messages --ttl 3650d --format csv --delimiter \\t";
+    let (counted, _) = import(&sandbox, words, rows, 0);
+    assert_eq!((&counted["imported"], &counted["parked"]), (&2.into(), &1.into()));
+    let other = Sandbox::new();
+    let mut command = other.command(&format!("import --from {words} --key nowhere"));
+    let ran = run(command.stdin(other.file(rows.as_bytes())));
+    assert_eq!((ran.code, ran.out.len(), other.store().exists()), (64, 0, false), "{}", ran.err);
+    let mut command = other.command("import --from redis --format csv");
+    let ran = run(command.stdin(other.file(b"\"key,value\n")));
+    assert_eq!((ran.code, ran.out.len(), other.store().exists()), (65, 0, false), "{}", ran.err);
+}
+
+#[test]
+fn keys_of_redis_keep_the_time_they_have_left() {
+    let sandbox = Sandbox::new();
+    let rows = "\
+{\"key\":\"idem:1\",\"value\":\"1\",\"pttl\":3600000}
+{\"key\":\"idem:2\",\"value\":\"processing\",\"pttl\":3600000}
+{\"key\":\"idem:3\",\"value\":false,\"pttl\":-2}
+{\"key\":\"idem:4\",\"value\":\"{\\\"id\\\":7}\",\"pttl\":-1}
+";
+    let (counted, _) = import(&sandbox, "redis", rows, 0);
+    assert_eq!(
+        (&counted["imported"], &counted["parked"], &counted["expired"]),
+        (&3.into(), &1.into(), &1.into())
+    );
+    let keys: [&[u8]; 4] = [b"idem:1", b"idem:2", b"idem:3", b"idem:4"];
+    assert_eq!(answers(&sandbox, &keys), ["done 1", "parked", "new", "done {\"id\":7}"]);
+    let record = sandbox.json("get idem:1 --namespace api");
+    let left = record["expires_at_ms"].as_u64().unwrap() - record["settled_at_ms"].as_u64().unwrap();
+    assert_eq!(left, 3_600_000);
+}

@@ -1,0 +1,290 @@
+//! Records that came to be elsewhere: one commit for a batch, and no key that is known is touched.
+//!
+//! The same two invariants as for claims ([`claims`](super::claims)): the generation is compared under the shard's
+//! lock, and what a verdict rests on is committed before the verdict is given.
+
+use super::claims::{OP_BYTES, carried};
+use super::commit::{Order, Waits};
+use super::decide;
+use super::live::{Entry, Shard};
+use super::spaces::{Keyed, Space};
+use super::{Class, Engine};
+use crate::claim::FailureClass;
+use crate::codec::{Extra, Fingerprint, Record, State};
+use crate::error::{Error, ErrorKind};
+use crate::history;
+use crate::import::{Import, Imported};
+use crate::options::{MAX_BATCH_ITEMS, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL, millis};
+use crate::policy::Policy;
+use crate::sync::{Arc, MutexGuard};
+
+/// A record ready to be written, but for its numbers.
+struct Ready {
+    keyed: Keyed,
+    record: Record,
+}
+
+/// Judged: the batch to wait for before the verdict is given.
+type Judged = (u64, Result<Imported, Error>);
+
+impl Engine {
+    /// Writes a batch of records from elsewhere; see [`Namespace::import_many`](crate::Namespace::import_many).
+    pub(crate) fn import_many(
+        &self,
+        space: &Arc<Space>,
+        records: &[Import],
+    ) -> Result<Vec<Result<Imported, Error>>, Error> {
+        self.check_open()?;
+        if records.len() > MAX_BATCH_ITEMS {
+            return Err(Error::new(ErrorKind::TooLarge, "a batch must have at most 65,536 items"));
+        }
+        if self.live.bytes() >= self.limits.live_bytes {
+            self.upkeep.ask();
+            return Err(Error::new(
+                ErrorKind::Overloaded,
+                "results wait for a checkpoint; retry in a moment",
+            ));
+        }
+        let policy = space.policy();
+        let ready: Vec<Result<Ready, Error>> =
+            records.iter().map(|import| self.ready(space, &policy, import)).collect();
+        let bytes = ready.iter().flatten().map(Ready::bytes).sum();
+        let (last_batch, verdicts) = self.write_imports(space, &policy, ready, bytes)?;
+        self.wait(last_batch)?;
+        Ok(verdicts)
+    }
+
+    fn write_imports(
+        &self,
+        space: &Space,
+        policy: &Policy,
+        ready: Vec<Result<Ready, Error>>,
+        bytes: usize,
+    ) -> Result<(u64, Vec<Result<Imported, Error>>), Error> {
+        // Runs are read before the order lock is taken; what moves meanwhile is looked up again one by one.
+        let generation = self.cold.generation();
+        let found =
+            ready.iter().map(|item| self.import_found(item.as_ref().ok())).collect::<Result<Vec<_>, _>>()?;
+        let mut order = self.admit(bytes, Class::Claim)?;
+        let mut last_batch = 0;
+        let judge = |(item, cold): (Result<Ready, Error>, Option<Record>)| {
+            let (batch, verdict) = self.import_one(&mut order, space, policy, item?, cold, generation)?;
+            last_batch = last_batch.max(batch);
+            verdict
+        };
+        let verdicts = ready.into_iter().zip(found).map(judge).collect();
+        drop(order);
+        Ok((last_batch, verdicts))
+    }
+
+    fn import_found(&self, item: Option<&Ready>) -> Result<Option<Record>, Error> {
+        let Some(Ready { keyed, .. }) = item else { return Ok(None) };
+        Ok(self.cold.lookup(&keyed.full, keyed.hash)?.map(|found| found.record))
+    }
+
+    fn import_one(
+        &self,
+        order: &mut MutexGuard<'_, Order>,
+        space: &Space,
+        policy: &Policy,
+        item: Ready,
+        mut cold: Option<Record>,
+        mut generation: u64,
+    ) -> Result<Judged, Error> {
+        loop {
+            let mut shard = self.live.shard(item.keyed.hash);
+            let entry = shard.find(item.keyed.hash, &item.keyed.full);
+            if entry.is_some() || self.cold.generation() == generation {
+                let cold = cold.filter(|_| entry.is_none());
+                return Ok(self.import_under(order, &mut shard, space, policy, item, cold.as_ref()));
+            }
+            drop(shard);
+            generation = self.cold.generation();
+            cold = self.import_found(Some(&item))?;
+        }
+    }
+
+    /// Under both locks, with what is known of the key.
+    fn import_under(
+        &self,
+        order: &mut Order,
+        shard: &mut Shard,
+        space: &Space,
+        policy: &Policy,
+        Ready { keyed, mut record }: Ready,
+        cold: Option<&Record>,
+    ) -> Judged {
+        let entry = shard.find(keyed.hash, &keyed.full);
+        if entry.is_some_and(|entry| entry.marks.reserved) {
+            let error = Error::new(ErrorKind::Overloaded, "a transact is running on the key; retry");
+            return (0, Err(error));
+        }
+        let at = self.time.moment();
+        let known = entry.map(|entry| &entry.record).or(cold);
+        let verdict = judge(known, &record, at.store_ms);
+        if verdict != Imported::Stored {
+            return (entry.map_or(0, |entry: &Entry| entry.batch), Ok(verdict));
+        }
+        if known.is_none()
+            && let Err(error) = Engine::check_quota(space, policy, keyed.full.len())
+        {
+            return (0, Err(error));
+        }
+        if !order.takes(OP_BYTES + keyed.full.len() + record.loose_bytes()) {
+            let error = Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry");
+            return (0, Err(error));
+        }
+        let marks = carried(entry, cold.is_some());
+        // A token of its own, above all that were given; this one is given to nobody.
+        record.seq = order.take_seq();
+        record.token = record.seq;
+        (self.put(order, shard, space, &keyed, record, marks, at, Waits::Here), Ok(verdict))
+    }
+
+    /// Checks an import against limits and policy, and fills in what it leaves open.
+    fn ready(&self, space: &Space, policy: &Policy, import: &Import) -> Result<Ready, Error> {
+        let keyed = self.keyed(space, policy, &import.key)?;
+        let misuse = |message| Err(Error::new(ErrorKind::Misuse, message));
+        self.check_sizes(import)?;
+        if import.attempt == 0 {
+            return misuse("an attempt must be at least 1");
+        }
+        // Its prune would raise the watermark over keys that are still to come.
+        if keyed.time_ms.is_some_and(|time| time > self.time.wall_ms().saturating_add(policy.skew_ms)) {
+            return Err(Error::new(ErrorKind::FutureKey, "the key lies too far in the future"));
+        }
+        let now_ms = self.time.now_ms();
+        let settled_at_ms = import.settled_at_ms.unwrap_or(now_ms).min(now_ms);
+        let claimed_at_ms = import.claimed_at_ms.unwrap_or(settled_at_ms).min(settled_at_ms);
+        let mut ttl_ms = import.ttl_ms.unwrap_or(policy.ttl_ms);
+        if ttl_ms < millis(MIN_TTL) || ttl_ms > millis(MAX_TTL) {
+            return misuse("a ttl must lie between 1 second and 10 years");
+        }
+        let mut until_ms = import.until_ms.unwrap_or(0);
+        if import.state.expires() {
+            until_ms = import.until_ms.unwrap_or_else(|| settled_at_ms.saturating_add(ttl_ms));
+            if until_ms > now_ms.saturating_add(millis(MAX_TTL)) {
+                return misuse("a key is remembered for at most 10 years");
+            }
+        }
+        if let Some(key_time_ms) = keyed.time_ms {
+            // As when such a key is settled here: it is not forgotten before it is too old.
+            ttl_ms = ttl_ms.max(policy.ttl_ms);
+            if import.state.expires() {
+                until_ms = until_ms.max(key_time_ms.saturating_add(policy.ttl_ms));
+            }
+        }
+        let lease_ms = if import.state.expires() { 0 } else { policy.lease_ms };
+        let fingerprint = import.fingerprint.as_ref();
+        let fingerprint = fingerprint
+            .map(|given| Box::new(Fingerprint { scheme: given.scheme(), digest: given.to_bytes() }));
+        let record = Record {
+            seq: 0,
+            token: 0,
+            attempt: import.attempt,
+            state: import.state,
+            claimed_at_ms,
+            settled_at_ms,
+            until_ms,
+            ttl_ms,
+            lease_ms,
+            fingerprint,
+            body: import.body.clone(),
+            extra: extra(import),
+        };
+        Ok(Ready { keyed, record })
+    }
+
+    fn check_sizes(&self, import: &Import) -> Result<(), Error> {
+        let too_large = |message| Err(Error::new(ErrorKind::TooLarge, message));
+        let class = FailureClass::Park { note: import.note.clone() };
+        self.check_ending(&decide::Ending::Fail(&class))?;
+        if import.state.expires() {
+            self.check_ending(&decide::Ending::Complete(&import.body))?;
+        } else if import.body.len() > self.limits.progress_bytes {
+            return too_large("the progress is too large");
+        }
+        if import.origin.len() > MAX_ORIGIN_BYTES {
+            return too_large("an origin must have at most 4,096 bytes");
+        }
+        Ok(())
+    }
+}
+
+impl Ready {
+    fn bytes(&self) -> usize {
+        OP_BYTES + self.keyed.full.len() + self.record.loose_bytes()
+    }
+}
+
+/// What becomes of `import` beside what is known of the key.
+fn judge(known: Option<&Record>, import: &Record, now_ms: u64) -> Imported {
+    let known = known.filter(|known| known.state != State::Erased && !known.is_expired(now_ms));
+    let Some(known) = known else {
+        return if import.is_expired(now_ms) { Imported::Expired } else { Imported::Stored };
+    };
+    let compared = decide::compare(known.fingerprint.as_deref(), import.fingerprint.as_deref());
+    let both_resolved = known.state.expires() && import.state.expires();
+    let other_result = known.state != import.state || known.body != import.body;
+    if compared == Some(false) || (both_resolved && other_result) {
+        Imported::Differs
+    } else {
+        Imported::Known
+    }
+}
+
+fn extra(import: &Import) -> Option<Box<Extra>> {
+    let fields = if import.fingerprint.is_some() { import.fields.clone() } else { Box::default() };
+    let extra = Extra {
+        origin: import.origin.clone(),
+        note: import.note.clone(),
+        fields,
+        history: history::write(&import.history),
+        granted: import.granted,
+        ..Extra::default()
+    };
+    if extra == Extra::default() { None } else { Some(Box::new(extra)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fingerprint, Imported, Record, State, judge};
+
+    fn record(state: State, body: &str, fingerprint: Option<u8>) -> Record {
+        let mut record = Record::erased(1);
+        (record.state, record.until_ms, record.body) = (state, 100, body.as_bytes().into());
+        record.fingerprint = fingerprint.map(|byte| Box::new(Fingerprint { scheme: 0, digest: [byte; 32] }));
+        record
+    }
+
+    fn check(known: Option<Record>, import: &Record, now_ms: u64, expected: Imported) {
+        assert_eq!(judge(known.as_ref(), import, now_ms), expected);
+    }
+
+    #[test]
+    fn unknown_keys_are_stored_until_their_end() {
+        let import = record(State::Completed, "r", None);
+        check(None, &import, 99, Imported::Stored);
+        check(None, &import, 100, Imported::Expired);
+        check(Some(Record::erased(1)), &import, 99, Imported::Stored);
+        check(Some(Record { until_ms: 50, ..import.clone() }), &import, 50, Imported::Stored);
+        check(None, &record(State::Parked, "", None), 1_000, Imported::Stored);
+    }
+
+    #[test]
+    fn known_keys_stand_and_contradictions_are_told() {
+        let done = |body, fingerprint| record(State::Completed, body, fingerprint);
+        for (known, import, expected) in [
+            (done("r", None), done("r", None), Imported::Known),
+            (done("r", Some(1)), done("r", None), Imported::Known),
+            (done("r", Some(1)), done("r", Some(2)), Imported::Differs),
+            (done("r", None), done("other", None), Imported::Differs),
+            (done("r", None), record(State::Failed, "r", None), Imported::Differs),
+            (done("r", None), record(State::Parked, "", None), Imported::Known),
+            (record(State::InProgress, "", None), done("r", None), Imported::Known),
+            (record(State::InProgress, "", Some(1)), done("r", Some(2)), Imported::Differs),
+        ] {
+            check(Some(known), &import, 0, expected);
+        }
+    }
+}
