@@ -130,12 +130,12 @@ impl From<claimstore::Error> for Refusal {
     }
 }
 
-/// In which life of a store an answer is given.
+/// Whose store is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Served {
-    /// Opened for this very request: what was counted since is the request's own.
+    /// One opened for this very request: what was counted since is the request's own, and pages may be of any length.
     Briefly,
-    /// By the program whose store it is.
+    /// One that a program works with: pages are bounded.
     Live,
 }
 
@@ -148,7 +148,7 @@ pub fn answer(store: &Store, request: &Request, served: Served) -> Result<Answer
             let record = get(store, namespace, &key.bytes()?, *show, *history)?;
             Ok(Answer::Record { record: Box::new(record), store_time_ms: ms(store.store_time()) })
         }
-        Request::List(listing) => page::page(store, listing),
+        Request::List(listing) => page::page(store, listing, served),
         Request::Policies { namespace } => policies(store, namespace.as_deref()),
         Request::Checkpoint => {
             store.checkpoint()?;

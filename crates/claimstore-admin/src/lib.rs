@@ -62,6 +62,7 @@ pub use answer::{Answer, Refusal, RefusalKind, Served, answer};
 pub use ask::{Key, Listing, Request, Show, State, Which};
 pub use client::{AskError, Client};
 pub use live::{BucketView, CensusView, Live, Numbers, OutcomesView, QuantilesView};
+pub use page::is_cursor;
 pub use serve::{Admin, ServeAdmin};
 pub use socket::SOCKET;
 pub use view::{BackoffView, PastView, PolicyView, QuotaView, RecordView, hex, key_hash};

@@ -24,6 +24,7 @@ pub struct Numbers {
     pub store_time_ms: u64,
     pub clock_offset_ms: i64,
     /// What the store is doing; only of one that a program has open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
 }
 

@@ -1,7 +1,7 @@
 //! Listings: records in the order of their claims, a page at a time, in memory for one page however long the
 //! listing is.
 
-use crate::answer::{Answer, Refusal, RefusalKind, namespace};
+use crate::answer::{Answer, Refusal, RefusalKind, Served, namespace};
 use crate::ask::{Listing, Show, Which};
 use crate::view::{RecordView, hex, ms};
 use claimstore::{Error, Filter, Record, RecordState, Store};
@@ -10,15 +10,25 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::{Duration, SystemTime};
 
-/// Most records that come at once.
+/// Most records that come at once through the socket.
 const MAX_RECORDS: usize = 1_000;
-/// About how many bytes come at once; one record comes in any case.
+/// About how many bytes do; one record comes in any case.
 const MAX_BYTES: usize = 4 << 20;
 /// How many bytes of a record's digest go into a cursor: two records of one moment are told apart by it.
 const CURSOR_BYTES: usize = 16;
 
+/// Whether a text is a cursor of a page.
+pub fn is_cursor(text: &str) -> bool {
+    Cursor::parse(text).is_ok()
+}
+
 /// Answers a listing.
-pub(crate) fn page(store: &Store, listing: &Listing) -> Result<Answer, Refusal> {
+pub(crate) fn page(store: &Store, listing: &Listing, served: Served) -> Result<Answer, Refusal> {
+    let (most, most_bytes) = match served {
+        Served::Live => (MAX_RECORDS, MAX_BYTES),
+        Served::Briefly => (usize::MAX - 1, usize::MAX),
+    };
+    let limit = usize::try_from(listing.limit).unwrap_or(most).clamp(1, most);
     let after = listing.after.as_deref().map(Cursor::parse).transpose()?;
     if let Some(name) = &listing.namespace {
         namespace(store, name)?;
@@ -29,13 +39,13 @@ pub(crate) fn page(store: &Store, listing: &Listing) -> Result<Answer, Refusal> 
         Which::Unheld => {
             let of_namespace =
                 |record: &Record| listing.namespace.as_ref().is_none_or(|name| record.namespace() == name);
-            first(store.unheld(), listing, after.as_ref(), of_namespace)?
+            first(store.unheld(), listing, limit, after.as_ref(), of_namespace)?
         }
         Which::Records { .. } | Which::Stuck { .. } => {
-            first(store.scan(filter(listing)), listing, after.as_ref(), fits)?
+            first(store.scan(filter(listing)), listing, limit, after.as_ref(), fits)?
         }
     };
-    let (records, next) = fill(store, listing.show, found)?;
+    let (records, next) = fill(store, listing.show, found, most_bytes)?;
     Ok(Answer::Records { records, next, store_time_ms: ms(now) })
 }
 
@@ -78,10 +88,10 @@ fn is_wanted(which: &Which, record: &Record, now: SystemTime) -> bool {
 fn first(
     records: impl Iterator<Item = Result<Record, Error>>,
     listing: &Listing,
+    limit: usize,
     after: Option<&Cursor>,
     fits: impl Fn(&Record) -> bool,
 ) -> Result<(Vec<Placed>, bool), Error> {
-    let limit = usize::try_from(listing.limit).unwrap_or(MAX_RECORDS).clamp(1, MAX_RECORDS);
     let mut first: BinaryHeap<Placed> = BinaryHeap::new();
     for record in records {
         let record = record?;
@@ -108,6 +118,7 @@ fn fill(
     store: &Store,
     show: Show,
     (found, mut more): (Vec<Placed>, bool),
+    most_bytes: usize,
 ) -> Result<(Vec<RecordView>, Option<String>), Refusal> {
     let (mut records, mut bytes, mut last) = (Vec::new(), 0, None);
     for Placed { place, key, mut view } in found {
@@ -117,7 +128,7 @@ fn fill(
             view = RecordView { orphaned: view.orphaned, ..RecordView::new(&record, show) };
         }
         bytes += view.size();
-        if bytes > MAX_BYTES && !records.is_empty() {
+        if bytes > most_bytes && !records.is_empty() {
             more = true;
             break;
         }

@@ -12,6 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::key::KeySpec;
 use crate::record::csv;
 use crate::record::json::Pointer;
+use crate::top::Top;
 
 /// Claims events in a crash-safe store, so that each is handled once.
 #[derive(Debug, Parser)]
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     Man(commands::Man),
     Export(commands::Export),
     Import(Box<commands::Import>),
+    Top(Top),
 }
 
 /// Where the store is, and how long to wait for it.

@@ -19,9 +19,11 @@ mod record;
 mod repair;
 mod show;
 mod signals;
+mod source;
 mod stats;
 mod store;
 mod target;
+mod top;
 mod transfer;
 
 use std::io::Write as _;
@@ -86,5 +88,6 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Man(args) => args.run(),
         Command::Export(args) => args.run(),
         Command::Import(args) => args.run(),
+        Command::Top(args) => args.run(),
     }
 }

@@ -18,10 +18,10 @@ pub(crate) struct Get {
 
 impl Get {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let (record, now) = self.look.record()?;
+        let (record, now) = self.look.record(false)?;
         let show = self.look.show;
         if show.json {
-            return print::json(&show.record(&record));
+            return print::json(&serde_json::to_value(&record)?);
         }
         print::text(&show.lines(&record, now))
     }
