@@ -48,6 +48,7 @@ pub(crate) enum Command {
     Man(commands::Man),
     Export(commands::Export),
     Import(Box<commands::Import>),
+    Clock(commands::Clock),
 }
 
 /// Where the store is, and how long to wait for it.

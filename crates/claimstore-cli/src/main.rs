@@ -86,5 +86,6 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Man(args) => args.run(),
         Command::Export(args) => args.run(),
         Command::Import(args) => args.run(),
+        Command::Clock(args) => args.run(),
     }
 }

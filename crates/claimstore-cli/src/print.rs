@@ -118,7 +118,7 @@ mod tests {
         for (width, expected) in [
             (None, "short  012345678901234567890123456789  abcdefghijabcdefghij\n"),
             (Some(80), "short  012345678901234567890123456789  abcdefghijabcdefghij\n"),
-            (Some(40), "short  01234567…23456789  abcdefg…efghij\n"),
+            (Some(40), "short  0123456…23456789  abcdefg…defghij\n"),
             (Some(1), "short  012…6789  abc…ghij\n"),
         ] {
             let text = table_within(["A", "B", "C"], &rows, width);
