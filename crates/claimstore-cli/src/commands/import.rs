@@ -233,12 +233,9 @@ impl Run<'_> {
     /// A line of an export.
     fn take_line(&mut self, record: &Record) -> anyhow::Result<Result<(), String>> {
         let content = record.content();
-        let line = match serde_json::from_slice::<Line<'_>>(content) {
-            Ok(line) => line,
-            Err(_) => {
-                self.loader.tally.read += 1;
-                return Ok(Err("not a line of an export".into()));
-            }
+        let Ok(line) = serde_json::from_slice::<Line<'_>>(content) else {
+            self.loader.tally.read += 1;
+            return Ok(Err("not a line of an export".into()));
         };
         match line {
             Line::Namespace(rules) if self.import.namespace.is_none() => {
