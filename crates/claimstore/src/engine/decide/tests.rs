@@ -222,7 +222,7 @@ fn a_claim_without_anything_beside_it_has_no_extras() {
 #[test]
 fn a_later_attempt_goes_on_from_the_progress_and_keeps_what_is_known() {
     let mut earlier = Record { fingerprint: Some(Box::new(print(200, 5))), ..record(State::Retry) };
-    *earlier.extra.get_or_insert_default() = Box::new(Extra {
+    earlier.extra = Some(Box::new(Extra {
         origin: b"mail"[..].into(),
         earlier_progress: Some(b"before"[..].into()),
         note: b"why"[..].into(),
@@ -231,7 +231,7 @@ fn a_later_attempt_goes_on_from_the_progress_and_keeps_what_is_known() {
         asked: Some(Asked { token: 1, cause: 1, times: 1, at_ms: 1 }),
         granted: 9,
         unknown: vec![(77, b"later"[..].into())],
-    });
+    }));
     let wanted = Wanted { fingerprint: Some(print(200, 6)), fields: b"new fields", ..wanted() };
     let claimed = claimed(Some(&earlier), 3, &wanted, 40, NOW_MS);
     assert_eq!((claimed.attempt, claimed.token, &*claimed.body), (3, 40, &b"body"[..]));
