@@ -434,9 +434,9 @@ impl Store {
     }
 
     /// Like [`backup`](Store::backup), onto a storage of the caller's: what [`Options::open_on`] opens.
-    pub fn backup_on(&self, storage: Arc<dyn Storage>) -> Result<(), Error> {
+    pub fn backup_on(&self, storage: &Arc<dyn Storage>) -> Result<(), Error> {
         self.engine().check_open()?;
-        self.engine().backup(&storage, false)
+        self.engine().backup(storage, false)
     }
 
     /// The stream `name` (1 to 1,024 bytes), made if there is none: one durable value for a stream of numbered

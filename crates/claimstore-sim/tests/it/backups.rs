@@ -23,7 +23,8 @@ fn worked(seed: u64) -> Runner {
 }
 
 fn backup(runner: &Runner, disk: &SimDisk) -> Result<(), claimstore::Error> {
-    runner.store().unwrap().backup_on(Arc::new(disk.clone()))
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    runner.store().unwrap().backup_on(&storage)
 }
 
 /// Opens what the copy's disk shows and holds it against the store as it was. `Ok(false)`: it does not open.
