@@ -58,10 +58,11 @@ fn with_threads(world: &World) -> Store {
         .unwrap()
 }
 
-/// The store as the next process finds it when the power fails now.
+/// The store as the next process finds it when the power fails now. The store of before reaches no disk any more.
 fn after_power_loss(world: &World) -> Store {
     let disk = world.disk.power_loss(Variant::new(Level::L1, 0));
     disk.stop_recording();
+    world.disk.unplug();
     world.with_disk(disk).open().unwrap()
 }
 

@@ -3,8 +3,8 @@
 use crate::codec::State;
 use crate::error::Error;
 use crate::history::Past;
+use crate::namespace::Namespace;
 use crate::options::millis;
-use crate::store::Namespace;
 use crate::task::TaskFuture;
 use crate::view::RecordState;
 use claimstore_hash::{FieldDigests, Fingerprint};

@@ -1,18 +1,20 @@
-//! [`Store`] and [`Namespace`]: the handles.
+//! [`Store`]: the handle.
 
 use crate::bucket::check_table_name;
-use crate::claim::{Claim, ClaimRequest, Holder, Receipt};
+#[cfg(doc)]
+use crate::claim::Receipt;
+use crate::claim::{Claim, ClaimRequest};
 use crate::engine::Engine;
 use crate::engine::commit::Waits;
 use crate::engine::decide::Ending;
 use crate::engine::look::Records;
 use crate::engine::settle::Held;
-use crate::engine::spaces::Space;
 use crate::engine::upkeep::Pruned;
 use crate::error::{Error, ErrorKind};
 use crate::future::{BatchSettleFuture, ClaimFuture, ClaimManyFuture, WaitFuture};
 use crate::io::{DirStorage, Storage};
 use crate::lease::{Lease, LeaseToken, SettleError};
+use crate::namespace::{Namespace, Once, OnceError};
 use crate::options::{MAX_BATCH_ITEMS, Options};
 use crate::policy::Policy;
 use crate::queued::{CommitFuture, NamespaceFuture};
@@ -55,69 +57,12 @@ pub struct Store {
 
 /// Closes the engine when the last store or namespace handle is gone.
 pub(crate) struct Handle {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
         self.engine.close_quietly();
-    }
-}
-
-/// A key space of its own, with its own policy. Keeps the store open like [`Store`].
-#[derive(Clone)]
-pub struct Namespace {
-    handle: Arc<Handle>,
-    space: Arc<Space>,
-}
-
-/// What became of [`Store::once`].
-#[derive(Debug)]
-#[must_use]
-pub enum Once {
-    /// The closure ran now; this is its response, stored.
-    Ran(Vec<u8>),
-    /// It ran before; this is what it gave.
-    Replayed(Receipt),
-    /// Somebody is on it.
-    InProgress(Holder),
-}
-
-/// Why [`Store::once`] gave no answer.
-#[derive(Debug)]
-pub enum OnceError<E> {
-    /// The store refused or failed; the closure did not run.
-    Store(Error),
-    /// The closure failed with this; the claim is up for a retry.
-    Work(E),
-    /// The closure ran, and its response could not be stored.
-    NotStored {
-        /// What the closure gave.
-        response: Vec<u8>,
-        /// Why it is not stored; holds the lease where it is still worth something.
-        error: SettleError,
-    },
-}
-
-impl<E: fmt::Display> fmt::Display for OnceError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OnceError::Store(error) => error.fmt(f),
-            OnceError::Work(error) => error.fmt(f),
-            OnceError::NotStored { error, .. } => {
-                write!(f, "the work was done, its response not stored: {error}")
-            }
-        }
-    }
-}
-
-impl<E: std::error::Error + 'static> std::error::Error for OnceError<E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            OnceError::Store(error) => Some(error),
-            OnceError::Work(error) => Some(error),
-            OnceError::NotStored { error, .. } => Some(error),
-        }
     }
 }
 
@@ -183,7 +128,7 @@ impl Store {
         let engine = recovery::open(options, storage)?;
         let space = engine.space("", None)?;
         let handle = Arc::new(Handle { engine });
-        Ok(Store { default: Namespace { handle: handle.clone(), space }, handle })
+        Ok(Store { default: Namespace::new(handle.clone(), space), handle })
     }
 
     /// Closes the store for all its clones: finishes queued work, checkpoints, seals the journal. Later
@@ -206,14 +151,14 @@ impl Store {
     /// with the default one if it is new. Durable when it returns.
     pub fn namespace(&self, name: &str) -> Result<Namespace, Error> {
         let space = self.engine().space(name, None)?;
-        Ok(Namespace { handle: self.handle.clone(), space })
+        Ok(Namespace::new(self.handle.clone(), space))
     }
 
     /// The namespace `name` with `policy`, which replaces a stored one for later claims. Another time order
     /// than the stored one is [`ErrorKind::Misuse`].
     pub fn namespace_with(&self, name: &str, policy: Policy) -> Result<Namespace, Error> {
         let space = self.engine().space(name, Some(policy))?;
-        Ok(Namespace { handle: self.handle.clone(), space })
+        Ok(Namespace::new(self.handle.clone(), space))
     }
 }
 
@@ -488,6 +433,12 @@ impl Store {
         backup_to(self.engine(), dir.as_ref(), true)
     }
 
+    /// Like [`backup`](Store::backup), onto a storage of the caller's: what [`Options::open_on`] opens.
+    pub fn backup_on(&self, storage: &Arc<dyn Storage>) -> Result<(), Error> {
+        self.engine().check_open()?;
+        self.engine().backup(storage, false)
+    }
+
     /// The stream `name` (1 to 1,024 bytes), made if there is none: one durable value for a stream of numbered
     /// messages in the place of a key for each. Durable when it returns.
     ///
@@ -610,146 +561,5 @@ fn backup_to(engine: &Engine, dir: &Path, with_key: bool) -> Result<(), Error> {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("life", &self.engine().life).finish_non_exhaustive()
-    }
-}
-
-impl Namespace {
-    pub(crate) fn new(handle: Arc<Handle>, space: Arc<Space>) -> Namespace {
-        Namespace { handle, space }
-    }
-
-    pub(crate) fn engine(&self) -> &Arc<Engine> {
-        &self.handle.engine
-    }
-
-    pub(crate) fn space(&self) -> &Arc<Space> {
-        &self.space
-    }
-
-    /// The name; empty for the default namespace.
-    pub fn name(&self) -> &str {
-        &self.space.name
-    }
-
-    /// The policy in force.
-    pub fn policy(&self) -> Policy {
-        (*self.space.policy()).clone()
-    }
-
-    /// Claims `key`, to be remembered for `ttl` after it resolved.
-    pub fn claim(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<Claim, Error> {
-        self.claim_with(&ClaimRequest::new(key).ttl(ttl))
-    }
-
-    /// Claims `key` with the policy's ttl.
-    pub fn claim_default(&self, key: impl AsRef<[u8]>) -> Result<Claim, Error> {
-        self.claim_with(&ClaimRequest::new(key))
-    }
-
-    /// Claims as `request` says. See the [crate documentation](crate) for what is answered when.
-    ///
-    /// Errors change nothing, but for [`ErrorKind::Indeterminate`]: then the claim is wholly there or wholly
-    /// absent after reopening.
-    pub fn claim_with(&self, request: &ClaimRequest) -> Result<Claim, Error> {
-        self.engine().claim(&self.space, request)
-    }
-
-    /// Claims, or waits up to `limit` for the holder: `Duplicate` with its result, or `Claimed` if it gave up.
-    /// `InProgress` when the time is over.
-    pub fn claim_or_wait(&self, request: &ClaimRequest, limit: Duration) -> Result<Claim, Error> {
-        self.engine().claim_or_wait(&self.space, request, limit)
-    }
-
-    /// Claims many in one commit (at most 65,536). Answer i is for request i; a later repeat of a key in the
-    /// batch is `InProgress` of the first. The outer error means that no item was decided, or, for
-    /// [`ErrorKind::Indeterminate`], that all are wholly there or wholly absent.
-    pub fn claim_many(&self, requests: &[ClaimRequest]) -> Result<Vec<Result<Claim, Error>>, Error> {
-        self.engine().claim_many(&self.space, requests)
-    }
-
-    /// Like [`claim_with`](Namespace::claim_with), as a future for any runtime. It does nothing until it is
-    /// polled. Dropped before its answer was delivered, it releases the claim, and the attempt does not
-    /// count. A look-up of a checkpointed key reads up to two blocks within the poll.
-    pub fn claim_async(&self, request: &ClaimRequest) -> ClaimFuture {
-        ClaimFuture::new(self.engine(), &self.space, request.clone())
-    }
-
-    /// Like [`claim_many`](Namespace::claim_many), as a future; dropped before its answer, it releases what
-    /// it claimed.
-    pub fn claim_many_async(&self, requests: &[ClaimRequest]) -> ClaimManyFuture {
-        ClaimManyFuture::new(self.engine(), &self.space, requests.to_vec())
-    }
-
-    /// Like [`claim_or_wait`](Namespace::claim_or_wait), as a future.
-    pub fn claim_or_wait_async(&self, request: &ClaimRequest, limit: Duration) -> WaitFuture {
-        WaitFuture::new(self.engine(), &self.space, request.clone(), limit)
-    }
-
-    /// Runs `work` once per key: claims, runs it, stores what it returns; a later call replays that. An `Err`
-    /// of `work` puts the claim up for a retry; a panic abandons it.
-    pub fn once<E>(
-        &self,
-        key: impl AsRef<[u8]>,
-        ttl: Duration,
-        work: impl FnOnce(&Lease) -> Result<Vec<u8>, E>,
-    ) -> Result<Once, OnceError<E>> {
-        let lease = match self.claim(key, ttl).map_err(OnceError::Store)? {
-            Claim::Claimed(lease) => lease,
-            Claim::Duplicate(receipt) => return Ok(Once::Replayed(receipt)),
-            Claim::InProgress(holder) => return Ok(Once::InProgress(holder)),
-        };
-        match work(&lease) {
-            Ok(response) => match lease.complete(&response) {
-                Ok(()) => Ok(Once::Ran(response)),
-                Err(error) => Err(OnceError::NotStored { response, error }),
-            },
-            Err(error) => {
-                // The caller needs the work's own error; a claim that cannot be failed goes to its term.
-                drop(lease.fail(crate::Failure::retry()));
-                Err(OnceError::Work(error))
-            }
-        }
-    }
-
-    /// One commit for the claim, the rows that `work` writes, and its response. An `Err` (see
-    /// [`Error::caller`]) or a panic of `work` rolls everything back, the claim included. While it runs, the
-    /// key answers `InProgress`. A `transact` inside it is [`ErrorKind::Misuse`].
-    pub fn transact<F>(&self, request: &ClaimRequest, work: F) -> Result<Transacted, Error>
-    where
-        F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
-    {
-        self.engine().transact(&self.space, request, work)
-    }
-
-    /// What is known of a key, durable facts only; `None` when it is unknown or expired.
-    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Record>, Error> {
-        self.engine().get(&self.space, key.as_ref())
-    }
-
-    /// Like [`get`](Namespace::get), as a future that waits for the commit of what it tells. A checkpointed
-    /// key is read by this call itself, up to two blocks.
-    pub fn get_async(&self, key: impl AsRef<[u8]>) -> CommitFuture<Option<Record>> {
-        let engine = self.engine();
-        CommitFuture::new(Ok(engine.clone()), engine.begin_get(&self.space, key.as_ref()))
-    }
-
-    /// Makes a key unknown, whatever it is: a lease of it becomes stale. Answers whether it was known.
-    pub fn forget(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
-        self.engine().forget(&self.space, key.as_ref())
-    }
-
-    /// Like [`forget`](Namespace::forget), as a future. Dropping the future does not stop it.
-    pub fn forget_async(&self, key: impl AsRef<[u8]>) -> CommitFuture<bool> {
-        let engine = self.engine();
-        CommitFuture::new(
-            Ok(engine.clone()),
-            engine.begin_forget(&self.space, key.as_ref(), Waits::Elsewhere),
-        )
-    }
-}
-
-impl fmt::Debug for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Namespace").field("space", &self.space).finish_non_exhaustive()
     }
 }

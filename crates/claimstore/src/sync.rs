@@ -1,18 +1,18 @@
 //! Locks, atomics and threads, from one place.
 //!
 //! Nothing else in the engine names `std::sync`, `std::thread` or `parking_lot`, so that schedules can be
-//! explored: with `--cfg shuttle`, everything stands on shuttle instead of the operating system. Outside of it
-//! stand `io`, whose disks and clocks guard state of their own and never wait for the engine, and `planted`,
+//! explored: with `--cfg shuttle` or `--cfg loom`, everything stands on these instead of the operating system.
+//! Outside of it stand `io`, whose disks and clocks guard state of their own and never wait for the engine, and `planted`,
 //! which no release has.
 
-#[cfg(shuttle)]
+#[cfg(any(shuttle, loom))]
 mod explored;
-#[cfg(not(shuttle))]
+#[cfg(not(any(shuttle, loom)))]
 mod real;
 
-#[cfg(shuttle)]
+#[cfg(any(shuttle, loom))]
 use explored as chosen;
-#[cfg(not(shuttle))]
+#[cfg(not(any(shuttle, loom)))]
 use real as chosen;
 
 pub(crate) use chosen::{

@@ -115,6 +115,13 @@ impl SimDisk {
         SimDisk::over(state.machine.crash(variant), state.lying)
     }
 
+    /// Nothing reaches the disk any more: its machine is dead, and what still holds handles only comes to its end.
+    pub fn unplug(&self) {
+        let mut state = self.state();
+        let now = state.faults.count(Target::Any);
+        state.faults.order(now, Fault::sticky(FaultKind::Io, Target::Any));
+    }
+
     /// Changes the bytes of a file behind everybody's back, in the cache and on the device (L5). A name that
     /// is not there changes nothing.
     pub fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {

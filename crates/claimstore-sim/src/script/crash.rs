@@ -140,10 +140,13 @@ impl Image {
         Ok(recovered)
     }
 
-    /// Opens the store and no more: for the events of its recovery.
+    /// Opens the store and compares it, and no more. Answers how many events the recovery made.
     pub fn recover(&self) -> Result<usize, Stop> {
-        let world = self.world();
-        Runner::recover(world, &self.allowed, self.floor).map(|_| self.disk.events())
+        let runner = Runner::recover(self.world(), &self.allowed, self.floor)?;
+        let recovered = self.disk.events();
+        self.check_time(&runner)?;
+        self.disk.unplug();
+        Ok(recovered)
     }
 
     fn world(&self) -> World {

@@ -121,11 +121,17 @@ impl Runner {
 
     /// Loses power and opens the store again, which must know everything.
     pub fn lose_power(&mut self, variant: Variant) -> Done {
-        let disk = self.world.disk.power_loss(variant);
-        disk.stop_recording();
-        self.world = self.world.with_disk(disk);
+        self.lose_machine(variant);
         self.candidate = None;
         self.revive()
+    }
+
+    /// What the store of the dead machine still does on its way out reaches no disk.
+    fn lose_machine(&mut self, variant: Variant) {
+        let disk = self.world.disk.power_loss(variant);
+        disk.stop_recording();
+        self.world.disk.unplug();
+        self.world = self.world.with_disk(disk);
     }
 
     fn take_up(&mut self, allowed: &[Model]) -> Done {
@@ -370,9 +376,7 @@ impl Runner {
 
     fn crash(&mut self, seed: u64, reboot: bool) -> Done {
         let level = [Level::L0, Level::L1, Level::L2, Level::L3][(seed % 4) as usize];
-        let disk = self.world.disk.power_loss(Variant::new(level, seed));
-        disk.stop_recording();
-        self.world = self.world.with_disk(disk);
+        self.lose_machine(Variant::new(level, seed));
         let store_ms = self.model.store_ms;
         if reboot {
             self.world.clock.reboot();

@@ -1,8 +1,10 @@
 //! Crash images: a script runs on a recording disk; a store is opened on what a crash behind any event may
 //! leave, and compared with what had been acknowledged before anything else is done to it (P1-P12, L0-L3).
 //!
-//! `CLAIMSTORE_IMAGES` sets how many distinct images are looked at.
+//! `CLAIMSTORE_IMAGES` sets how many distinct images are looked at, `CLAIMSTORE_GO_ON` behind how many of them
+//! one is worked on: a long run looks at more crashes for the same time when it only opens most of them.
 
+use crate::watch::scale;
 use claimstore_sim::script::{Cut, Image, Recording, Step, Stop};
 use claimstore_sim::{Level, Rng, SimDisk, Variant};
 use std::collections::HashSet;
@@ -20,6 +22,7 @@ const SHOWN: usize = 5;
 struct Tally {
     images: HashSet<u64>,
     doubles: HashSet<u64>,
+    worked_on: usize,
     failures: Vec<String>,
 }
 
@@ -35,13 +38,15 @@ fn no_crash_loses_or_invents_anything() {
     for half in halves {
         total.images.extend(half.images);
         total.doubles.extend(half.doubles);
+        total.worked_on += half.worked_on;
         total.failures.extend(half.failures);
     }
     let of = |what: &str| total.failures.iter().filter(|failure| failure.contains(what)).count();
     println!(
-        "crash images: {} distinct, {} double, {} lost or phantom, {} panic",
+        "crash images: {} distinct, {} double, {} of both worked on, {} lost or phantom, {} panic",
         total.images.len(),
         total.doubles.len(),
+        total.worked_on,
         total.failures.len() - of("panicked"),
         of("panicked"),
     );
@@ -77,7 +82,9 @@ fn a_birth_may_be_interrupted_anywhere() {
             let image = recording.image(cut);
             match guarded(|| image.check()) {
                 Err(what) => tally.failures.push(format!("{cut}: {what}")),
-                Ok(recovered) => look_again(&image, recovered, &cut.to_string(), &mut rng, &mut tally),
+                Ok(recovered) => {
+                    look_again(&image, recovered, &cut.to_string(), &mut rng, &mut tally, 1);
+                }
             }
         }
     }
@@ -116,21 +123,22 @@ fn progress_never_runs_out_of_room() {
 }
 
 fn wanted() -> usize {
-    std::env::var("CLAIMSTORE_IMAGES").ok().and_then(|images| images.parse().ok()).unwrap_or(20_000)
+    scale("CLAIMSTORE_IMAGES", 20_000)
 }
 
 fn campaign(thread: u64, images: usize) -> Tally {
     let mut tally = Tally::default();
-    let mut seed = thread;
+    let mut seed = scale("CLAIMSTORE_SEED", 0) + thread;
+    let go_on = scale("CLAIMSTORE_GO_ON", 1);
     while tally.images.len() < images && tally.failures.len() < SHOWN {
-        script(seed, &mut tally);
+        script(seed, go_on, &mut tally);
         seed += THREADS;
     }
     tally
 }
 
 /// Looks at some hundred images of one script.
-fn script(seed: u64, tally: &mut Tally) {
+fn script(seed: u64, go_on: usize, tally: &mut Tally) {
     let mut rng = Rng::new(!seed);
     let len = 30 + rng.index(31);
     let line = format!("cargo run -p claimstore-sim -- --seed {seed} --steps {len}");
@@ -142,28 +150,38 @@ fn script(seed: u64, tally: &mut Tally) {
     while event <= recording.events() {
         for level in LEVELS {
             let cut = Cut { event, variant: Variant::new(level, rng.next_u64() >> 40) };
-            look(&recording, cut, &line, &mut rng, tally);
+            look(&recording, cut, &line, &mut rng, tally, go_on);
         }
         event += 1 + rng.index(6);
     }
 }
 
-fn look(recording: &Recording, cut: Cut, line: &str, rng: &mut Rng, tally: &mut Tally) {
+fn look(recording: &Recording, cut: Cut, line: &str, rng: &mut Rng, tally: &mut Tally, go_on: usize) {
     let image = recording.image(cut);
     if !tally.images.insert(image.digest()) && cut.variant.level != Level::L0 {
         return;
     }
-    match guarded(|| image.check()) {
+    match check(&image, tally, go_on) {
         Err(what) => tally.failures.push(format!("{line} {cut}: {what}")),
         Ok(recovered) if tally.images.len().is_multiple_of(DOUBLE_EVERY) => {
-            look_again(&image, recovered, &format!("{line} {cut}"), rng, tally);
+            look_again(&image, recovered, &format!("{line} {cut}"), rng, tally, go_on);
         }
         Ok(_) => {}
     }
 }
 
+/// Opens and compares every image; goes on behind one of `go_on`.
+fn check(image: &Image, tally: &mut Tally, go_on: usize) -> Result<usize, String> {
+    if (tally.images.len() + tally.doubles.len()).is_multiple_of(go_on) {
+        tally.worked_on += 1;
+        guarded(|| image.check())
+    } else {
+        guarded(|| image.recover())
+    }
+}
+
 /// Crashes inside the recovery, at two points.
-fn look_again(image: &Image, recovered: usize, line: &str, rng: &mut Rng, tally: &mut Tally) {
+fn look_again(image: &Image, recovered: usize, line: &str, rng: &mut Rng, tally: &mut Tally, go_on: usize) {
     for _ in 0..2 {
         let level = LEVELS[rng.index(LEVELS.len())];
         let cut = Cut { event: rng.index(recovered + 1), variant: Variant::new(level, rng.next_u64() >> 40) };
@@ -171,7 +189,7 @@ fn look_again(image: &Image, recovered: usize, line: &str, rng: &mut Rng, tally:
         if !tally.doubles.insert(again.digest()) {
             continue;
         }
-        if let Err(what) = guarded(|| again.check()) {
+        if let Err(what) = check(&again, tally, go_on) {
             tally.failures.push(format!("{line} {cut}: {what}"));
         }
     }

@@ -1,16 +1,11 @@
 //! Group commit: operations queue up while a sync runs, and one caller leads the next batch.
 //!
-//! Three facts carry everything else:
-//!
-//! 1. *One order.* A sequence number is given, and the operation's bytes are queued, under the order lock,
-//!    together with the change of the live table. So the journal holds operations in the order of their
-//!    numbers, and batches in the order of theirs.
-//! 2. *One leader.* Only the thread that turned `led` from false to true takes a batch from the queue,
-//!    writes it and syncs it. No lock but the journal's own is held meanwhile.
-//! 3. *Nobody sleeps on a queue without a leader.* Whoever gives up `led` looks at the queue afterwards and
-//!    wakes somebody for what is there; whoever queues something looks at `led` afterwards. Both go through
-//!    the order lock, so one of the two sees the other.
+//! *One order* carries it, beside the two rules of the [`baton`](super::baton): a sequence number is given, and
+//! the operation's bytes are queued, under the order lock, together with the change of the live table. So the
+//! journal holds operations in the order of their numbers, and batches in the order of theirs. The leader holds
+//! no lock but the journal's own while it writes and syncs.
 
+use super::baton::Baton;
 use super::poison::Poison;
 use crate::codec::{Base, Record, put_bytes};
 use crate::error::{Error, ErrorKind};
@@ -24,8 +19,8 @@ use std::task::Waker;
 /// How often a leader gives way before it closes its batch: collects nearly everybody who was just woken by the
 /// batch before.
 const YIELDS: usize = 4;
-/// Waiters of neighbouring batches sleep on different events.
-const EVENTS: usize = 4;
+/// Buffers of batches that are kept for the next ones.
+const SPARE_BUFFERS: usize = 4;
 
 /// Tags of operations in a batch.
 pub(crate) const OP_RECORD: u8 = 1;
@@ -79,18 +74,16 @@ pub(crate) enum Waits {
 pub(crate) struct Commit {
     order: Mutex<Order>,
     journal: Mutex<Writer>,
-    led: AtomicBool,
+    /// Who leads, and which batches may be answered.
+    baton: Baton,
     /// Whether the last batch had more than one to wake, or left others behind it.
     crowded: AtomicBool,
     /// Whether the journal has its seal: nothing may follow it. Changes under the journal's lock.
     sealed: AtomicBool,
-    /// Batches up to this number may be answered.
-    acked: AtomicU64,
-    /// Batches up to this number are known to be synced. Equal to `acked` under `Durability::Sync`.
+    /// Batches up to this number are known to be synced. Under `Durability::Sync` those that may be answered.
     synced: AtomicU64,
     /// Batches up to this number have been handed to the file system, wholly or in part.
     written: AtomicU64,
-    events: [Event; EVENTS],
     /// Rung when a batch has nobody who could lead it.
     pub(crate) service: Event,
     pub(crate) service_wanted: AtomicBool,
@@ -225,13 +218,11 @@ impl Commit {
                 spare: Vec::new(),
             }),
             journal: Mutex::new(writer),
-            led: AtomicBool::new(false),
+            baton: Baton::new(last_batch),
             crowded: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
-            acked: AtomicU64::new(last_batch),
             synced: AtomicU64::new(last_batch),
             written: AtomicU64::new(last_batch),
-            events: Default::default(),
             service: Event::default(),
             service_wanted: AtomicBool::new(false),
             written_bytes: AtomicU64::new(0),
@@ -276,44 +267,38 @@ impl Commit {
 
     /// Waits until `batch` is committed, leading commits if nobody else does.
     pub(crate) fn wait(&self, batch: u64, engine: &impl Leads) -> Result<(), Error> {
-        let event = self.event(batch);
-        loop {
-            if self.acked.load(Ordering::Acquire) >= batch {
-                return Ok(());
-            }
-            engine.poison().check_batch(batch)?;
+        while !self.is_committed(batch, engine)? {
             if !self.try_lead(engine) {
-                event.wait_until(|| {
-                    self.acked.load(Ordering::Acquire) >= batch
-                        || !self.led.load(Ordering::Acquire)
-                        || engine.poison().is_set()
-                });
+                self.baton.sleep(batch, || engine.poison().is_set());
             }
         }
+        Ok(())
+    }
+
+    /// Whether `batch` may be answered; an error when it never will be.
+    ///
+    /// The poison is read first: whatever was reached before it was set is then seen to be reached, and nobody hears
+    /// "indeterminate" of what is known to be done.
+    fn is_committed(&self, batch: u64, engine: &impl Leads) -> Result<bool, Error> {
+        let poisoned = engine.poison().check_batch(batch);
+        if self.baton.reached() >= batch { Ok(true) } else { poisoned.map(|()| false) }
     }
 
     /// For futures: `Ok(true)` when committed, else the waker is left with the batch.
     pub(crate) fn poll(&self, batch: u64, waker: &Waker, engine: &impl Leads) -> Result<bool, Error> {
-        if self.acked.load(Ordering::Acquire) >= batch {
+        if self.is_committed(batch, engine)? {
             return Ok(true);
         }
-        engine.poison().check_batch(batch)?;
         let left = self.order.lock().wake_with(batch, waker);
-        if left {
-            // Fact 3: whoever leads now looks at the queue when it is done, and finds this batch.
-            if !self.led.load(Ordering::Acquire) {
-                engine.nudge_service();
-            }
-            // Poison is set before the wakers of the queue are taken: it is seen here, or the waker there.
-            return engine.poison().check_batch(batch).map(|()| false);
+        if !left {
+            // The batch is being written: its leader took the wakers with it. Ask to be woken after it.
+            engine.park_waker(batch, waker);
+        } else if !self.baton.is_taken() {
+            // Whoever leads now looks at the queue when it is done, and finds this batch.
+            engine.nudge_service();
         }
-        // The batch is being written: its leader took the wakers with it. Ask to be woken after it.
-        engine.park_waker(batch, waker);
-        if self.acked.load(Ordering::Acquire) >= batch {
-            return Ok(true);
-        }
-        engine.poison().check_batch(batch)?;
-        Ok(false)
+        // Both are set before the wakers are taken: they are seen here, or the waker there.
+        self.is_committed(batch, engine)
     }
 
     /// Leads one batch if nobody is leading. False: somebody is.
@@ -321,11 +306,11 @@ impl Commit {
     /// Futures are woken when everything else is done: a waker may run code of the caller's that comes back
     /// here, or that closes the store.
     pub(crate) fn try_lead(&self, engine: &impl Leads) -> bool {
-        if self.led.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        if !self.baton.take() {
             return false;
         }
         let wakers = self.lead(engine);
-        self.led.store(false, Ordering::Release);
+        self.baton.put_down();
         self.hand_over(engine);
         wakers.into_iter().for_each(Waker::wake);
         if engine.poison().is_set() {
@@ -334,13 +319,13 @@ impl Commit {
         true
     }
 
-    /// Fact 3 of the module: looks at the queue *after* `led` became false.
+    /// The second rule of the baton: looks at the queue *after* it was put down.
     fn hand_over(&self, engine: &impl Leads) {
         let front = self.order.lock().queue.front().map(|front| (front.number, front.blocking));
         match front {
             None => {}
             Some(_) if planted::active(5) => {}
-            Some((number, blocking)) if blocking > 0 => self.event(number).signal_one(),
+            Some((number, blocking)) if blocking > 0 => self.baton.nudge(number),
             Some(_) => engine.nudge_service(),
         }
         // A waiter for a batch that is not the front (it rests on an older answer) re-checks on its own.
@@ -359,7 +344,7 @@ impl Commit {
         let stamp = engine.stamp();
         match self.write(&batch, &stamp, engine.poison()) {
             // Ordering: durable first (inside `write`), then answerable, then the bells.
-            Ok(true) => self.acked.store(number, Ordering::Release),
+            Ok(true) => self.baton.reach(number),
             Ok(false) => {}
             Err(_error) => engine.poison().set(number),
         }
@@ -367,13 +352,13 @@ impl Commit {
         if engine.poison().is_set() {
             wakers.extend(self.end_all(engine));
         } else {
-            self.event(number).signal_all();
+            self.baton.ring(number);
             wakers.extend(engine.parked_wakers(number));
         }
         batch.payload.clear();
         let mut order = self.order.lock();
         self.crowded.store(callers > 1 || !order.queue.is_empty(), Ordering::Relaxed);
-        if order.spare.len() < EVENTS && batch.payload.capacity() <= 8 << 20 {
+        if order.spare.len() < SPARE_BUFFERS && batch.payload.capacity() <= 8 << 20 {
             order.spare.push(batch.payload);
         }
         wakers
@@ -381,7 +366,7 @@ impl Commit {
 
     /// The store is poisoned or closed: nobody may go on waiting. Wakes the threads, answers the wakers.
     fn end_all(&self, engine: &impl Leads) -> Vec<Waker> {
-        self.events.iter().for_each(Event::signal_all);
+        self.baton.ring_all();
         let mut order = self.order.lock();
         let mut wakers: Vec<Waker> =
             order.queue.iter_mut().flat_map(|pending| pending.wakers.drain(..)).collect();
@@ -434,7 +419,7 @@ impl Commit {
     pub(crate) fn sync(&self, engine: &impl Leads) -> Result<u64, Error> {
         engine.poison().check()?;
         let mut writer = self.journal.lock();
-        let reached = self.acked.load(Ordering::Acquire);
+        let reached = self.baton.reached();
         if self.synced.load(Ordering::Acquire) >= reached {
             return Ok(reached);
         }
@@ -519,11 +504,6 @@ impl Commit {
         writer.seal(&head)?;
         self.sealed.store(true, Ordering::Relaxed);
         Ok(batch)
-    }
-
-    #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
-    fn event(&self, batch: u64) -> &Event {
-        &self.events[(batch as usize) % EVENTS]
     }
 }
 

@@ -1,13 +1,14 @@
 //! The engine: one live table, one journal, one set of runs, and the rules between them.
 //!
 //! Reading order: [`decide`] (what is answered), [`claims`] and [`settle`] (the life of one claim),
-//! [`commit`] (how it becomes durable), [`cold`] (how it is found later), [`checkpoint`] (how it gets there),
+//! [`commit`] and [`baton`] (how it becomes durable), [`cold`] (how it is found later), [`checkpoint`] (how it gets there),
 //! [`upkeep`] (what runs by itself).
 //!
 //! Lock order: `home` (upkeep) → journal → order → one shard. None but `home` and the journal's own is held
 //! across a write or sync; none is held across a read of unbounded length.
 
 pub(crate) mod backup;
+pub(crate) mod baton;
 pub(crate) mod checkpoint;
 pub(crate) mod claims;
 pub(crate) mod cold;

@@ -17,7 +17,7 @@ use crate::options::Durability;
 use crate::planted;
 use crate::policy::TimeOrdered;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Event, JoinHandle, Mutex, Ordering, current_thread, spawn};
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -54,9 +54,12 @@ pub(crate) struct Upkeep {
 
 /// Which journal segments exist.
 #[derive(Debug, Default)]
-struct Segments {
+pub(crate) struct Segments {
     /// The oldest one that replay may need.
     oldest: u64,
+    /// The bytes of that one and of those behind it, the prepared one included: they may differ, as an opening
+    /// with other limits goes on in what it finds.
+    capacities: VecDeque<u64>,
     /// Numbers of files that may be written over.
     spare: Vec<u64>,
     /// The store is closed: no file is touched any more.
@@ -96,9 +99,9 @@ impl Upkeep {
         }
     }
 
-    /// At open: the oldest segment in use, and files that may be recycled.
-    pub(crate) fn adopt_segments(&self, oldest: u64, spare: Vec<u64>) {
-        *self.segments.lock() = Segments { oldest, spare, closed: false };
+    /// At open: what was found.
+    pub(crate) fn adopt_segments(&self, found: Segments) {
+        *self.segments.lock() = found;
     }
 
     /// Segments before `first` are no longer needed; those beyond the spares are removed.
@@ -107,6 +110,7 @@ impl Upkeep {
         let retired: Vec<u64> = (segments.oldest..first).collect();
         segments.oldest = segments.oldest.max(first);
         for number in retired {
+            segments.capacities.pop_front();
             if segments.spare.len() < SPARE_SEGMENTS {
                 segments.spare.push(number);
             } else {
@@ -123,6 +127,17 @@ impl Upkeep {
 
     fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+}
+
+impl Segments {
+    /// `capacities` are those of `oldest` and the segments behind it; `spare` are files that may be recycled.
+    pub(crate) fn in_use(oldest: u64, capacities: impl Into<VecDeque<u64>>, spare: Vec<u64>) -> Segments {
+        Segments { oldest, capacities: capacities.into(), spare, closed: false }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.capacities.iter().sum()
     }
 }
 
@@ -373,9 +388,8 @@ impl Engine {
         if has_next {
             return Ok(false);
         }
-        let span = number.saturating_sub(segments.oldest);
         // The limit is for new work: what was begun may always end.
-        if class == Class::Claim && span * self.limits.segment_bytes >= self.limits.journal_bytes {
+        if class == Class::Claim && segments.bytes() >= self.limits.journal_bytes {
             self.upkeep.checkpoint_wanted.store(true, Ordering::Release);
             self.upkeep.ask();
             return Err(Error::new(
@@ -397,6 +411,7 @@ impl Engine {
         );
         let prepared =
             prepared.map_err(|error| Error::io("no further journal segment could be made", error))?;
+        segments.capacities.push_back(bytes);
         self.commit.with_journal(|writer| writer.install_next(prepared));
         Ok(true)
     }

@@ -28,6 +28,8 @@ pub(crate) struct Recovered {
     pub(crate) cut: bool,
     /// The segments of the chain in order; the last one is being written.
     pub(crate) segments: Vec<LiveSegment>,
+    /// The bytes of each of them, and of the prepared successor if there is one.
+    pub(crate) capacities: Vec<u64>,
     /// Segment files below the chain, which may be recycled or removed. Files above it are left out: they are
     /// replaced when their number comes, and recycling one by then would take a living segment.
     pub(crate) spare: Vec<u64>,
@@ -99,6 +101,7 @@ struct Walk<'a> {
     last: Option<(FrameKind, BatchHead)>,
     frames: u64,
     segments: Vec<LiveSegment>,
+    capacities: Vec<u64>,
     /// Batch and offset of the frames of this segment that no later frame has called durable.
     unproven: VecDeque<(u64, usize)>,
     /// Offset of the last frame of this segment.
@@ -118,8 +121,18 @@ struct End {
 impl<'a> Walk<'a> {
     fn new(storage: &'a Arc<dyn Storage>, store_id: [u8; 16], clean: bool, start: Start) -> Walk<'a> {
         let chain = Chain::behind(start.batch);
-        let (segments, unproven) = (Vec::new(), VecDeque::new());
-        Walk { storage, store_id, clean, chain, last: None, frames: 0, segments, unproven, last_offset: None }
+        Walk {
+            storage,
+            store_id,
+            clean,
+            chain,
+            last: None,
+            frames: 0,
+            segments: Vec::new(),
+            capacities: Vec::new(),
+            unproven: VecDeque::new(),
+            last_offset: None,
+        }
     }
 
     fn follow_chain(
@@ -174,6 +187,7 @@ impl<'a> Walk<'a> {
             }
         }
         self.segments.push(live);
+        self.capacities.push(reader.capacity as u64);
         Ok(offset)
     }
 
@@ -234,10 +248,11 @@ impl<'a> Walk<'a> {
         End { reader, offset, unproven, next }
     }
 
-    fn finish(self, end: End, offset: usize, cut: bool, files: &[u64]) -> Result<Recovered, Error> {
+    fn finish(mut self, end: End, offset: usize, cut: bool, files: &[u64]) -> Result<Recovered, Error> {
         let first = self.segments.first().map_or(0, |live| live.start.segment);
         let spare = files.iter().copied().filter(|&number| number < first).collect();
         let base = self.segments.last().map_or(self.chain.last.batch, |live| live.start.batch);
+        self.capacities.extend(end.next.iter().map(|next| next.capacity as u64));
         let next = end.next.map(|next| next.into_prepared(self.storage)).transpose()?;
         let current = end.reader.into_prepared(self.storage)?;
         Ok(Recovered {
@@ -247,6 +262,7 @@ impl<'a> Walk<'a> {
             frames: self.frames,
             cut,
             segments: self.segments,
+            capacities: self.capacities,
             spare,
         })
     }

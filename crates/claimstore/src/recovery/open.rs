@@ -17,6 +17,7 @@ use crate::engine::live::{Entry, Live, Marks};
 use crate::engine::local::{TableHome, read_claim_row};
 use crate::engine::spaces::Spaces;
 use crate::engine::time::{Mark, StoreClock};
+use crate::engine::upkeep::Segments;
 use crate::engine::{Engine, Opening, Parts};
 use crate::error::{Error, ErrorKind};
 use crate::io::Storage;
@@ -65,8 +66,7 @@ pub(crate) fn open(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<En
         ownership,
         opening,
     });
-    let (oldest, spare) = segments;
-    engine.upkeep.adopt_segments(oldest, spare);
+    engine.upkeep.adopt_segments(segments);
     engine.count_usage();
     engine.restore_reserve();
     engine.start_threads()?;
@@ -85,8 +85,7 @@ struct Opened {
     spaces: Spaces,
     home: Home,
     tables: TableHome,
-    /// The oldest journal segment in use, and files that may be recycled.
-    segments: (u64, Vec<u64>),
+    segments: Segments,
     opening: Opening,
 }
 
@@ -131,7 +130,7 @@ fn create(options: &Options, storage: &Arc<dyn Storage>) -> Result<Opened, Error
         spaces,
         home: Home::new(catalog, state),
         tables: TableHome::new(None),
-        segments: (1, Vec::new()),
+        segments: Segments::in_use(1, [bytes], Vec::new()),
         opening: Opening { clean: true, ..Opening::default() },
     })
 }
@@ -172,7 +171,7 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
     let mut home = Home::new(catalog, state);
     begin_life(&mut home, &time, outcome.life)?;
     remove_strangers(storage, &home.state);
-    let Recovered { writer, last, segments, spare, sealed, frames, cut } = recovered;
+    let Recovered { writer, last, segments, capacities, spare, sealed, frames, cut } = recovered;
     let last_batch = last.map_or(0, |head| head.batch);
     let oldest = segments.first().map_or(segment, |first| first.start.segment);
     Ok(Opened {
@@ -184,7 +183,7 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
         cold,
         home,
         tables: TableHome::new(tables),
-        segments: (oldest, spare),
+        segments: Segments::in_use(oldest, capacities, spare),
         opening: Opening { replayed: frames, clean: sealed, tail_cut: cut },
         spaces,
         hasher: hasher.clone(),

@@ -1,26 +1,32 @@
-//! The same names on top of shuttle, which runs all threads on one and decides at every lock, atomic and wake-up
-//! who goes on. Only in builds with `--cfg shuttle`, which are for `tests/schedules.rs`.
+//! The same names on top of shuttle or loom, which run all threads on one and decide at every lock, atomic and
+//! wake-up who goes on. Only in builds with `--cfg shuttle`, which are for `tests/schedules.rs`, and with
+//! `--cfg loom`, which are for the smallest core (`engine/baton.rs`).
 //!
 //! Time stands still there unless a clock is moved by hand, and a wait with a limit never reaches it: who is
-//! not woken sleeps for ever, and shuttle reports it. That is what makes a lost wake-up visible.
+//! not woken sleeps for ever, and the explorer reports it. That is what makes a lost wake-up visible.
 
-use shuttle::sync::{Mutex as Inner, RwLock as InnerRw, RwLockReadGuard, RwLockWriteGuard};
+#[cfg(loom)]
+use loom as explorer;
+#[cfg(shuttle)]
+use shuttle as explorer;
+
+use explorer::sync::{Mutex as Inner, RwLock as InnerRw, RwLockReadGuard, RwLockWriteGuard};
 use std::sync::{PoisonError, TryLockError};
 
-pub(crate) use shuttle::sync::MutexGuard;
-pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-pub(super) use shuttle::sync::{Condvar, Mutex as Gate};
-pub(crate) use shuttle::thread::{JoinHandle, ThreadId, yield_now};
+pub(crate) use explorer::sync::MutexGuard;
+pub(crate) use explorer::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+pub(super) use explorer::sync::{Condvar, Mutex as Gate};
+pub(crate) use explorer::thread::{JoinHandle, ThreadId, yield_now};
 
 pub(crate) fn spawn<F>(name: &str, body: F) -> std::io::Result<JoinHandle<()>>
 where
     F: FnOnce() + Send + 'static,
 {
-    shuttle::thread::Builder::new().name(name.to_owned()).spawn(body)
+    explorer::thread::Builder::new().name(name.to_owned()).spawn(body)
 }
 
 pub(crate) fn current_thread() -> ThreadId {
-    shuttle::thread::current().id()
+    explorer::thread::current().id()
 }
 
 /// A lock that a panic does not poison, as parking_lot's.
@@ -49,7 +55,7 @@ impl<T: ?Sized> Mutex<T> {
 
 /// A lock that a panic does not poison, as parking_lot's.
 #[derive(Debug, Default)]
-pub(crate) struct RwLock<T: ?Sized>(InnerRw<T>);
+pub(crate) struct RwLock<T>(InnerRw<T>);
 
 impl<T> RwLock<T> {
     pub(crate) fn new(value: T) -> RwLock<T> {
@@ -57,7 +63,7 @@ impl<T> RwLock<T> {
     }
 }
 
-impl<T: ?Sized> RwLock<T> {
+impl<T> RwLock<T> {
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }

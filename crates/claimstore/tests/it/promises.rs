@@ -12,6 +12,7 @@ use crate::common::{
 };
 use crate::rig::{Rig, quiet};
 use claimstore::{Claim, ErrorKind, Failure, Filter, Policy, RecordState, Store};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -336,6 +337,32 @@ fn p16_a_journal_at_its_limit_refuses_claims_but_no_settlement() {
         bed.open_with(options()).unwrap()
     };
     assert_eq!(duplicate(store.claim("held19", DAY)).response(), b"r");
+    done_with(store);
+}
+
+#[test]
+fn p16_the_limit_of_the_journal_counts_its_bytes_whatever_segments_they_are_in() {
+    let (rig, clock) = (Rig::default(), clock());
+    let open = |segment_bytes: u64, journal_bytes: u64| {
+        let options = quiet(&clock).max_response_bytes(4_096).max_progress_bytes(4_096);
+        options
+            .segment_bytes(segment_bytes)
+            .journal_bytes(journal_bytes)
+            .open_on(Arc::new(rig.clone()))
+            .unwrap()
+    };
+    let fill = |store: &Store, keys: std::ops::Range<u32>| {
+        for n in keys {
+            claimed(store.claim(format!("k{n}"), DAY)).complete(vec![7; 4_000]).unwrap();
+        }
+    };
+    let store = open(64 << 10, 2 << 20);
+    fill(&store, 0..80);
+    assert!(store.stats().unwrap().journal_bytes_written > 4 * (64 << 10));
+    std::mem::forget(store);
+    // All the small segments together weigh less than one of those that are made from now on.
+    let store = open(1 << 20, 2 << 20);
+    fill(&store, 80..200);
     done_with(store);
 }
 

@@ -178,7 +178,7 @@ struct Handle(Arc<Inode>);
 
 impl Handle {
     fn note(&self, what: &str) {
-        let line = format!("{what} {}", self.0.name.lock());
+        let line = format!("{what} {}", self.0.name.lock().as_str());
         self.0.shared.log.lock().push(line);
     }
 }
