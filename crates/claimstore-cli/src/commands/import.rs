@@ -91,25 +91,29 @@ impl Import {
             _ => None,
         };
         let store = store::open_waiting(&self.store, &signals)?;
-        let words = if self.in_progress.is_empty() {
-            IN_PROGRESS.map(str::to_owned).into()
-        } else {
-            self.in_progress.iter().map(|word| word.to_lowercase()).collect()
-        };
         let now = store.store_time();
-        let reading = Reading { source: self.from, key, ttl: self.ttl, in_progress: words, now };
+        let reading = Reading { source: self.from, key, ttl: self.ttl, in_progress: self.words(), now };
         let mut run =
             Run { import: self, reading, delimiter, header, loader: Loader::new(&store), ended: false };
         let result = run.take_all(splitter, &signals);
         let (tally, ended) = (run.loader.tally, run.ended);
         drop(run);
-        store.close().context("closing the store")?;
-        let exit = result?;
         if self.from == Source::Claimstore && !ended && tally.read > 0 {
             say("the input has no last line of an export: it may be cut");
         }
+        // Also with an error: what was written is there.
         self.tell(&tally)?;
-        Ok(exit)
+        let closed = store.close().context("closing the store");
+        let exit = result?;
+        closed.map(|()| exit)
+    }
+
+    /// The words that say that work is not done.
+    fn words(&self) -> Vec<String> {
+        if self.in_progress.is_empty() {
+            return IN_PROGRESS.map(str::to_owned).into();
+        }
+        self.in_progress.iter().map(|word| word.to_lowercase()).collect()
     }
 
     /// What only makes sense of tables.
@@ -233,12 +237,9 @@ impl Run<'_> {
     /// A line of an export.
     fn take_line(&mut self, record: &Record) -> anyhow::Result<Result<(), String>> {
         let content = record.content();
-        let line = match serde_json::from_slice::<Line<'_>>(content) {
-            Ok(line) => line,
-            Err(_) => {
-                self.loader.tally.read += 1;
-                return Ok(Err("not a line of an export".into()));
-            }
+        let Ok(line) = serde_json::from_slice::<Line<'_>>(content) else {
+            self.loader.tally.read += 1;
+            return Ok(Err("not a line of an export".into()));
         };
         match line {
             Line::Namespace(rules) if self.import.namespace.is_none() => {

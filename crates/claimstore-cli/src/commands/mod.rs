@@ -2,6 +2,7 @@
 
 mod backup;
 mod checkpoint;
+mod clock;
 mod compact;
 mod complete;
 mod completions;
@@ -25,6 +26,7 @@ mod verify;
 
 pub(crate) use backup::Backup;
 pub(crate) use checkpoint::Checkpoint;
+pub(crate) use clock::Clock;
 pub(crate) use compact::Compact;
 pub(crate) use complete::Complete;
 pub(crate) use completions::Completions;

@@ -51,10 +51,11 @@ impl<'s> Loader<'s> {
 
     /// Takes a record of a line of so many bytes. `parked`: it was in progress.
     pub(crate) fn add(&mut self, namespace: &str, import: Import, parked: bool, line: u64, bytes: usize) {
-        if !self.batch.contains_key(namespace) {
-            self.batch.insert(namespace.to_owned(), Vec::new());
+        let item = Item { line, import, parked };
+        match self.batch.get_mut(namespace) {
+            Some(items) => items.push(item),
+            None => drop(self.batch.insert(namespace.to_owned(), vec![item])),
         }
-        self.batch.entry(namespace.to_owned()).or_default().push(Item { line, import, parked });
         self.records += 1;
         self.bytes += bytes;
     }

@@ -5,7 +5,7 @@ use std::fs;
 use crate::sandbox::{Sandbox, key};
 
 /// Each subcommand that takes a store, with the least it needs.
-const LOOKS: [&str; 10] = [
+const LOOKS: [&str; 11] = [
     "stats",
     "list",
     "get k",
@@ -16,8 +16,9 @@ const LOOKS: [&str; 10] = [
     "policy",
     "prune --dry-run",
     "export",
+    "clock",
 ];
-const CHANGES: [&str; 9] = [
+const CHANGES: [&str; 10] = [
     "release k --yes",
     "complete k --yes",
     "fail k --yes",
@@ -27,6 +28,7 @@ const CHANGES: [&str; 9] = [
     "checkpoint",
     "verify",
     "compact",
+    "clock --accept",
 ];
 
 fn all() -> impl Iterator<Item = String> {
@@ -51,7 +53,8 @@ fn a_foreign_directory_is_left_alone() {
     let foreign = sandbox.path("foreign");
     fs::create_dir(&foreign).unwrap();
     fs::write(foreign.join("file"), "x").unwrap();
-    for words in all() {
+    let backup = format!("backup {}", sandbox.path("copy").display());
+    for words in all().chain([backup]) {
         let ran = sandbox.run_at(&words, &foreign);
         assert_eq!((ran.code, ran.out.len()), (66, 0), "{words}: {}", ran.err);
         let names: Vec<_> = fs::read_dir(&foreign).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -156,7 +159,10 @@ fn a_damaged_store_is_said_to_be_damaged_and_left_as_it_is() {
     assert_eq!(fs::read(&run).unwrap(), bytes);
 
     fs::write(damaged.join("STORE"), "no identity").unwrap();
-    for words in all() {
+    let backup = format!("backup {}", sandbox.path("copy").display());
+    for words in
+        all().chain([backup, "import".to_owned(), "dedupe --whole-record --format ndjson".to_owned()])
+    {
         let ran = sandbox.run_at(&words, &damaged);
         assert_eq!((ran.code, ran.out.len()), (65, 0), "{words}: {}", ran.err);
     }

@@ -319,7 +319,7 @@ fn kills_at_any_point_never_leave_two_results() {
                     let point = whole * kill * 5 / (kills * 4);
                     let key = format!("k{kill}");
                     // Neighbouring points get the same rule in turns of ten, so that both see all of the run.
-                    if (kill + kill / LANES) % 2 == 0 {
+                    if (kill + kill / LANES).is_multiple_of(2) {
                         killed_and_retried(&sandbox, &key, point);
                     } else {
                         killed_and_parked(&sandbox, &key, point);

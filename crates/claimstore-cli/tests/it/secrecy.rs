@@ -28,7 +28,7 @@ type Case = (String, i32);
 /// What shows and changes nothing.
 fn looks() -> Vec<Case> {
     let mut cases: Vec<Case> =
-        ["list", "stuck --older-than 0s", "orphans", "parked", "policy", "stats", "verify"]
+        ["list", "stuck --older-than 0s", "orphans", "parked", "policy", "stats", "verify", "clock", "top --once"]
             .map(|words| (words.to_owned(), 0))
             .into();
     for name in ["done", "failed", "retry", "parked", "orphan", "held"] {
@@ -128,14 +128,21 @@ fn p18_a_store_that_is_busy_or_damaged_says_nothing_either() {
     store.close().unwrap();
     let damaged = sandbox.path("damaged");
     std::fs::rename(sandbox.store(), &damaged).unwrap();
-    let run = std::fs::read_dir(damaged.join("runs")).unwrap().next().unwrap().unwrap().path();
-    let mut bytes = std::fs::read(&run).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&run, bytes).unwrap();
+    // In the middle of what was stored.
+    let damage = |path: &Path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let found = bytes.windows(CANARY.len()).position(|window| window == CANARY.as_bytes());
+        if let Some(place) = found {
+            bytes[place] ^= 1;
+            std::fs::write(path, bytes).unwrap();
+        }
+        found.is_some()
+    };
+    let runs = std::fs::read_dir(damaged.join("runs")).unwrap();
+    assert!(runs.map(|run| damage(&run.unwrap().path())).filter(|found| *found).count() > 0);
     for words in ["verify", "list", "stats", "export"] {
         let ran = sandbox.run_at(words, &damaged);
-        assert!(!ran.err.contains(CANARY), "{words}: {}", ran.err);
+        assert!(ran.code == 65 && !ran.err.contains(CANARY), "{words}: {} {}", ran.code, ran.err);
         assert!(words == "export" || !has_canary(&ran.out), "{words}");
     }
 }

@@ -41,8 +41,8 @@ fn these_are_the_subcommands_and_each_explains_itself() {
     names.sort();
     assert_eq!(
         names.join(" "),
-        "backup checkpoint compact complete completions dedupe exec explain export fail forget get import list man \
-         orphans parked policy prune release requeue restore stats stuck verify"
+        "backup checkpoint clock compact complete completions dedupe exec explain export fail forget get import list man \
+         orphans parked policy prune release requeue restore stats stuck top verify"
     );
     for name in &names {
         let ran = without_store(&format!("{name} --help"));

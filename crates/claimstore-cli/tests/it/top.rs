@@ -24,7 +24,8 @@ fn served() -> (Sandbox, claimstore::Store) {
 
 /// A frame without what moves the cursor.
 fn lines(frame: &str) -> Vec<String> {
-    let text = frame.replace("\u{1b}[H", "").replace("\u{1b}[K", "").replace(['\r'], "").replace("\u{1b}[J", "");
+    let text =
+        frame.replace("\u{1b}[H", "").replace("\u{1b}[K", "").replace(['\r'], "").replace("\u{1b}[J", "");
     text.lines().map(str::to_owned).collect()
 }
 

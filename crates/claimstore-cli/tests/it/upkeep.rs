@@ -87,3 +87,22 @@ fn verify_counts_what_it_read() {
     assert!(report["rows"].as_u64() >= Some(1) && report["runs"].as_u64() >= Some(1), "{report}");
     assert!(sandbox.run("verify").out.starts_with(b"in order: "));
 }
+
+/// Longer ago than a closed store believes the wall clock after a restart of the machine.
+const LONG_AGO: Duration = Duration::from_secs(200 * 86_400);
+
+#[test]
+fn a_wall_clock_that_jumped_is_followed_once_it_is_accepted() {
+    let sandbox = Sandbox::new();
+    let clock = ManualClock::new(ten_days_ago() - LONG_AGO);
+    let store = Options::new().clock(clock).open(sandbox.store()).unwrap();
+    store.claim("k", 100 * DAY).unwrap().claimed().unwrap().complete("").unwrap();
+    store.close().unwrap();
+    let offset_days = |words: &str| sandbox.json(words)["clock_offset_ms"].as_i64().unwrap() / 86_400_000;
+    assert_eq!((offset_days("clock"), offset_days("stats")), (210, 210));
+    assert_eq!(sandbox.run("get k").code, 0, "not forgotten by a clock that may be wrong");
+    let said = String::from_utf8(sandbox.run("clock").out).unwrap();
+    assert!(said.starts_with("store time 20") && said.contains("the wall clock 210d"), "{said}");
+    assert_eq!(offset_days("clock --accept"), 0);
+    assert_eq!((offset_days("clock"), sandbox.run("get k").code), (0, 1));
+}

@@ -10,6 +10,7 @@
     reason = "tests may panic, start threads and name things alike"
 )]
 
+mod backups;
 mod crash;
 mod damage;
 mod executor;

@@ -336,3 +336,6 @@ fn left(held: &Record, state: State, seq: u64, now_ms: u64) -> Record {
 fn some_extra(extra: Extra) -> Option<Box<Extra>> {
     if extra == Extra::default() { None } else { Some(Box::new(extra)) }
 }
+
+#[cfg(test)]
+mod tests;

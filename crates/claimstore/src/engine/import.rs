@@ -153,27 +153,8 @@ impl Engine {
         if keyed.time_ms.is_some_and(|time| time > self.time.wall_ms().saturating_add(policy.skew_ms)) {
             return Err(Error::new(ErrorKind::FutureKey, "the key lies too far in the future"));
         }
-        let now_ms = self.time.now_ms();
-        let settled_at_ms = import.settled_at_ms.unwrap_or(now_ms).min(now_ms);
-        let claimed_at_ms = import.claimed_at_ms.unwrap_or(settled_at_ms).min(settled_at_ms);
-        let mut ttl_ms = import.ttl_ms.unwrap_or(policy.ttl_ms);
-        if ttl_ms < millis(MIN_TTL) || ttl_ms > millis(MAX_TTL) {
-            return misuse("a ttl must lie between 1 second and 10 years");
-        }
-        let mut until_ms = import.until_ms.unwrap_or(0);
-        if import.state.expires() {
-            until_ms = import.until_ms.unwrap_or_else(|| settled_at_ms.saturating_add(ttl_ms));
-            if until_ms > now_ms.saturating_add(millis(MAX_TTL)) {
-                return misuse("a key is remembered for at most 10 years");
-            }
-        }
-        if let Some(key_time_ms) = keyed.time_ms {
-            // As when such a key is settled here: it is not forgotten before it is too old.
-            ttl_ms = ttl_ms.max(policy.ttl_ms);
-            if import.state.expires() {
-                until_ms = until_ms.max(key_time_ms.saturating_add(policy.ttl_ms));
-            }
-        }
+        let Times { claimed_at_ms, settled_at_ms, until_ms, ttl_ms } =
+            times(import, policy, keyed.time_ms, self.time.now_ms())?;
         let lease_ms = if import.state.expires() { 0 } else { policy.lease_ms };
         let fingerprint = import.fingerprint.as_ref();
         let fingerprint = fingerprint
@@ -217,6 +198,38 @@ impl Ready {
     }
 }
 
+/// The times of a record; what is not said is filled in.
+#[expect(clippy::struct_field_names, reason = "the unit ends a name")]
+struct Times {
+    claimed_at_ms: u64,
+    settled_at_ms: u64,
+    until_ms: u64,
+    ttl_ms: u64,
+}
+
+fn times(import: &Import, policy: &Policy, key_time_ms: Option<u64>, now_ms: u64) -> Result<Times, Error> {
+    let settled_at_ms = import.settled_at_ms.unwrap_or(now_ms).min(now_ms);
+    let claimed_at_ms = import.claimed_at_ms.unwrap_or(settled_at_ms).min(settled_at_ms);
+    let mut ttl_ms = import.ttl_ms.unwrap_or(policy.ttl_ms);
+    if ttl_ms < millis(MIN_TTL) || ttl_ms > millis(MAX_TTL) {
+        return Err(Error::new(ErrorKind::Misuse, "a ttl must lie between 1 second and 10 years"));
+    }
+    if !import.state.expires() {
+        ttl_ms = ttl_ms.max(key_time_ms.map_or(0, |_| policy.ttl_ms));
+        return Ok(Times { claimed_at_ms, settled_at_ms, until_ms: import.until_ms.unwrap_or(0), ttl_ms });
+    }
+    let mut until_ms = import.until_ms.unwrap_or_else(|| settled_at_ms.saturating_add(ttl_ms));
+    if until_ms > now_ms.saturating_add(millis(MAX_TTL)) {
+        return Err(Error::new(ErrorKind::Misuse, "a key is remembered for at most 10 years"));
+    }
+    if let Some(key_time_ms) = key_time_ms {
+        // As when such a key is settled here: it is not forgotten before it is too old.
+        ttl_ms = ttl_ms.max(policy.ttl_ms);
+        until_ms = until_ms.max(key_time_ms.saturating_add(policy.ttl_ms));
+    }
+    Ok(Times { claimed_at_ms, settled_at_ms, until_ms, ttl_ms })
+}
+
 /// What becomes of `import` beside what is known of the key.
 fn judge(known: Option<&Record>, import: &Record, now_ms: u64) -> Imported {
     let known = known.filter(|known| known.state != State::Erased && !known.is_expired(now_ms));
@@ -257,8 +270,8 @@ mod tests {
         record
     }
 
-    fn check(known: Option<Record>, import: &Record, now_ms: u64, expected: Imported) {
-        assert_eq!(judge(known.as_ref(), import, now_ms), expected);
+    fn check(known: Option<&Record>, import: &Record, now_ms: u64, expected: Imported) {
+        assert_eq!(judge(known, import, now_ms), expected);
     }
 
     #[test]
@@ -266,8 +279,8 @@ mod tests {
         let import = record(State::Completed, "r", None);
         check(None, &import, 99, Imported::Stored);
         check(None, &import, 100, Imported::Expired);
-        check(Some(Record::erased(1)), &import, 99, Imported::Stored);
-        check(Some(Record { until_ms: 50, ..import.clone() }), &import, 50, Imported::Stored);
+        check(Some(&Record::erased(1)), &import, 99, Imported::Stored);
+        check(Some(&Record { until_ms: 50, ..import.clone() }), &import, 50, Imported::Stored);
         check(None, &record(State::Parked, "", None), 1_000, Imported::Stored);
     }
 
@@ -284,7 +297,7 @@ mod tests {
             (record(State::InProgress, "", None), done("r", None), Imported::Known),
             (record(State::InProgress, "", Some(1)), done("r", Some(2)), Imported::Differs),
         ] {
-            check(Some(known), &import, 0, expected);
+            check(Some(&known), &import, 0, expected);
         }
     }
 }

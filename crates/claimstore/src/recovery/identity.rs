@@ -142,12 +142,14 @@ pub(crate) fn finish_birth(storage: &Arc<dyn Storage>) -> Result<(), Error> {
 }
 
 /// Writes the identity of a store that is complete otherwise: the last step of a backup.
+///
+/// Not by way of the name of the unborn: whoever opened a copy that was cut off there would begin an empty store
+/// in its place. Until the name is durable with all its bytes, the copy is refused.
 pub(crate) fn write_identity(storage: &Arc<dyn Storage>, store_id: [u8; 16]) -> std::io::Result<()> {
-    let file = storage.open(NEWBORN, OpenMode::CreateNew)?;
+    storage.sync_dir("")?;
+    let file = storage.open(STORE, OpenMode::CreateNew)?;
     file.write_all_at(&identity_bytes(store_id), 0)?;
     file.sync_data()?;
-    storage.sync_dir("")?;
-    storage.rename(NEWBORN, STORE)?;
     storage.sync_dir("")
 }
 

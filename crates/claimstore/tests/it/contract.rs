@@ -8,10 +8,10 @@ use crate::common::{
 use claimstore::io::{Clock, Entropy, MemoryStorage, Storage};
 use claimstore::{
     BatchSettleFuture, Claim, ClaimFuture, ClaimManyFuture, ClaimRequest, CommitFuture, CompleteManyError,
-    DetachFuture, Durability, Error, ErrorKind, Failure, Filter, Fingerprint, Holder, Lease, LeaseToken,
-    ManualClock, Namespace, NamespaceFuture, OnOrphan, Once, OnceError, Options, Policy, Pruned, Receipt,
-    Record, RecordState, Records, Report, SettleError, SettleFuture, Stats, Store, Table, TableRange,
-    TaskFuture, TimeOrdered, Transacted, Transaction, WaitFuture,
+    DetachFuture, Durability, Error, ErrorKind, Failure, Filter, Fingerprint, Holder, Import, Imported,
+    Lease, LeaseToken, ManualClock, Namespace, NamespaceFuture, OnOrphan, Once, OnceError, Options, Policy,
+    Pruned, Receipt, Record, RecordState, Records, Report, SettleError, SettleFuture, Stats, Store, Table,
+    TableRange, TaskFuture, TimeOrdered, Transacted, Transaction, WaitFuture,
 };
 use std::fmt::{Debug, Display};
 use std::time::{Duration, SystemTime};
@@ -289,6 +289,9 @@ fn namespaces(store: &Store, request: &ClaimRequest) -> Result<(), Error> {
     let _: Transacted = ns.transact(request, |_| Ok(Vec::new()))?;
     let _: Option<Record> = ns.get("k")?;
     let _: bool = ns.forget("k")?;
+    let rows: [Import; 2] = [Import::completed("k", "response"), Import::parked("l", "note")];
+    let _: Vec<Result<Imported, Error>> = ns.import_many(&rows)?;
+    let _: TaskFuture<Vec<Result<Imported, Error>>> = ns.import_many_async(rows.into());
     let _: CommitFuture<Option<Record>> = ns.get_async("k");
     let _: CommitFuture<bool> = ns.forget_async("k");
     Ok(())

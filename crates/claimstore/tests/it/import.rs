@@ -1,15 +1,20 @@
 //! Records from elsewhere: what is written, what is left alone, and what a crash leaves.
 
 use crate::common::{
-    Bed, DAY, HOUR, MINUTE, SECOND, block_on, claimed, clock, done_with, duplicate, in_progress, on_both,
-    refused, request,
+    Bed, DAY, HOUR, MINUTE, SECOND, START_S, block_on, claimed, clock, done_with, duplicate, in_progress,
+    on_both, refused, request,
 };
 use crate::rig::Rig;
 use claimstore::{
     Claim, ErrorKind, Filter, Happened, Import, Imported, Options, Past, Policy, Record, RecordState, Store,
     TimeOrdered,
 };
-use std::time::SystemTime;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::time::{Duration, SystemTime};
+
+use ErrorKind::{Full, InvalidKey, Misuse, TooLarge};
+use Imported::{Differs, Expired, Known, Stored};
 
 fn import(store: &Store, namespace: &str, records: &[Import]) -> Vec<Result<Imported, ErrorKind>> {
     let namespace = store.namespace(namespace).unwrap();
@@ -101,7 +106,6 @@ fn a_known_key_is_left_alone_and_a_contradiction_told() {
             Import::completed("new", "r"),
             Import::completed("new", "other"),
         ];
-        use Imported::{Differs, Known, Stored};
         let expected = [Known, Differs, Known, Stored, Known, Differs].map(Ok);
         assert_eq!(import(&store, "", &records), expected);
         held.complete("mine").unwrap();
@@ -124,13 +128,12 @@ fn what_is_over_is_not_written_and_the_rest_of_the_ttl_is_kept() {
         Import::completed("by ttl", "").settled_at(now - DAY).ttl(DAY + HOUR),
         Import::completed("by policy", "").settled_at(now - DAY + HOUR),
     ];
-    use Imported::{Expired, Stored};
     assert_eq!(import(&store, "", &records), [Expired, Stored, Stored, Stored].map(Ok));
-    bed.clock.advance(MINUTE - SECOND);
+    bed.clock.advance(SECOND * 59);
     assert_eq!(store.scan(Filter::new()).count(), 3);
     bed.clock.advance(SECOND);
     assert!(matches!(store.claim("short", DAY).unwrap(), Claim::Claimed(_)), "forgotten as it was to be");
-    bed.clock.advance(HOUR - MINUTE - SECOND);
+    bed.clock.advance(SECOND * 3_539);
     assert_eq!(store.scan(Filter::new()).count(), 3);
     bed.clock.advance(SECOND);
     assert_eq!(store.scan(Filter::new()).count(), 1);
@@ -155,7 +158,6 @@ fn what_cannot_be_is_refused_by_itself() {
         Import::completed("fits", ""),
         Import::completed("no room", ""),
     ];
-    use ErrorKind::{Full, InvalidKey, Misuse, TooLarge};
     let expected = [InvalidKey, TooLarge, TooLarge, TooLarge, TooLarge, Misuse, Misuse, Misuse].map(Err);
     let answers = import(&store, "small", &records);
     assert_eq!(answers[..8], expected);
@@ -168,7 +170,7 @@ fn what_cannot_be_is_refused_by_itself() {
     done_with(store);
 }
 
-/// 2027-01-15 08:00:00 UTC is where the clock stands; ids of that time and of 40 days later.
+/// Ids of now, and of 40 days later.
 #[test]
 fn p12_an_imported_time_ordered_key_never_comes_back() {
     let bed = Bed::memory();
@@ -212,4 +214,58 @@ fn p2_what_was_said_to_be_stored_survives_the_death_of_the_process() {
     assert_eq!(import(&store, "", &records), vec![Ok(Imported::Known); 1_000]);
     assert!(claimed(store.claim("next", DAY)).token() > token, "tokens rise");
     done_with(store);
+}
+
+#[test]
+fn p18_its_debug_shows_no_key_and_no_payload() {
+    let past = Past::new(Happened::Failed, 1, SystemTime::UNIX_EPOCH).with_note("canary", "canary");
+    for import in [
+        Import::completed("canary", "canary").origin("canary").fingerprint([b'c'; 32]).history(vec![past]),
+        Import::parked("canary", "canary").progress("canary"),
+    ] {
+        let text = format!("{import:?}");
+        assert!(!text.contains("canary") && !text.contains("99, 99"), "{text}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// And what was stored is found, until it is over.
+    #[test]
+    fn p19_any_record_is_stored_or_refused(
+        key in vec(any::<u8>(), 0..40),
+        body in vec(any::<u8>(), 0..40),
+        seconds in any::<[u64; 4]>(),
+        numbers in any::<(u8, u32, u32)>(),
+    ) {
+        let bed = Bed::memory();
+        let store = bed.open();
+        // Half of them about now, so that not all are over.
+        let time = |seconds: u64| {
+            let seconds = if seconds.is_multiple_of(2) { START_S + seconds % 1_000 } else { seconds };
+            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+        };
+        let [Some(claimed), Some(settled), Some(expires)] = [0, 1, 2].map(|place| time(seconds[place])) else {
+            return Ok(());
+        };
+        let import = match numbers.0 % 4 {
+            0 => Import::completed(&key, &body),
+            1 => Import::failed(&key, &body),
+            2 => Import::retry(&key, expires),
+            _ => Import::parked(&key, &body),
+        };
+        let import = import.claimed_at(claimed).settled_at(settled).expires_at(expires).origin(&body);
+        let import = import.attempt(numbers.1).attempts_granted(numbers.2).progress(&body);
+        let import = if numbers.0 % 3 == 0 { import.ttl(Duration::from_secs(seconds[3])) } else { import };
+        let answer = store.namespace("").unwrap().import_many(&[import]).unwrap().remove(0);
+        let found = if key.is_empty() { None } else { store.get(&key).unwrap() };
+        prop_assert_eq!(matches!(answer, Ok(Imported::Stored)), found.is_some());
+        if let Some(found) = found {
+            prop_assert!(found.claimed_at() <= found.settled_at().unwrap());
+            prop_assert!(found.settled_at().unwrap() <= store.store_time());
+            prop_assert_eq!(found.attempt(), numbers.1);
+        }
+        done_with(store);
+    }
 }
