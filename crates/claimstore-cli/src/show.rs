@@ -89,63 +89,63 @@ impl ShowArgs {
     pub(crate) fn shown(self) -> Show {
         Show { keys: self.show_keys, payload: self.show_payload }
     }
+}
 
-    /// The record on lines of its own, for people.
-    pub(crate) fn lines(self, record: &RecordView, now_ms: u64) -> String {
-        let mut lines = vec![
-            ("key", key(record)),
-            ("namespace", namespace_name(&record.namespace).to_owned()),
-            ("state", record.state.name().to_owned()),
-            ("attempt", record.attempt.to_string()),
-            ("token", record.token.clone()),
-            ("claimed", when(now_ms, record.claimed_at_ms)),
-        ];
-        let times = [
-            ("settled", record.settled_at_ms),
-            ("expires", record.expires_at_ms),
-            ("retry at", record.retry_at_ms),
-            ("asked", record.asked_at_ms),
-        ];
-        lines.extend(times.into_iter().filter_map(|(name, time)| Some((name, when(now_ms, time?)))));
-        let stored = record.stored().into_iter().filter(|(_, length, _)| *length > 0);
-        lines.extend(stored.map(|(name, length, bytes)| (name, payload(length, bytes))));
-        lines.into_iter().fold(String::new(), |text, (name, value)| text + &format!("{name:<10} {value}\n"))
+/// The record on lines of its own, for people.
+pub(crate) fn lines(record: &RecordView, now_ms: u64) -> String {
+    let mut lines = vec![
+        ("key", key(record)),
+        ("namespace", namespace_name(&record.namespace).to_owned()),
+        ("state", record.state.name().to_owned()),
+        ("attempt", record.attempt.to_string()),
+        ("token", record.token.clone()),
+        ("claimed", when(now_ms, record.claimed_at_ms)),
+    ];
+    let times = [
+        ("settled", record.settled_at_ms),
+        ("expires", record.expires_at_ms),
+        ("retry at", record.retry_at_ms),
+        ("asked", record.asked_at_ms),
+    ];
+    lines.extend(times.into_iter().filter_map(|(name, time)| Some((name, when(now_ms, time?)))));
+    let stored = record.stored().into_iter().filter(|(_, length, _)| *length > 0);
+    lines.extend(stored.map(|(name, length, bytes)| (name, payload(length, bytes))));
+    lines.into_iter().fold(String::new(), |text, (name, value)| text + &format!("{name:<10} {value}\n"))
+}
+
+/// An entry of a record's history on one line.
+pub(crate) fn past_line(past: &PastView) -> String {
+    let mut line = format!("{}  attempt {}  {}", utc(past.at_ms), past.attempt, past.what);
+    if let Some(cause) = &past.orphaned {
+        let _ = write!(line, " ({cause})");
     }
-
-    /// An entry of a record's history on one line.
-    pub(crate) fn past_line(self, past: &PastView) -> String {
-        let mut line = format!("{}  attempt {}  {}", utc(past.at_ms), past.attempt, past.what);
-        if let Some(cause) = &past.orphaned {
-            let _ = write!(line, " ({cause})");
-        }
-        let by = past.by();
-        if !by.is_empty() {
-            let _ = write!(line, "  by {}", readable(&by));
-        }
-        if past.note_bytes > 0 {
-            let _ = write!(line, "  note {}", payload(past.note_bytes, past.note()));
-        }
-        line
+    let by = past.by();
+    if !by.is_empty() {
+        let _ = write!(line, "  by {}", readable(&by));
     }
+    if past.note_bytes > 0 {
+        let _ = write!(line, "  note {}", payload(past.note_bytes, past.note()));
+    }
+    line
+}
 
-    /// A table of records.
-    pub(crate) fn table(self, page: &Page) -> String {
-        let row = |record: &RecordView| {
-            let state = match &record.orphaned {
-                Some(cause) => format!("{} ({cause})", record.state.name()),
-                None => record.state.name().to_owned(),
-            };
-            [
-                duration::format(age(page.store_time_ms, record.claimed_at_ms)),
-                state,
-                record.attempt.to_string(),
-                namespace_name(&record.namespace).to_owned(),
-                key(record),
-            ]
+/// A table of records.
+pub(crate) fn table(page: &Page) -> String {
+    let row = |record: &RecordView| {
+        let state = match &record.orphaned {
+            Some(cause) => format!("{} ({cause})", record.state.name()),
+            None => record.state.name().to_owned(),
         };
-        let rows: Vec<_> = page.records.iter().map(row).collect();
-        print::table(["AGE", "STATE", "ATTEMPT", "NAMESPACE", "KEY"], &rows)
-    }
+        [
+            duration::format(age(page.store_time_ms, record.claimed_at_ms)),
+            state,
+            record.attempt.to_string(),
+            namespace_name(&record.namespace).to_owned(),
+            key(record),
+        ]
+    };
+    let rows: Vec<_> = page.records.iter().map(row).collect();
+    print::table(["AGE", "STATE", "ATTEMPT", "NAMESPACE", "KEY"], &rows)
 }
 
 /// The key in a table or a sentence: in full where it was asked for.

@@ -82,7 +82,7 @@ impl Source {
         let mut page = Page::default();
         let (mut left, mut after) = (listing.limit, listing.after.clone());
         loop {
-            let part = Listing { limit: left, after, ..listing.clone() };
+            let part = Listing { limit: left, after: after.clone(), ..listing.clone() };
             let Answer::Records { records, next, store_time_ms } = self.ask(&Request::List(part))? else {
                 return Err(unexpected());
             };
@@ -93,7 +93,7 @@ impl Source {
             if left == 0 || page.next.is_none() || !came {
                 return Ok(page);
             }
-            after = page.next.clone();
+            after.clone_from(&page.next);
         }
     }
 

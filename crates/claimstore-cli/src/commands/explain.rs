@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::exit::Exit;
 use crate::look::LookArgs;
-use crate::print;
+use crate::{print, show};
 
 /// Shows one key with its history, the last 16 entries, and what a claim of it would be answered.
 ///
@@ -21,15 +21,14 @@ pub(crate) struct Explain {
 impl Explain {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         let (record, now) = self.look.record(true)?;
-        let show = self.look.show;
-        if show.json {
+        if self.look.show.json {
             return print::json(&json(&record)?);
         }
-        let mut text = show.lines(&record, now) + "\n" + &print::wrapped(meaning(record.state), 0);
+        let mut text = show::lines(&record, now) + "\n" + &print::wrapped(meaning(record.state), 0);
         let history = record.history.as_deref().unwrap_or_default();
         if !history.is_empty() {
             text.push_str("\nhistory, oldest first:\n");
-            history.iter().for_each(|past| text.push_str(&print::wrapped(&show.past_line(past), 4)));
+            history.iter().for_each(|past| text.push_str(&print::wrapped(&show::past_line(past), 4)));
         }
         print::text(&text)
     }

@@ -11,7 +11,7 @@ use crate::args::StoreArgs;
 use crate::exit::{Exit, Failure};
 use crate::show::ShowArgs;
 use crate::source::Source;
-use crate::{duration, print};
+use crate::{duration, print, show};
 
 /// Lists records, oldest claim first, a page at a time.
 ///
@@ -99,19 +99,19 @@ impl List {
             older_than_ms: self.older_than.map(millis),
             newer_than_ms: self.newer_than.map(millis),
         };
-        show(&self.store, self.page.listing(which, self.show), self.show)
+        show(&self.store, &self.page.listing(which, self.show), self.show)
     }
 }
 
 /// Asks for a page and shows it.
-pub(crate) fn show(store: &StoreArgs, listing: Listing, show: ShowArgs) -> anyhow::Result<Exit> {
+pub(crate) fn show(store: &StoreArgs, listing: &Listing, show: ShowArgs) -> anyhow::Result<Exit> {
     let mut source = Source::open(store)?;
-    let page = source.list(&listing)?;
+    let page = source.list(listing)?;
     source.close()?;
     if show.json {
         return print::json(&json!({ "records": page.records, "next": page.next }));
     }
-    let mut text = show.table(&page);
+    let mut text = show::table(&page);
     if let Some(next) = &page.next {
         let _ = writeln!(text, "more: --after {next}");
     }

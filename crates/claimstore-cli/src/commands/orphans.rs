@@ -26,6 +26,6 @@ pub(crate) struct Orphans {
 impl Orphans {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         let which = Which::Unheld;
-        list::show(&self.store, self.page.listing(which, self.show), self.show)
+        list::show(&self.store, &self.page.listing(which, self.show), self.show)
     }
 }

@@ -30,6 +30,6 @@ impl Parked {
             older_than_ms: None,
             newer_than_ms: None,
         };
-        list::show(&self.store, self.page.listing(which, self.show), self.show)
+        list::show(&self.store, &self.page.listing(which, self.show), self.show)
     }
 }

@@ -33,6 +33,6 @@ pub(crate) struct Stuck {
 impl Stuck {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         let which = Which::Stuck { older_than_ms: millis(self.older_than) };
-        list::show(&self.store, self.page.listing(which, self.show), self.show)
+        list::show(&self.store, &self.page.listing(which, self.show), self.show)
     }
 }

@@ -1,5 +1,6 @@
 //! One frame of `top`: text from two looks at a store. Pure.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use claimstore_admin::{BucketView, Live, OutcomesView};
@@ -50,7 +51,9 @@ impl Looks<'_> {
         let before = self.before.filter(|before| before.life == self.now.life)?;
         let elapsed_ms = self.now.store_time_ms.checked_sub(before.store_time_ms).filter(|ms| *ms > 0)?;
         let came = of(self.now).saturating_sub(of(before));
-        Some(came as f64 * 1_000.0 / elapsed_ms as f64)
+        #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+        let rate = came as f64 * 1_000.0 / elapsed_ms as f64;
+        Some(rate)
     }
 
     /// Rates by outcome, of all policies and of each.
@@ -105,13 +108,14 @@ impl Looks<'_> {
             AGES.iter().zip(census.in_progress_ages).map(|(age, count)| format!("{age} {count}")).collect();
         let mut first = format!("in progress   {:<8} {}", census.in_progress, ages.join("  "));
         if census.in_progress > 0 {
-            first += &format!("   oldest {}", time(census.oldest_in_progress_ms));
+            let _ = write!(first, "   oldest {}", time(census.oldest_in_progress_ms));
         }
         let mut second = format!("lapsed        {}", census.lapsed);
         if census.lapsed > 0 {
-            second += &format!(" (longest {})", time(census.longest_lapsed_ms));
+            let _ = write!(second, " (longest {})", time(census.longest_lapsed_ms));
         }
-        second += &format!(
+        let _ = write!(
+            second,
             "   orphaned {}   retry {}   parked {}   waiting {}",
             census.orphaned, census.retry, census.parked, self.now.waiters
         );

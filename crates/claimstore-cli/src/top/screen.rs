@@ -9,13 +9,14 @@ const GIVE_BACK: &str = "\x1b[?25h\x1b[?1049l";
 /// The terminal, taken. Dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Screen {
-    _taken: (),
+    /// The frame that is shown.
+    shown: String,
 }
 
 impl Screen {
     pub(crate) fn take() -> io::Result<Screen> {
         // Made first: a terminal that was half taken is given back.
-        let screen = Screen { _taken: () };
+        let screen = Screen { shown: String::new() };
         write(TAKE)?;
         Ok(screen)
     }
@@ -23,6 +24,10 @@ impl Screen {
     /// Draws a frame over the one before: each line is written over, not cleared first, and all of it at once, so
     /// that nothing flickers. False if nobody looks any more.
     pub(crate) fn show(&mut self, frame: &str) -> io::Result<bool> {
+        if self.shown == frame {
+            return Ok(true);
+        }
+        frame.clone_into(&mut self.shown);
         match write(&over(frame)) {
             Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe) => Ok(false),
             written => written.map(|()| true),
