@@ -37,7 +37,6 @@ pub trait ServeAdmin {
 
 /// The service of one store. Dropping it changes nothing: the service ends with the store.
 #[derive(Debug, Clone)]
-#[must_use = "it serves until the store closes; stop() ends it before"]
 pub struct Admin {
     service: Arc<Service>,
 }

@@ -175,7 +175,7 @@ mod tests {
     use crate::{Claim, ClaimRequest, Options, Policy, Store};
     use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata};
     use metrics::{Recorder, SharedString, Unit, with_local_recorder};
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
@@ -287,6 +287,32 @@ mod tests {
         with_local_recorder(&noted, || store.publish_metrics());
         assert_eq!(noted.all()[&claims("invoices", "duplicate")], 3.0, "counted once");
         store.close().unwrap();
+    }
+
+    /// Words that are names of metrics, as the store or a rule for Prometheus spells them.
+    fn names_in(text: &str) -> BTreeSet<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names = words.filter(|word| word.starts_with("claimstore_") && *word != "claimstore_admin");
+        names.map(|name| name.strip_suffix("_bucket").unwrap_or(name).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_documents_name_what_is_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Options::new().background(false).open(dir.path()).unwrap();
+        let lease = store.claim("k", Duration::from_secs(60)).unwrap().claimed().unwrap();
+        lease.complete("").unwrap();
+        assert!(store.claim("k", Duration::from_secs(60)).unwrap().claimed().is_none());
+        store.checkpoint().unwrap();
+        let noted = Noted::default();
+        with_local_recorder(&noted, || store.publish_metrics());
+        store.close().unwrap();
+        let published: BTreeSet<String> =
+            noted.all().keys().filter_map(|key| key.split('{').next()).map(str::to_owned).collect();
+        let described = names_in(include_str!("../../../../docs/signals.md"));
+        let alerted = names_in(include_str!("../../../../docs/alerts.yml"));
+        assert_eq!(described, published);
+        assert!(alerted.len() > 8 && alerted.is_subset(&published), "{alerted:?}");
     }
 
     /// P18.
