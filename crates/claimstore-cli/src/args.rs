@@ -133,7 +133,7 @@ pub(crate) enum OnCrash {
     Skip,
 }
 
-/// Shows what a store holds.
+/// Shows what a store holds, and, where a program has it open and serves it, what it is doing.
 ///
 /// Exit codes: 0 shown; 64 usage; 65 the store is damaged; 66 no store; 74 reading failed; 75 the store is open elsewhere.
 #[derive(Debug, Args)]

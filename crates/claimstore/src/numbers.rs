@@ -28,10 +28,11 @@ impl Store {
     }
 
     /// Hands what was counted and measured since the last time to the recorder of the `metrics` facade. The upkeep
-    /// thread does it once a second by itself; call it where [`Options::background`](crate::Options::background)
+    /// thread does it once a second by itself, and the close once more; call it where [`Options::background`](crate::Options::background)
     /// is off.
     #[cfg(feature = "metrics")]
     pub fn publish_metrics(&self) {
         self.engine().publish();
+        self.engine().publish_census();
     }
 }

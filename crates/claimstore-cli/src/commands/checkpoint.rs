@@ -11,7 +11,8 @@ use crate::source::{self, unexpected};
 
 /// Moves what is resolved out of the journal into sorted runs, so that the next open has nothing to read back.
 ///
-/// Exit codes: 0 done; 64 usage; 65 the store is damaged; 66 no store; 74 it failed; 75 the store is open elsewhere.
+/// Exit codes: 0 done; 64 usage; 65 the store is damaged; 66 no store; 74 it failed; 75 the store is open elsewhere, and nobody
+/// serves it.
 #[derive(Debug, Args)]
 pub(crate) struct Checkpoint {
     #[command(flatten)]

@@ -9,7 +9,8 @@ use crate::{print, show};
 /// Shows what the store knows of one key.
 ///
 /// Exit codes: 0 shown; 1 no such key or namespace; 64 usage; 65 the store is damaged; 66 no store; 74 reading failed;
-/// 75 the store is open elsewhere.
+/// 75 the store is open elsewhere, and nobody
+/// serves it.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     #[command(flatten)]

@@ -19,7 +19,8 @@ use crate::{duration, print, show};
 /// that is claimed again between two pages moves to the end and may show twice.
 ///
 /// Exit codes: 0 listed, also when nothing fits; 1 no such namespace; 64 usage; 65 the store is damaged; 66 no store;
-/// 74 reading failed; 75 the store is open elsewhere.
+/// 74 reading failed; 75 the store is open elsewhere, and nobody
+/// serves it.
 #[derive(Debug, Args)]
 pub(crate) struct List {
     #[command(flatten)]

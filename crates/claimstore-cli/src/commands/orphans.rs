@@ -12,7 +12,8 @@ use crate::show::ShowArgs;
 /// Oldest claim first.
 ///
 /// Exit codes: 0 listed, also when there are none; 1 no such namespace; 64 usage; 65 the store is damaged; 66 no
-/// store; 74 reading failed; 75 the store is open elsewhere.
+/// store; 74 reading failed; 75 the store is open elsewhere, and nobody
+/// serves it.
 #[derive(Debug, Args)]
 pub(crate) struct Orphans {
     #[command(flatten)]

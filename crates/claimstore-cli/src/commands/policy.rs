@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::args::StoreArgs;
 use crate::exit::{Exit, Failure};
 use crate::show::namespace_name;
-use crate::source::{self, unexpected};
+use crate::source::{Source, unexpected};
 use crate::{duration, print, store, target};
 
 /// Shows the rules of all namespaces, or of one; sets those that are given, for later claims.
@@ -19,7 +19,8 @@ use crate::{duration, print, store, target};
 /// A program that opens a namespace with a policy of its own sets it again.
 ///
 /// Exit codes: 0 done; 1 no such namespace; 64 usage; 65 the store is damaged; 66 no store; 74 it failed; 75 the
-/// store is open elsewhere.
+/// store is open elsewhere, and nobody
+/// serves it.
 #[derive(Debug, Args)]
 pub(crate) struct Policy {
     #[command(flatten)]
@@ -134,18 +135,20 @@ impl Changes {
 
 impl Policy {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        if let Some(name) = &self.namespace
-            && (self.create || self.changes.any())
-        {
+        let mut source = match &self.namespace {
             // Through the socket nothing is changed: this needs the store to itself.
-            let store = store::open_existing(&self.store)?;
-            self.set(&store, name)?;
-            store.close().context("closing the store")?;
-        }
+            Some(name) if self.create || self.changes.any() => {
+                let store = store::open_existing(&self.store)?;
+                self.set(&store, name)?;
+                Source::Here(store)
+            }
+            _ => Source::open(&self.store)?,
+        };
         let request = Request::Policies { namespace: self.namespace.clone() };
-        let Answer::Policies { policies } = source::ask(&self.store, &request)? else {
+        let Answer::Policies { policies } = source.ask(&request)? else {
             return Err(unexpected());
         };
+        source.close()?;
         if self.json {
             return print::json(&json!({ "policies": policies }));
         }

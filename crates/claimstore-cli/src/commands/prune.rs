@@ -12,7 +12,8 @@ use crate::source::{self, unexpected};
 /// Drops the time buckets that have ended: records that are no longer remembered, and whose files can go as a whole.
 ///
 /// Exit codes: 0 done, also when there was nothing; 64 usage; 65 the store is damaged; 66 no store; 74 it failed;
-/// 75 the store is open elsewhere.
+/// 75 the store is open elsewhere, and nobody
+/// serves it.
 #[derive(Debug, Args)]
 pub(crate) struct Prune {
     #[command(flatten)]

@@ -15,7 +15,8 @@ use crate::show::ShowArgs;
 /// taken up. Oldest claim first. Keys held for review: `claimstore parked`.
 ///
 /// Exit codes: 0 listed, also when nothing is stuck; 1 no such namespace; 64 usage; 65 the store is damaged; 66 no
-/// store; 74 reading failed; 75 the store is open elsewhere.
+/// store; 74 reading failed; 75 the store is open elsewhere, and nobody
+/// serves it.
 #[derive(Debug, Args)]
 pub(crate) struct Stuck {
     #[command(flatten)]

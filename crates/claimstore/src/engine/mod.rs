@@ -265,6 +265,8 @@ impl Engine {
         // file once the directory is free.
         self.close_segments();
         self.fingerprint_key.close();
+        #[cfg(feature = "metrics")]
+        self.publish();
         // Before the directory is free: what they take away must not be another opening's.
         self.run_last_calls();
         drop(self.ownership.lock().take());

@@ -41,11 +41,12 @@ impl Engine {
         };
         if due {
             self.publish();
+            self.publish_census();
         }
     }
 
-    /// Hands on what came since the last time.
-    pub(crate) fn publish(self: &Arc<Self>) {
+    /// Hands on what came since the last time. Also called by the close, so that nothing is left behind.
+    pub(crate) fn publish(&self) {
         let mut published = self.published.lock();
         let label = &self.metrics_label;
         let poisoned = if self.poison.is_set() { 1.0 } else { 0.0 };
@@ -59,12 +60,22 @@ impl Engine {
         publish_counts(label, &before, &stats);
         publish_sizes(label, &stats);
         self.publish_histograms(label, &mut published.histograms);
+    }
+
+    /// Counts who is on what, if it has been a while.
+    pub(crate) fn publish_census(self: &Arc<Self>) {
         let now_ms = self.time.boot_ms();
-        if now_ms >= published.next_census_ms {
-            published.next_census_ms = now_ms + CENSUS_EVERY_MS;
-            if let Ok(census) = self.census() {
-                publish_census(label, &census);
+        let due = {
+            let mut published = self.published.lock();
+            let due = now_ms >= published.next_census_ms;
+            if due {
+                published.next_census_ms = now_ms + CENSUS_EVERY_MS;
             }
+            due
+        };
+        // A store that is poisoned or closed has no census.
+        if due && let Ok(census) = self.census() {
+            publish_census(&self.metrics_label, &census);
         }
     }
 
@@ -286,7 +297,10 @@ mod tests {
 
         with_local_recorder(&noted, || store.publish_metrics());
         assert_eq!(noted.all()[&claims("invoices", "duplicate")], 3.0, "counted once");
-        store.close().unwrap();
+        let tenant = store.namespace("canary-tenant").unwrap();
+        assert!(tenant.claim_default("canary-key").unwrap().claimed().is_none());
+        with_local_recorder(&noted, || store.close().unwrap());
+        assert_eq!(noted.all()[&claims("invoices", "duplicate")], 4.0, "the close hands on the rest");
     }
 
     /// Words that are names of metrics, as the store or a rule for Prometheus spells them.
