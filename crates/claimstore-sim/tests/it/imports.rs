@@ -124,3 +124,21 @@ fn no_failed_operation_makes_it_lie() {
     }
     println!("imports: {points} faults");
 }
+
+/// The control: a disk that says it flushed and did not must be seen to lose what was acknowledged.
+#[test]
+fn a_lying_disk_is_caught() {
+    let mut world = World::on(SimDisk::lying(), 5);
+    let store = world.open().unwrap();
+    for number in 0..BATCHES {
+        write(&store, number).unwrap();
+    }
+    let lost = (0..20).any(|variant| {
+        let mut after = world.with_disk(world.disk.power_loss(Variant::new(Level::L2, variant)));
+        match after.open() {
+            Ok(store) => (0..BATCHES).any(|number| there(&store, number) < RECORDS),
+            Err(_) => true,
+        }
+    });
+    assert!(lost, "no image shows the loss");
+}
