@@ -12,6 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::key::KeySpec;
 use crate::record::csv;
 use crate::record::json::Pointer;
+use crate::top::Top;
 
 /// Claims events in a crash-safe store, so that each is handled once.
 #[derive(Debug, Parser)]
@@ -49,6 +50,7 @@ pub(crate) enum Command {
     Export(commands::Export),
     Import(Box<commands::Import>),
     Clock(commands::Clock),
+    Top(Top),
 }
 
 /// Where the store is, and how long to wait for it.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use claimstore::ErrorKind;
+use claimstore_admin::{Refusal, RefusalKind};
 
 /// How a run ended. The numbers above 63 are those of sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,15 @@ impl std::error::Error for Failure {}
 pub(crate) fn of_error(error: &anyhow::Error) -> Exit {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return failure.exit;
+    }
+    if let Some(refusal) = error.downcast_ref::<Refusal>() {
+        return match refusal.kind {
+            RefusalKind::NotFound => Exit::NotFound,
+            RefusalKind::Usage => Exit::Usage,
+            RefusalKind::Busy | RefusalKind::Closed => Exit::Busy,
+            RefusalKind::Damaged => Exit::Data,
+            _ => Exit::Failed,
+        };
     }
     match error.downcast_ref::<claimstore::Error>().map(claimstore::Error::kind) {
         Some(ErrorKind::AlreadyOpen | ErrorKind::Overloaded) => Exit::Busy,

@@ -1,14 +1,11 @@
 //! One key, looked at: the part that `get` and `explain` share.
 
-use std::time::SystemTime;
-
-use anyhow::Context as _;
-use claimstore::Record;
+use claimstore_admin::{Answer, Key, RecordView, Request};
 use clap::Args;
 
 use crate::args::StoreArgs;
 use crate::show::ShowArgs;
-use crate::store;
+use crate::source::{self, unexpected};
 use crate::target::KeyArgs;
 
 /// Which key, and how it is shown.
@@ -24,10 +21,13 @@ pub(crate) struct LookArgs {
 
 impl LookArgs {
     /// What the store knows of the key, and the store time it was asked at.
-    pub(crate) fn record(&self) -> anyhow::Result<(Record, SystemTime)> {
-        let store = store::open_existing(&self.store)?;
-        let (record, now) = (self.key.find(&store)?, store.store_time());
-        store.close().context("closing the store")?;
-        Ok((record, now))
+    pub(crate) fn record(&self, history: bool) -> anyhow::Result<(RecordView, u64)> {
+        let key = Key::new(&self.key.bytes()?);
+        let namespace = self.key.namespace.clone();
+        let request = Request::Get { namespace, key, show: self.show.shown(), history };
+        match source::ask(&self.store, &request)? {
+            Answer::Record { record, store_time_ms } => Ok((*record, store_time_ms)),
+            _ => Err(unexpected()),
+        }
     }
 }

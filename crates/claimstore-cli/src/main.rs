@@ -19,9 +19,11 @@ mod record;
 mod repair;
 mod show;
 mod signals;
+mod source;
 mod stats;
 mod store;
 mod target;
+mod top;
 mod transfer;
 
 use std::io::Write as _;
@@ -87,5 +89,6 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Export(args) => args.run(),
         Command::Import(args) => args.run(),
         Command::Clock(args) => args.run(),
+        Command::Top(args) => args.run(),
     }
 }

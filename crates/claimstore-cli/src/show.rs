@@ -3,15 +3,13 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use claimstore::{Happened, Orphaned, Past, Record, RecordState};
-use claimstore_hash::digest_key;
+use claimstore::{Happened, Orphaned, RecordState};
+use claimstore_admin::{PastView, RecordView, Show, State};
+pub(crate) use claimstore_admin::{hex, key_hash};
 use clap::Args;
-use serde_json::{Map, Value, json};
 
+use crate::source::Page;
 use crate::{duration, print};
-
-/// How many bytes of a key's digest stand for the key.
-const HASH_BYTES: usize = 6;
 
 /// What is shown, and how.
 #[derive(Debug, Clone, Copy, Args)]
@@ -29,21 +27,9 @@ pub(crate) struct ShowArgs {
     pub(crate) json: bool,
 }
 
-/// The first 12 hex digits of the key's digest.
-pub(crate) fn key_hash(key: &[u8]) -> String {
-    hex(digest_key(&[key]).get(..HASH_BYTES).unwrap_or_default())
-}
-
 /// A key for people: its hash and its length.
 pub(crate) fn key_name(key: &[u8]) -> String {
     format!("{}+{}B", key_hash(key), key.len())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 /// Bytes for people: text where they are text that a terminal only shows, hex digits otherwise.
@@ -54,40 +40,24 @@ pub(crate) fn readable(bytes: &[u8]) -> String {
     }
 }
 
-/// Bytes for programs: a string under `name` where they are UTF-8, else hex digits under `name_hex`.
-fn put(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => object.insert(name.into(), text.into()),
-        Err(_) => object.insert(format!("{name}_hex"), hex(bytes).into()),
-    };
-}
-
 pub(crate) fn ms(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A time for people, in UTC.
-pub(crate) fn utc(time: SystemTime) -> String {
-    let stamp = i64::try_from(ms(time)).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+pub(crate) fn utc(at_ms: u64) -> String {
+    let stamp = i64::try_from(at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     stamp.map_or_else(|| "beyond all calendars".into(), |stamp| stamp.to_string())
 }
 
-/// How long before `now` it was; nothing if it is ahead.
-pub(crate) fn age(now: SystemTime, then: SystemTime) -> Duration {
-    now.duration_since(then).unwrap_or_default()
+/// How long before `now_ms` it was; nothing if it is ahead.
+fn age(now_ms: u64, then_ms: u64) -> Duration {
+    Duration::from_millis(now_ms.saturating_sub(then_ms))
 }
 
 pub(crate) fn state_name(state: RecordState) -> &'static str {
-    match state {
-        RecordState::Orphaned => "orphaned",
-        RecordState::Completed => "completed",
-        RecordState::Failed => "failed",
-        RecordState::Retry => "retry",
-        RecordState::Parked => "parked",
-        // A state of a later version is one that is not over.
-        _ => "in-progress",
-    }
+    State::from(state).name()
 }
 
 pub(crate) fn cause_name(cause: Orphaned) -> &'static str {
@@ -115,150 +85,88 @@ pub(crate) fn namespace_name(name: &str) -> &str {
 }
 
 impl ShowArgs {
-    /// The key in a table or a sentence.
-    pub(crate) fn key(self, key: &[u8]) -> String {
-        if self.show_keys { readable(key) } else { key_name(key) }
-    }
-
-    /// The record as a JSON object.
-    pub(crate) fn record(self, record: &Record) -> Value {
-        let mut object = Map::new();
-        let times = [
-            ("settled_at_ms", record.settled_at()),
-            ("expires_at_ms", record.expires_at()),
-            ("retry_at_ms", record.retry_at()),
-            ("asked_at_ms", record.asked_at()),
-        ];
-        for (name, time) in times {
-            object.insert(name.into(), time.map(ms).into());
-        }
-        object.insert("namespace".into(), record.namespace().into());
-        object.insert("key_hash".into(), key_hash(record.key()).into());
-        object.insert("key_bytes".into(), record.key().len().into());
-        object.insert("state".into(), state_name(record.state()).into());
-        object.insert("orphaned".into(), record.orphaned().map(cause_name).into());
-        // As text: many readers of JSON round numbers above 2^53, and tokens lie there.
-        object.insert("token".into(), record.token().to_string().into());
-        object.insert("work_token".into(), record.work_token().to_string().into());
-        object.insert("attempt".into(), record.attempt().into());
-        object.insert("attempts_granted".into(), record.attempts_granted().into());
-        object.insert("asked".into(), record.asked().into());
-        object.insert("claimed_at_ms".into(), ms(record.claimed_at()).into());
-        object.insert("has_fingerprint".into(), record.has_fingerprint().into());
-        if self.show_keys {
-            put(&mut object, "key", record.key());
-        }
-        for (name, bytes) in stored(record) {
-            object.insert(format!("{name}_bytes"), bytes.len().into());
-            if self.show_payload {
-                put(&mut object, name, bytes);
-            }
-        }
-        object.into()
-    }
-
-    /// An entry of a record's history as a JSON object.
-    pub(crate) fn past(self, past: &Past) -> Value {
-        let mut object = Map::new();
-        object.insert("what".into(), happened_name(past.what()).into());
-        let cause = if let Happened::Orphaned(cause) = past.what() { Some(cause_name(cause)) } else { None };
-        object.insert("orphaned".into(), cause.into());
-        object.insert("attempt".into(), past.attempt().into());
-        object.insert("token".into(), past.token().to_string().into());
-        object.insert("claimed_at_ms".into(), ms(past.claimed_at()).into());
-        object.insert("at_ms".into(), ms(past.at()).into());
-        object.insert("note_bytes".into(), past.note().len().into());
-        put(&mut object, "by", past.by());
-        if self.show_payload {
-            put(&mut object, "note", past.note());
-        }
-        object.into()
-    }
-
-    /// The record on lines of its own, for people.
-    pub(crate) fn lines(self, record: &Record, now: SystemTime) -> String {
-        let mut lines = vec![
-            ("key", self.key(record.key())),
-            ("namespace", namespace_name(record.namespace()).to_owned()),
-            ("state", state_name(record.state()).to_owned()),
-            ("attempt", record.attempt().to_string()),
-            ("token", record.token().to_string()),
-            ("claimed", when(now, record.claimed_at())),
-        ];
-        let times = [
-            ("settled", record.settled_at()),
-            ("expires", record.expires_at()),
-            ("retry at", record.retry_at()),
-            ("asked", record.asked_at()),
-        ];
-        lines.extend(times.into_iter().filter_map(|(name, time)| Some((name, when(now, time?)))));
-        let stored = stored(record).into_iter().filter(|(_, bytes)| !bytes.is_empty());
-        lines.extend(stored.map(|(name, bytes)| (name, self.payload(bytes))));
-        lines.into_iter().fold(String::new(), |text, (name, value)| text + &format!("{name:<10} {value}\n"))
-    }
-
-    /// An entry of a record's history on one line.
-    pub(crate) fn past_line(self, past: &Past) -> String {
-        let mut line =
-            format!("{}  attempt {}  {}", utc(past.at()), past.attempt(), happened_name(past.what()));
-        if let Happened::Orphaned(cause) = past.what() {
-            let _ = write!(line, " ({})", cause_name(cause));
-        }
-        if !past.by().is_empty() {
-            let _ = write!(line, "  by {}", readable(past.by()));
-        }
-        if !past.note().is_empty() {
-            let _ = write!(line, "  note {}", self.payload(past.note()));
-        }
-        line
-    }
-
-    fn payload(self, bytes: &[u8]) -> String {
-        if self.show_payload { readable(bytes) } else { format!("{} bytes", bytes.len()) }
-    }
-
-    /// A table of records.
-    pub(crate) fn table(self, records: &[Record], now: SystemTime) -> String {
-        let row = |record: &Record| {
-            let state = match record.orphaned() {
-                Some(cause) => format!("{} ({})", state_name(record.state()), cause_name(cause)),
-                None => state_name(record.state()).to_owned(),
-            };
-            [
-                duration::format(age(now, record.claimed_at())),
-                state,
-                record.attempt().to_string(),
-                namespace_name(record.namespace()).to_owned(),
-                self.key(record.key()),
-            ]
-        };
-        let rows: Vec<_> = records.iter().map(row).collect();
-        print::table(["AGE", "STATE", "ATTEMPT", "NAMESPACE", "KEY"], &rows)
-    }
-
-    /// Records as a JSON object, with the cursor of the page after them.
-    pub(crate) fn page(self, records: &[Record], next: Option<&str>) -> Value {
-        let records: Vec<_> = records.iter().map(|record| self.record(record)).collect();
-        json!({ "records": records, "next": next })
+    /// What is asked for.
+    pub(crate) fn shown(self) -> Show {
+        Show { keys: self.show_keys, payload: self.show_payload }
     }
 }
 
-/// What the program stored, by name.
-fn stored(record: &Record) -> [(&'static str, &[u8]); 4] {
-    [
-        ("response", record.response().unwrap_or_default()),
-        ("progress", record.progress().unwrap_or_default()),
-        ("origin", record.origin()),
-        ("note", record.note()),
-    ]
+/// The record on lines of its own, for people.
+pub(crate) fn lines(record: &RecordView, now_ms: u64) -> String {
+    let mut lines = vec![
+        ("key", key(record)),
+        ("namespace", namespace_name(&record.namespace).to_owned()),
+        ("state", record.state.name().to_owned()),
+        ("attempt", record.attempt.to_string()),
+        ("token", record.token.clone()),
+        ("claimed", when(now_ms, record.claimed_at_ms)),
+    ];
+    let times = [
+        ("settled", record.settled_at_ms),
+        ("expires", record.expires_at_ms),
+        ("retry at", record.retry_at_ms),
+        ("asked", record.asked_at_ms),
+    ];
+    lines.extend(times.into_iter().filter_map(|(name, time)| Some((name, when(now_ms, time?)))));
+    let stored = record.stored().into_iter().filter(|(_, length, _)| *length > 0);
+    lines.extend(stored.map(|(name, length, bytes)| (name, payload(length, bytes))));
+    lines.into_iter().fold(String::new(), |text, (name, value)| text + &format!("{name:<10} {value}\n"))
+}
+
+/// An entry of a record's history on one line.
+pub(crate) fn past_line(past: &PastView) -> String {
+    let mut line = format!("{}  attempt {}  {}", utc(past.at_ms), past.attempt, past.what);
+    if let Some(cause) = &past.orphaned {
+        let _ = write!(line, " ({cause})");
+    }
+    let by = past.by();
+    if !by.is_empty() {
+        let _ = write!(line, "  by {}", readable(&by));
+    }
+    if past.note_bytes > 0 {
+        let _ = write!(line, "  note {}", payload(past.note_bytes, past.note()));
+    }
+    line
+}
+
+/// A table of records.
+pub(crate) fn table(page: &Page) -> String {
+    let row = |record: &RecordView| {
+        let state = match &record.orphaned {
+            Some(cause) => format!("{} ({cause})", record.state.name()),
+            None => record.state.name().to_owned(),
+        };
+        [
+            duration::format(age(page.store_time_ms, record.claimed_at_ms)),
+            state,
+            record.attempt.to_string(),
+            namespace_name(&record.namespace).to_owned(),
+            key(record),
+        ]
+    };
+    let rows: Vec<_> = page.records.iter().map(row).collect();
+    print::table(["AGE", "STATE", "ATTEMPT", "NAMESPACE", "KEY"], &rows)
+}
+
+/// The key in a table or a sentence: in full where it was asked for.
+fn key(record: &RecordView) -> String {
+    match record.key() {
+        Some(key) => readable(&key),
+        None => format!("{}+{}B", record.key_hash, record.key_bytes),
+    }
+}
+
+/// What a program stored, or how much of it.
+fn payload(length: usize, bytes: Option<Vec<u8>>) -> String {
+    bytes.map_or_else(|| format!("{length} bytes"), |bytes| readable(&bytes))
 }
 
 /// A time with its distance from now.
-fn when(now: SystemTime, time: SystemTime) -> String {
-    match time.duration_since(now) {
-        Ok(ahead) if !ahead.is_zero() => format!("{} (in {})", utc(time), duration::format(ahead)),
-        _ => format!("{} ({} ago)", utc(time), duration::format(age(now, time))),
+fn when(now_ms: u64, at_ms: u64) -> String {
+    if at_ms > now_ms {
+        return format!("{} (in {})", utc(at_ms), duration::format(age(at_ms, now_ms)));
     }
+    format!("{} ({} ago)", utc(at_ms), duration::format(age(now_ms, at_ms)))
 }
 
 #[cfg(test)]
@@ -274,8 +182,8 @@ mod tests {
 
     #[test]
     fn times_are_utc() {
-        assert_eq!(utc(UNIX_EPOCH + Duration::from_millis(1_500)), "1970-01-01T00:00:01.5Z");
-        assert_eq!(when(UNIX_EPOCH, UNIX_EPOCH + Duration::from_secs(90)), "1970-01-01T00:01:30Z (in 1m30s)");
+        assert_eq!(utc(1_500), "1970-01-01T00:00:01.5Z");
+        assert_eq!(when(0, 90_000), "1970-01-01T00:01:30Z (in 1m30s)");
     }
 
     #[test]

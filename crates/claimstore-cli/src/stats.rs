@@ -1,98 +1,104 @@
-//! `claimstore stats`: what a store holds now.
+//! `claimstore stats`: what a store holds now, and, where a program has it open, what it is doing.
 
-use anyhow::Context as _;
-use claimstore::{Filter, RecordState, Store};
+use std::time::Duration;
+
+use claimstore_admin::{Answer, Live, Numbers, Request};
 
 use crate::args::Stats;
 use crate::exit::Exit;
-use crate::{print, store};
+use crate::source::{self, unexpected};
+use crate::{duration, print};
 
 pub(crate) fn run(args: &Stats) -> anyhow::Result<Exit> {
-    let store = store::open_existing(&args.store)?;
-    let rows = rows(&store).context("reading the store")?;
-    store.close().context("closing the store")?;
-    print::text(&if args.json { json(&rows) } else { table(&rows) })
-}
-
-/// One number: its name in JSON, its name for people, its value.
-type Row = (&'static str, &'static str, i128);
-
-/// Numbers that hold for the store as it is. Counts since it was opened would be those of this very process.
-fn rows(store: &Store) -> Result<Vec<Row>, claimstore::Error> {
-    let counts = Counts::of(store)?;
-    let stats = store.stats()?;
-    Ok(vec![
-        ("completed", "events completed", counts.completed.into()),
-        ("failed", "events failed for good", counts.failed.into()),
-        ("in_progress", "claims in progress", counts.in_progress.into()),
-        ("orphaned", "claims in doubt after a crash", counts.orphaned.into()),
-        ("retry", "events waiting for a retry", counts.retry.into()),
-        ("parked", "events held for review", counts.parked.into()),
-        ("namespaces", "namespaces", stats.namespaces.into()),
-        ("runs", "runs", stats.runs.into()),
-        ("run_bytes", "bytes in runs", stats.run_bytes.into()),
-        ("run_rows", "rows in runs", stats.checkpointed_rows.into()),
-        ("live_bytes", "memory of results not yet in runs, bytes", stats.live_bytes.into()),
-        ("index_bytes", "memory of indexes, bytes", stats.index_bytes.into()),
-        ("life", "times opened", stats.life.into()),
-        ("store_time_ms", "store time, ms since 1970", stats.store_time_ms.into()),
-        ("clock_offset_ms", "wall clock ahead of it, ms", stats.clock_offset.into()),
-    ])
-}
-
-/// Records by state.
-#[derive(Default)]
-struct Counts {
-    completed: u64,
-    failed: u64,
-    in_progress: u64,
-    orphaned: u64,
-    retry: u64,
-    parked: u64,
-}
-
-impl Counts {
-    fn of(store: &Store) -> Result<Counts, claimstore::Error> {
-        let mut counts = Counts::default();
-        for record in store.scan(Filter::new()) {
-            *match record?.state() {
-                RecordState::Completed => &mut counts.completed,
-                RecordState::Failed => &mut counts.failed,
-                RecordState::Orphaned => &mut counts.orphaned,
-                RecordState::Retry => &mut counts.retry,
-                RecordState::Parked => &mut counts.parked,
-                // A state of a later version is one that is not over.
-                _ => &mut counts.in_progress,
-            } += 1;
-        }
-        Ok(counts)
+    let Answer::Stats { stats } = source::ask(&args.store, &Request::Stats)? else {
+        return Err(unexpected());
+    };
+    if args.json {
+        return print::json(&serde_json::to_value(&stats)?);
     }
+    let live = stats.live.as_ref().map(since_open).unwrap_or_default();
+    print::text(&(table(&rows(&stats)) + &live))
 }
 
-fn json(rows: &[Row]) -> String {
-    let members: Vec<_> = rows.iter().map(|(name, _, value)| format!("\"{name}\":{value}")).collect();
-    format!("{{{}}}\n", members.join(","))
+/// One number: what it is, its value.
+type Row = (&'static str, i128);
+
+fn rows(stats: &Numbers) -> Vec<Row> {
+    vec![
+        ("events completed", stats.completed.into()),
+        ("events failed for good", stats.failed.into()),
+        ("claims in progress", stats.in_progress.into()),
+        ("claims in doubt after a crash", stats.orphaned.into()),
+        ("events waiting for a retry", stats.retry.into()),
+        ("events held for review", stats.parked.into()),
+        ("namespaces", stats.namespaces.into()),
+        ("runs", stats.runs.into()),
+        ("bytes in runs", stats.run_bytes.into()),
+        ("rows in runs", stats.run_rows.into()),
+        ("memory of results not yet in runs, bytes", stats.live_bytes.into()),
+        ("memory of indexes, bytes", stats.index_bytes.into()),
+        ("times opened", stats.life.into()),
+        ("store time, ms since 1970", stats.store_time_ms.into()),
+        ("wall clock ahead of it, ms", stats.clock_offset_ms.into()),
+    ]
 }
 
 fn table(rows: &[Row]) -> String {
-    let width = rows.iter().map(|(_, label, _)| label.len()).max().unwrap_or(0);
-    rows.iter()
-        .fold(String::new(), |text, (_, label, value)| text + &format!("{label:width$}  {value:>14}\n"))
+    let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    rows.iter().fold(String::new(), |text, (label, value)| text + &format!("{label:width$}  {value:>14}\n"))
+}
+
+/// What the program that has the store open did with it.
+fn since_open(live: &Live) -> String {
+    let total = live.total();
+    let rows: [Row; 8] = [
+        ("claims granted", total.claimed.into()),
+        ("duplicates", total.duplicates.into()),
+        ("answers `in progress`", total.in_progress.into()),
+        ("other payloads refused", total.mismatches.into()),
+        ("claims refused", total.refused.into()),
+        ("commits", live.commits.into()),
+        ("checkpoints", live.checkpoints.into()),
+        ("failures of upkeep", live.upkeep_failures.into()),
+    ];
+    let mut text = format!("\nsince it was opened:\n{}", table(&rows));
+    let (age, percent) = (live.duplicate_age_ms, live.duplicate_ttl_percent);
+    if age.count > 0 {
+        let time = |ms| duration::format(Duration::from_millis(ms));
+        let ages = format!("half within {}, 99 in 100 within {}", time(age.p50), time(age.p99));
+        text += &print::wrapped(&format!("duplicates come {ages}, all within {}", time(age.max)), 2);
+        let (p50, p99, max) = (percent.p50, percent.p99, percent.max);
+        text += &print::wrapped(&format!("of the time a key is remembered: {p50} %, {p99} %, {max} %"), 2);
+    }
+    if live.ttl_is_short {
+        let advice = "WARNING: duplicates come near the end of the time for which keys are remembered; behind it they \
+                      are taken for new. Raise the ttl.";
+        text += &print::wrapped(advice, 2);
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ROWS: [Row; 2] = [("runs", "runs", 3), ("run_bytes", "bytes in runs", 4_096)];
-
     #[test]
-    fn json_is_one_object() {
-        assert_eq!(json(&ROWS), "{\"runs\":3,\"run_bytes\":4096}\n");
+    fn numbers_of_the_table_stand_under_each_other() {
+        let rows = [("runs", 3), ("bytes in runs", 4_096)];
+        assert_eq!(table(&rows), "runs                        3\nbytes in runs            4096\n");
     }
 
     #[test]
-    fn numbers_of_the_table_stand_under_each_other() {
-        assert_eq!(table(&ROWS), "runs                        3\nbytes in runs            4096\n");
+    fn late_duplicates_are_told_and_warned_of() {
+        let mut live = Live::default();
+        assert!(!since_open(&live).contains("duplicates come"));
+        (live.duplicate_age_ms.count, live.duplicate_age_ms.p50) = (20, 60_000);
+        (live.duplicate_age_ms.p99, live.duplicate_age_ms.max) = (3_600_000, 7_200_000);
+        (live.duplicate_ttl_percent.p99, live.duplicate_ttl_percent.max) = (40, 80);
+        let text = since_open(&live);
+        assert!(text.contains("half within 1m, 99 in 100 within 1h, all within 2h\n"), "{text}");
+        assert!(text.contains("0 %, 40 %, 80 %\n") && !text.contains("WARNING"), "{text}");
+        live.ttl_is_short = true;
+        assert!(since_open(&live).contains("WARNING"));
     }
 }

@@ -1,5 +1,6 @@
 //! The only place that knows the store's API.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,12 +28,16 @@ pub(crate) fn open_existing(args: &StoreArgs) -> anyhow::Result<Store> {
 
 /// The same; and if asked, the wall clock is taken at its word.
 pub(crate) fn open_existing_with(args: &StoreArgs, accept_clock: bool) -> anyhow::Result<Store> {
-    // Opening would make a store here, and a user who mistyped a path is not helped by an empty one.
-    if !is_store(&args.store) {
-        let message = format!("there is no store at {}", args.store.display());
-        return Err(Failure::new(Exit::NoInput, message).into());
-    }
+    check_is_store(&args.store)?;
     open_with(&Options::new().background(false).accept_clock_step(accept_clock), args, &Signals::default())
+}
+
+/// Opening would make a store here, and a user who mistyped a path is not helped by an empty one.
+pub(crate) fn check_is_store(path: &Path) -> Result<(), Failure> {
+    if is_store(path) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::NoInput, format!("there is no store at {}", path.display())))
 }
 
 /// The identity file is the first a store gets.
@@ -41,11 +46,33 @@ pub(crate) fn is_store(path: &Path) -> bool {
 }
 
 fn open_with(options: &Options, args: &StoreArgs, signals: &Signals) -> anyhow::Result<Store> {
+    let opened: Result<Store, Infallible> = open_unless(options, args, signals, || None)?;
+    let Ok(store) = opened;
+    Ok(store)
+}
+
+/// Whether the reason of an error is that another process has the store open.
+pub(crate) fn is_open_elsewhere(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<claimstore::Error>();
+    error.is_some_and(|error| error.kind() == ErrorKind::AlreadyOpen)
+}
+
+/// Opens the store. While another process has it open, `otherwise` may answer something in its place; else it is
+/// waited for as long as the user said.
+pub(crate) fn open_unless<T>(
+    options: &Options,
+    args: &StoreArgs,
+    signals: &Signals,
+    otherwise: impl Fn() -> Option<T>,
+) -> anyhow::Result<Result<Store, T>> {
     let mut waited = Duration::ZERO;
     loop {
         signals.check()?;
         match options.clone().open(&args.store) {
             Err(error) if error.kind() == ErrorKind::AlreadyOpen && waited < args.wait => {
+                if let Some(other) = otherwise() {
+                    return Ok(Err(other));
+                }
                 let pause = RETRY.min(args.wait.saturating_sub(waited));
                 pause_for(pause);
                 waited += pause;
@@ -53,7 +80,15 @@ fn open_with(options: &Options, args: &StoreArgs, signals: &Signals) -> anyhow::
             Err(error) if error.kind() == ErrorKind::Misuse => {
                 return Err(Failure::new(Exit::Usage, format!("{}: {error}", args.store.display())).into());
             }
-            result => return result.with_context(|| format!("opening the store {}", args.store.display())),
+            Err(error) => {
+                if error.kind() == ErrorKind::AlreadyOpen
+                    && let Some(other) = otherwise()
+                {
+                    return Ok(Err(other));
+                }
+                return Err(error).with_context(|| format!("opening the store {}", args.store.display()));
+            }
+            Ok(store) => return Ok(Ok(store)),
         }
     }
 }

@@ -54,6 +54,7 @@ mod history;
 mod import;
 mod lease;
 mod namespace;
+mod numbers;
 mod options;
 mod orphan;
 mod policy;
@@ -65,6 +66,7 @@ mod transact;
 #[cfg(feature = "serde")]
 mod typed;
 mod view;
+mod weak;
 
 mod bucket;
 mod codec;
@@ -98,7 +100,8 @@ pub use sequence::{PositionClaim, PositionError, PositionLease, Sequence};
 pub use store::{CompleteManyError, Store};
 pub use task::TaskFuture;
 pub use transact::{Table, TableMut, TableRange, Transacted, Transaction};
-pub use view::{Filter, Record, RecordState, Report, Stats};
+pub use view::{Bucket, Census, Filter, Outcomes, Quantiles, Record, RecordState, Report, Stats};
+pub use weak::WeakStore;
 
 /// The program in the README compiles and runs.
 #[cfg(doctest)]

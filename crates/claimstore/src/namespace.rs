@@ -22,8 +22,8 @@ use std::time::Duration;
 /// [`Store`](crate::Store).
 #[derive(Clone)]
 pub struct Namespace {
-    handle: Arc<Handle>,
-    space: Arc<Space>,
+    pub(crate) handle: Arc<Handle>,
+    pub(crate) space: Arc<Space>,
 }
 
 /// What became of [`Store::once`](crate::Store::once).

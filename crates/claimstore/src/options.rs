@@ -40,6 +40,8 @@ pub struct Options {
     pub(crate) accept_clock_step: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics_label: Arc<str>,
 }
 
 /// Every limit, with its unit in its name.
@@ -108,7 +110,17 @@ impl Options {
             accept_clock_step: false,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            #[cfg(feature = "metrics")]
+            metrics_label: "main".into(),
         }
+    }
+
+    /// What the label `store` of this store's metrics says, for programs with several. Default: `main`. It goes to
+    /// wherever metrics go.
+    #[cfg(feature = "metrics")]
+    pub fn metrics_label(mut self, label: &str) -> Options {
+        self.metrics_label = label.into();
+        self
     }
 
     /// What a crash may take back. Default: [`Durability::Sync`], nothing.

@@ -1,6 +1,6 @@
 //! What holds for the keys of one namespace.
 
-use crate::codec::{Cursor, Malformed, put_varint};
+use crate::codec::{Cursor, Malformed, put_bytes, put_varint};
 use crate::error::{Error, ErrorKind};
 use crate::options::{MAX_LEASE, MAX_TTL, MIN_TTL, millis};
 use claimstore_hash::KeySpec;
@@ -49,6 +49,7 @@ pub struct Policy {
     pub(crate) require_fingerprint: bool,
     pub(crate) key_spec: Option<KeySpec>,
     pub(crate) backoff: Option<Backoff>,
+    pub(crate) metrics_name: Option<Box<str>>,
 }
 
 /// At most so many records and bytes (keys and bodies) in one namespace.
@@ -104,6 +105,7 @@ impl Policy {
             require_fingerprint: false,
             key_spec: None,
             backoff: None,
+            metrics_name: None,
         }
     }
 
@@ -201,6 +203,20 @@ impl Policy {
         self
     }
 
+    /// Under which name what becomes of claims is counted, in metrics and in
+    /// [`Store::outcomes`](crate::Store::outcomes): 1 to 64 letters, digits, `_`, `-` or `.`, of ASCII. Namespaces
+    /// with one name are counted together. Say what kind of work it is, never whose: the name of a namespace may
+    /// be a tenant's, and is never shown as a label. Default: none; those are counted together without a name.
+    pub fn metrics_name(mut self, name: &str) -> Policy {
+        self.metrics_name = Some(name.into());
+        self
+    }
+
+    /// The name that [`metrics_name`](Policy::metrics_name) set.
+    pub fn counted_as(&self) -> Option<&str> {
+        self.metrics_name.as_deref()
+    }
+
     /// Takes the [`quota`](Policy::quota) away.
     pub fn no_quota(mut self) -> Policy {
         self.quota = None;
@@ -281,6 +297,10 @@ impl Policy {
         if self.max_attempts == 0 {
             return Err(Error::new(ErrorKind::Misuse, "at least one attempt must be allowed"));
         }
+        if self.metrics_name.as_deref().is_some_and(|name| !is_metrics_name(name)) {
+            let message = "a metrics name must have 1 to 64 letters, digits, `_`, `-` or `.`";
+            return Err(Error::new(ErrorKind::Misuse, message));
+        }
         if self.key_spec.is_some() && self.time_order.is_some() {
             return Err(Error::new(ErrorKind::Misuse, "time-ordered keys have a rule of their own"));
         }
@@ -307,7 +327,8 @@ impl Policy {
             u8::from(self.quota.is_some())
                 | u8::from(self.require_fingerprint) << 1
                 | u8::from(self.key_spec.is_some()) << 2
-                | u8::from(self.backoff.is_some()) << 3,
+                | u8::from(self.backoff.is_some()) << 3
+                | u8::from(self.metrics_name.is_some()) << 4,
         );
         if let Some(quota) = self.quota {
             put_varint(quota.records, out);
@@ -319,6 +340,9 @@ impl Policy {
         if let Some(backoff) = self.backoff {
             put_varint(backoff.first_ms, out);
             put_varint(backoff.most_ms, out);
+        }
+        if let Some(name) = &self.metrics_name {
+            put_bytes(name.as_bytes(), out);
         }
     }
 
@@ -362,6 +386,14 @@ impl Policy {
                 most_ms: cursor.varint("policy back-off")?,
             })
         };
+        let metrics_name = if flags & 16 == 0 {
+            None
+        } else {
+            let name = std::str::from_utf8(cursor.bytes("policy metrics name")?)
+                .ok()
+                .filter(|name| is_metrics_name(name));
+            Some(name.ok_or(Malformed("policy metrics name"))?.into())
+        };
         Ok(Policy {
             ttl_ms,
             lease_ms,
@@ -373,8 +405,14 @@ impl Policy {
             require_fingerprint,
             key_spec,
             backoff,
+            metrics_name,
         })
     }
+}
+
+fn is_metrics_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    (1..=64).contains(&name.len()) && name.bytes().all(fits)
 }
 
 #[cfg(test)]
@@ -395,6 +433,7 @@ mod tests {
                 .orphan_backoff(Duration::from_secs(2), Duration::from_secs(9)),
             Policy::daily().key_spec(KeySpec::source_record()).quota(1, 2).require_fingerprint(true),
             Policy::new().orphan_backoff(Duration::from_secs(1), Duration::from_secs(8)).quota(1, 2),
+            Policy::daily().metrics_name("order-sync").orphan_backoff(Duration::ZERO, Duration::from_secs(8)),
         ] {
             let mut bytes = Vec::new();
             policy.encode(&mut bytes);
@@ -415,6 +454,16 @@ mod tests {
         assert_eq!((policy.quota_limits(), policy.backoff_limits()), (Some((7, 9)), Some((second, hour))));
         assert!(policy.requires_fingerprint() && policy.key_rule() == Some(&KeySpec::netsuite()));
         assert_eq!(policy.no_quota().quota_limits(), None);
+    }
+
+    #[test]
+    fn a_metrics_name_is_short_and_plain() {
+        for name in ["a", "order-sync", "v1.retry_queue", &"n".repeat(64)] {
+            assert!(Policy::new().metrics_name(name).check().is_ok(), "{name}");
+        }
+        for name in ["", "a b", "a/b", "caf\u{e9}", "\"", &"n".repeat(65)] {
+            assert!(Policy::new().metrics_name(name).check().is_err(), "{name}");
+        }
     }
 
     #[test]

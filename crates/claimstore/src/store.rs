@@ -51,8 +51,8 @@ use std::time::Duration;
 /// ```
 #[derive(Clone)]
 pub struct Store {
-    handle: Arc<Handle>,
-    default: Namespace,
+    pub(crate) handle: Arc<Handle>,
+    pub(crate) default: Namespace,
 }
 
 /// Closes the engine when the last store or namespace handle is gone.

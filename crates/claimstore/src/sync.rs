@@ -19,6 +19,8 @@ pub(crate) use chosen::{
     AtomicBool, AtomicU64, AtomicUsize, JoinHandle, Mutex, MutexGuard, RwLock, ThreadId, current_thread,
     spawn, yield_now,
 };
+/// A count that orders nothing and decides nothing, so that no schedule needs to be explored around it.
+pub(crate) use std::sync::atomic::AtomicU64 as Tally;
 pub(crate) use std::sync::atomic::Ordering;
 pub(crate) use std::sync::{Arc, Weak};
 

@@ -1,12 +1,13 @@
 //! `claimstore checkpoint`: what is resolved moves out of the journal.
 
-use anyhow::Context as _;
+use claimstore_admin::{Answer, Request};
 use clap::Args;
 use serde_json::json;
 
 use crate::args::StoreArgs;
 use crate::exit::Exit;
-use crate::{print, store};
+use crate::print;
+use crate::source::{self, unexpected};
 
 /// Moves what is resolved out of the journal into sorted runs, so that the next open has nothing to read back.
 ///
@@ -23,11 +24,10 @@ pub(crate) struct Checkpoint {
 
 impl Checkpoint {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let store = store::open_existing(&self.store)?;
-        store.checkpoint().context("checkpointing")?;
-        let stats = store.stats().context("reading the store")?;
-        store.close().context("closing the store")?;
-        let (runs, rows, bytes) = (stats.runs, stats.checkpointed_rows, stats.run_bytes);
+        let answer = source::ask(&self.store, &Request::Checkpoint)?;
+        let Answer::Checkpointed { runs, run_rows: rows, run_bytes: bytes } = answer else {
+            return Err(unexpected());
+        };
         if self.json {
             return print::json(&json!({ "runs": runs, "run_rows": rows, "run_bytes": bytes }));
         }

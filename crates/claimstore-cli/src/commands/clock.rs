@@ -40,6 +40,6 @@ impl Clock {
         }
         let offset = duration::format(std::time::Duration::from_millis(offset_ms.unsigned_abs()));
         let side = if offset_ms < 0 { "behind" } else { "ahead of" };
-        print::text(&format!("store time {}, the wall clock {offset} {side} it\n", utc(now)))
+        print::text(&format!("store time {}, the wall clock {offset} {side} it\n", utc(ms(now))))
     }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::exit::Exit;
 use crate::look::LookArgs;
-use crate::print;
+use crate::{print, show};
 
 /// Shows what the store knows of one key.
 ///
@@ -18,11 +18,10 @@ pub(crate) struct Get {
 
 impl Get {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let (record, now) = self.look.record()?;
-        let show = self.look.show;
-        if show.json {
-            return print::json(&show.record(&record));
+        let (record, now) = self.look.record(false)?;
+        if self.look.show.json {
+            return print::json(&serde_json::to_value(&record)?);
         }
-        print::text(&show.lines(&record, now))
+        print::text(&show::lines(&record, now))
     }
 }

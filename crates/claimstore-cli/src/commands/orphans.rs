@@ -1,12 +1,12 @@
 //! `claimstore orphans`: claims that nobody stands behind.
 
+use claimstore_admin::Which;
 use clap::Args;
 
-use super::list::{PageArgs, finish};
+use super::list::{self, PageArgs};
 use crate::args::StoreArgs;
 use crate::exit::Exit;
 use crate::show::ShowArgs;
-use crate::{store, target};
 
 /// Lists claims that nobody stands behind, and why: of an earlier life of the store, or with a lease that has lapsed.
 /// Oldest claim first.
@@ -25,12 +25,7 @@ pub(crate) struct Orphans {
 
 impl Orphans {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let store = store::open_existing(&self.store)?;
-        if let Some(name) = self.page.namespace() {
-            target::namespace(&store, name)?;
-        }
-        let page = self.page.collect(store.unheld(), |record| self.page.shows(record))?;
-        let now = store.store_time();
-        finish(store, self.show, &page, now)
+        let which = Which::Unheld;
+        list::show(&self.store, &self.page.listing(which, self.show), self.show)
     }
 }

@@ -1,13 +1,12 @@
 //! `claimstore parked`: keys held for review.
 
-use claimstore::{Filter, RecordState};
+use claimstore_admin::{State, Which};
 use clap::Args;
 
-use super::list::{PageArgs, finish};
+use super::list::{self, PageArgs};
 use crate::args::StoreArgs;
 use crate::exit::Exit;
 use crate::show::ShowArgs;
-use crate::store;
 
 /// Lists keys held for review, oldest claim first. `claimstore explain` tells why one is here.
 ///
@@ -25,10 +24,12 @@ pub(crate) struct Parked {
 
 impl Parked {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let store = store::open_existing(&self.store)?;
-        let filter = self.page.filter(&store, Filter::new().state(RecordState::Parked))?;
-        let page = self.page.collect(store.scan(filter), |_| true)?;
-        let now = store.store_time();
-        finish(store, self.show, &page, now)
+        let which = Which::Records {
+            states: vec![State::Parked],
+            prefix: String::new(),
+            older_than_ms: None,
+            newer_than_ms: None,
+        };
+        list::show(&self.store, &self.page.listing(which, self.show), self.show)
     }
 }

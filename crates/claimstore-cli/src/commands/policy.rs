@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use claimstore::{OnOrphan, Policy as Rules, Store, TimeOrdered};
+use claimstore::{OnOrphan, Policy as Rules, Store};
+use claimstore_admin::{Answer, PolicyView, Request};
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::args::StoreArgs;
 use crate::exit::{Exit, Failure};
 use crate::show::namespace_name;
+use crate::source::{self, unexpected};
 use crate::{duration, print, store, target};
 
 /// Shows the rules of all namespaces, or of one; sets those that are given, for later claims.
@@ -61,6 +63,11 @@ struct Changes {
     /// Most records and most bytes of keys and bodies, `RECORDS,BYTES`, or `none`.
     #[arg(long, value_name = "QUOTA", value_parser = Quota::parse, requires = "namespace")]
     quota: Option<Quota>,
+
+    /// Under which name what becomes of claims is counted: 1 to 64 letters, digits, `_`, `-` or `.`. It goes to wherever
+    /// metrics go, so say what kind of work it is, never whose.
+    #[arg(long, value_name = "WORD", requires = "namespace")]
+    metrics_name: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -106,8 +113,9 @@ impl Quota {
 
 impl Changes {
     fn any(&self) -> bool {
-        let Changes { ttl, lease, attempts, on_orphan, quota } = self;
-        ttl.is_some() || lease.is_some() || attempts.is_some() || on_orphan.is_some() || quota.is_some()
+        let Changes { ttl, lease, attempts, on_orphan, quota, metrics_name } = self;
+        let limits = attempts.is_some() || quota.is_some();
+        limits || ttl.is_some() || lease.is_some() || on_orphan.is_some() || metrics_name.is_some()
     }
 
     fn apply(&self, rules: Rules) -> Rules {
@@ -115,6 +123,7 @@ impl Changes {
         let rules = self.lease.into_iter().fold(rules, Rules::lease);
         let rules = self.attempts.into_iter().fold(rules, Rules::max_attempts);
         let rules = self.on_orphan.into_iter().fold(rules, |rules, rule| rules.on_orphan(rule.into()));
+        let rules = self.metrics_name.iter().fold(rules, |rules, name| rules.metrics_name(name));
         match self.quota {
             None => rules,
             Some(Quota::None) => rules.no_quota(),
@@ -125,21 +134,26 @@ impl Changes {
 
 impl Policy {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let store = store::open_existing(&self.store)?;
-        let shown = match &self.namespace {
-            Some(name) => vec![(name.clone(), self.one(&store, name)?)],
-            None => all(&store)?,
+        if let Some(name) = &self.namespace
+            && (self.create || self.changes.any())
+        {
+            // Through the socket nothing is changed: this needs the store to itself.
+            let store = store::open_existing(&self.store)?;
+            self.set(&store, name)?;
+            store.close().context("closing the store")?;
+        }
+        let request = Request::Policies { namespace: self.namespace.clone() };
+        let Answer::Policies { policies } = source::ask(&self.store, &request)? else {
+            return Err(unexpected());
         };
-        store.close().context("closing the store")?;
         if self.json {
-            let policies: Vec<_> = shown.iter().map(|(name, rules)| as_json(name, rules)).collect();
             return print::json(&json!({ "policies": policies }));
         }
-        print::text(&table(&shown))
+        print::text(&table(&policies))
     }
 
-    /// The rules of one namespace, after what is to be set was set.
-    fn one(&self, store: &Store, name: &str) -> anyhow::Result<Rules> {
+    /// Sets what is to be set.
+    fn set(&self, store: &Store, name: &str) -> anyhow::Result<()> {
         let namespace = if self.create {
             if name.len() > 512 {
                 return Err(Failure::new(Exit::Usage, "a namespace's name has at most 512 bytes").into());
@@ -148,73 +162,27 @@ impl Policy {
         } else {
             target::namespace(store, name)?
         };
-        if !self.changes.any() {
-            return Ok(namespace.policy());
+        if self.changes.any() {
+            let rules = self.changes.apply(namespace.policy());
+            store.namespace_with(name, rules).context("setting the policy")?;
         }
-        let rules = self.changes.apply(namespace.policy());
-        let changed = store.namespace_with(name, rules).context("setting the policy")?;
-        Ok(changed.policy())
+        Ok(())
     }
 }
 
-fn all(store: &Store) -> anyhow::Result<Vec<(String, Rules)>> {
-    let rules = |name: String| {
-        let namespace = store.namespace(&name).context("opening a namespace")?;
-        Ok((name, namespace.policy()))
-    };
-    store.namespaces().into_iter().map(rules).collect()
-}
-
-fn orphan_rule(rules: &Rules) -> &'static str {
-    match rules.orphan_rule() {
-        OnOrphan::Park => "park",
-        OnOrphan::Fail => "fail",
-        OnOrphan::Resolve => "resolve",
-        _ => "retry",
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn as_json(name: &str, rules: &Rules) -> Value {
-    let time_order = rules.time_order().map(|order| match order {
-        TimeOrdered::Ulid => "ulid",
-        _ => "uuid-v7",
-    });
-    let quota = rules.quota_limits().map(|(records, bytes)| json!({ "records": records, "bytes": bytes }));
-    let backoff = rules.backoff_limits();
-    json!({
-        "namespace": name,
-        "ttl_ms": millis(rules.remembers_for()),
-        "lease_ms": millis(rules.trusts_for()),
-        "skew_ms": millis(rules.skew_allowed()),
-        "max_attempts": rules.attempts_allowed(),
-        "on_orphan": orphan_rule(rules),
-        "time_order": time_order,
-        "quota": quota,
-        "require_fingerprint": rules.requires_fingerprint(),
-        "key_rule": rules.key_rule().is_some(),
-        "orphan_backoff": backoff.map(|(first, most)| json!({ "first_ms": millis(first), "most_ms": millis(most) })),
-    })
-}
-
-fn table(shown: &[(String, Rules)]) -> String {
-    let row = |(name, rules): &(String, Rules)| {
-        let quota = rules
-            .quota_limits()
-            .map_or_else(|| "none".into(), |(records, bytes)| format!("{records},{bytes}"));
+fn table(policies: &[PolicyView]) -> String {
+    let row = |rules: &PolicyView| {
+        let quota = rules.quota.as_ref();
         [
-            duration::format(rules.remembers_for()),
-            duration::format(rules.trusts_for()),
-            rules.attempts_allowed().to_string(),
-            orphan_rule(rules).to_owned(),
-            quota,
-            namespace_name(name).to_owned(),
+            duration::format(Duration::from_millis(rules.ttl_ms)),
+            duration::format(Duration::from_millis(rules.lease_ms)),
+            rules.max_attempts.to_string(),
+            rules.on_orphan.clone(),
+            quota.map_or_else(|| "none".into(), |quota| format!("{},{}", quota.records, quota.bytes)),
+            namespace_name(&rules.namespace).to_owned(),
         ]
     };
-    let rows: Vec<_> = shown.iter().map(row).collect();
+    let rows: Vec<_> = policies.iter().map(row).collect();
     print::table(["TTL", "LEASE", "ATTEMPTS", "ON-ORPHAN", "QUOTA", "NAMESPACE"], &rows)
 }
 

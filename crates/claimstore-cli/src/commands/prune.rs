@@ -1,12 +1,13 @@
 //! `claimstore prune`: what is no longer remembered goes from the disk.
 
-use anyhow::Context as _;
+use claimstore_admin::{Answer, Request};
 use clap::Args;
 use serde_json::json;
 
 use crate::args::StoreArgs;
 use crate::exit::Exit;
-use crate::{print, store};
+use crate::print;
+use crate::source::{self, unexpected};
 
 /// Drops the time buckets that have ended: records that are no longer remembered, and whose files can go as a whole.
 ///
@@ -28,16 +29,15 @@ pub(crate) struct Prune {
 
 impl Prune {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let store = store::open_existing(&self.store)?;
-        let pruned = if self.dry_run { store.prunable() } else { store.prune() }.context("pruning")?;
-        store.close().context("closing the store")?;
+        let request = Request::Prune { dry_run: self.dry_run };
+        let Answer::Pruned { records, runs, bytes } = source::ask(&self.store, &request)? else {
+            return Err(unexpected());
+        };
         if self.json {
-            let (records, runs, bytes) = (pruned.records, pruned.runs, pruned.bytes);
             let object = json!({ "records": records, "runs": runs, "bytes": bytes, "dry_run": self.dry_run });
             return print::json(&object);
         }
         let verb = if self.dry_run { "would drop" } else { "dropped" };
-        let (records, runs, bytes) = (pruned.records, pruned.runs, pruned.bytes);
         print::text(&format!("{verb} {records} records in {runs} runs, {bytes} bytes\n"))
     }
 }

@@ -1,15 +1,15 @@
 //! `claimstore stuck`: what was begun and does not end.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use claimstore::{Filter, Record, RecordState};
+use claimstore_admin::Which;
 use clap::Args;
 
-use super::list::{PageArgs, finish};
+use super::list::{self, PageArgs, millis};
 use crate::args::StoreArgs;
+use crate::duration;
 use crate::exit::Exit;
-use crate::show::{ShowArgs, age};
-use crate::{duration, store};
+use crate::show::ShowArgs;
 
 /// Lists keys whose work was begun and does not end: claims in progress or orphaned, and retries that are due and not
 /// taken up. Oldest claim first. Keys held for review: `claimstore parked`.
@@ -32,19 +32,7 @@ pub(crate) struct Stuck {
 
 impl Stuck {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let store = store::open_existing(&self.store)?;
-        let states = [RecordState::InProgress, RecordState::Orphaned, RecordState::Retry];
-        let filter = states.into_iter().fold(Filter::new(), Filter::state);
-        let now = store.store_time();
-        let records = self.page.filter(&store, filter).map(|filter| store.scan(filter))?;
-        let page = self.page.collect(records, |record| self.is_stuck(record, now))?;
-        finish(store, self.show, &page, now)
-    }
-
-    fn is_stuck(&self, record: &Record, now: SystemTime) -> bool {
-        // A retry that a reviewer let go has no time of its own: it was due from then on.
-        let settled = record.settled_at().unwrap_or(SystemTime::UNIX_EPOCH);
-        let since = record.retry_at().map_or_else(|| record.claimed_at(), |retry| retry.max(settled));
-        now >= since && age(now, since) >= self.older_than
+        let which = Which::Stuck { older_than_ms: millis(self.older_than) };
+        list::show(&self.store, &self.page.listing(which, self.show), self.show)
     }
 }

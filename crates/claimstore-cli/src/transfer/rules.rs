@@ -28,6 +28,8 @@ pub(crate) struct Rules {
     key_rule_hex: Option<String>,
     #[serde(default)]
     orphan_backoff: Option<Backoff>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metrics_name: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +85,7 @@ impl Rules {
             orphan_backoff: policy
                 .backoff_limits()
                 .map(|(first, most)| Backoff { first_ms: millis(first), most_ms: millis(most) }),
+            metrics_name: policy.counted_as().map(str::to_owned),
         }
     }
 
@@ -112,6 +115,7 @@ impl Rules {
                 Duration::from_millis(backoff.most_ms),
             )
         });
+        let policy = self.metrics_name.iter().fold(policy, |policy, name| policy.metrics_name(name));
         let Some(rule) = &self.key_rule_hex else { return Some(policy) };
         let rule = KeySpec::from_bytes(&from_hex(rule.as_bytes()).ok()?).ok()?;
         Some(policy.key_spec(rule))
@@ -137,7 +141,10 @@ mod tests {
                 .key_spec(KeySpec::netsuite())
                 .orphan_backoff(hour, 2 * hour)
                 .on_orphan(OnOrphan::Fail),
-            Policy::monthly().time_ordered_keys(TimeOrdered::UuidV7).on_orphan(OnOrphan::Park),
+            Policy::monthly()
+                .time_ordered_keys(TimeOrdered::UuidV7)
+                .on_orphan(OnOrphan::Park)
+                .metrics_name("m"),
         ] {
             let text = serde_json::to_string(&Rules::of("shop", &policy)).unwrap();
             let read: Rules = serde_json::from_str(&text).unwrap();

@@ -26,6 +26,7 @@ fn the_rules_are_shown_under_names_that_stay() {
         "require_fingerprint": false,
         "key_rule": false,
         "orphan_backoff": null,
+        "metrics_name": null,
     });
     assert_eq!(shop(&sandbox, ""), expected);
     let text = String::from_utf8(sandbox.run("policy").out).unwrap();
@@ -40,6 +41,8 @@ fn what_is_given_is_set_and_the_rest_stays() {
     assert_eq!((&set["ttl_ms"], &set["on_orphan"]), (&json!(172_800_000), &json!("park")));
     assert_eq!(set["quota"], json!({ "records": 7, "bytes": 900 }));
     assert_eq!((&set["max_attempts"], &set["lease_ms"]), (&json!(2), &json!(60_000)));
+    assert_eq!(shop(&sandbox, " --metrics-name orders")["metrics_name"], "orders");
+    assert_eq!(sandbox.run("policy --namespace shop --metrics-name canary/1").code, 64);
     let set = shop(&sandbox, " --lease 5m --attempts 9 --quota none");
     assert_eq!(
         (&set["lease_ms"], &set["max_attempts"], &set["quota"]),

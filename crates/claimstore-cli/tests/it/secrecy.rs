@@ -27,10 +27,19 @@ type Case = (String, i32);
 
 /// What shows and changes nothing.
 fn looks() -> Vec<Case> {
-    let mut cases: Vec<Case> =
-        ["list", "stuck --older-than 0s", "orphans", "parked", "policy", "stats", "verify", "clock"]
-            .map(|words| (words.to_owned(), 0))
-            .into();
+    let mut cases: Vec<Case> = [
+        "list",
+        "stuck --older-than 0s",
+        "orphans",
+        "parked",
+        "policy",
+        "stats",
+        "verify",
+        "clock",
+        "top --once",
+    ]
+    .map(|words| (words.to_owned(), 0))
+    .into();
     for name in ["done", "failed", "retry", "parked", "orphan", "held"] {
         for verb in ["get", "explain"] {
             cases.push((format!("{verb} {} --namespace shop", key(name)), 0));

@@ -42,7 +42,7 @@ fn these_are_the_subcommands_and_each_explains_itself() {
     assert_eq!(
         names.join(" "),
         "backup checkpoint clock compact complete completions dedupe exec explain export fail forget get import list man \
-         orphans parked policy prune release requeue restore stats stuck verify"
+         orphans parked policy prune release requeue restore stats stuck top verify"
     );
     for name in &names {
         let ran = without_store(&format!("{name} --help"));

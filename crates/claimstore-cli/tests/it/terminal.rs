@@ -2,14 +2,22 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 /// Runs a command whose standard output is a terminal of so many columns; what it wrote there, and its exit code.
-pub(crate) fn run(mut command: Command, columns: u16) -> (String, i32) {
+pub(crate) fn run(command: Command, columns: u16) -> (String, i32) {
+    let (mut child, mut terminal) = start(command, columns);
+    let text = read(&mut terminal, |_| false);
+    let code = crate::sandbox::code(child.wait().unwrap());
+    (text.replace("\r\n", "\n"), code)
+}
+
+/// Starts a command on a terminal of so many columns and 24 lines.
+pub(crate) fn start(mut command: Command, columns: u16) -> (Child, File) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let terminal = openpt(flags).unwrap();
     grantpt(&terminal).unwrap();
@@ -18,11 +26,15 @@ pub(crate) fn run(mut command: Command, columns: u16) -> (String, i32) {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let side = rustix::fs::open(name, flags, Mode::empty()).unwrap();
     tcsetwinsize(&side, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-    let mut child = command.stdout(Stdio::from(side)).spawn().unwrap();
+    let child = command.stdout(Stdio::from(side)).spawn().unwrap();
     // The command holds the other side, and the terminal ends when nobody does.
     drop(command);
+    (child, File::from(terminal))
+}
+
+/// What comes to a terminal until there is enough, or nobody writes there any more.
+pub(crate) fn read(terminal: &mut File, enough: impl Fn(&str) -> bool) -> String {
     let mut text = Vec::new();
-    let mut terminal = File::from(terminal);
     let mut buffer = [0; 4_096];
     loop {
         match terminal.read(&mut buffer) {
@@ -32,7 +44,9 @@ pub(crate) fn run(mut command: Command, columns: u16) -> (String, i32) {
             // What Linux says for the end.
             Err(_) => break,
         }
+        if enough(&String::from_utf8_lossy(&text)) {
+            break;
+        }
     }
-    let code = crate::sandbox::code(child.wait().unwrap());
-    (String::from_utf8(text).unwrap().replace("\r\n", "\n"), code)
+    String::from_utf8_lossy(&text).into_owned()
 }

@@ -15,7 +15,7 @@
 
 use super::commit::Leads;
 use super::time::Mark;
-use super::{Class, Engine};
+use super::{Class, Engine, observe};
 use crate::bucket::{
     BucketId, Catalog, CatalogState, ClockMark, Merger, NamespaceRow, Run, RunSummary, RunWriter, remove_run,
 };
@@ -120,6 +120,21 @@ impl Engine {
     }
 
     pub(crate) fn checkpoint_in(&self, home: &mut Home) -> Result<(), Error> {
+        let (began_ns, before_bytes) = (self.time.lap_ns(), self.journal_bytes_written());
+        let rows = self.move_out(home)?;
+        self.note_checkpoint(before_bytes);
+        if let Some(rows) = rows {
+            let took_ms = self.time.lap_ns().saturating_sub(began_ns) / 1_000_000;
+            self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+            self.measures.checkpoint_ms.record(took_ms);
+            self.measures.checkpointed_rows.fetch_add(rows, Ordering::Relaxed);
+            observe::checkpointed(rows, took_ms);
+        }
+        Ok(())
+    }
+
+    /// The steps of the module's order. Answers how many rows were taken, or `None` if there was nothing to do.
+    fn move_out(&self, home: &mut Home) -> Result<Option<u64>, Error> {
         let start = self.commit.with_journal(|writer| writer.current());
         let through = self.durable_frontier()?;
         // A namespace whose definition is at or below S is seen by now, or will be before this lock is ours:
@@ -127,7 +142,7 @@ impl Engine {
         drop(self.spaces.defining.lock());
         let taken = self.take(through);
         if taken.is_empty() && start.segment == home.state.journal.0 {
-            return Ok(());
+            return Ok(None);
         }
         if planted::active(14) {
             self.retire_segments(start.segment);
@@ -160,8 +175,7 @@ impl Engine {
         self.leave_live(&taken);
         self.retire_segments(start.segment);
         self.forget_copied_table_rows(home, &taken);
-        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        Ok(Some(taken.len() as u64))
     }
 
     /// Waits until everything queued so far is durable; answers the last sequence number of it.

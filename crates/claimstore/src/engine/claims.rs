@@ -289,7 +289,9 @@ impl Engine {
         let record = entry.map(|entry| &entry.record).or(cold);
         match self.decide(space, prepared, entry, cold, at) {
             Decision::Duplicate { failure, fingerprint_checked } => {
-                Some(Answer::Duplicate(Receipt::of(record?, failure, fingerprint_checked)))
+                let record = record?;
+                self.measures.duplicate(record.settled_at_ms, record.until_ms, at.store_ms);
+                Some(Answer::Duplicate(Receipt::of(record, failure, fingerprint_checked)))
             }
             Decision::InProgress { retry_after_ms } => {
                 Some(Answer::InProgress(holder(record, retry_after_ms)))
@@ -384,7 +386,7 @@ impl Engine {
                 let lease_ms = record.lease_ms;
                 let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
                 drop(shard);
-                self.counters.claimed(attempt > 1);
+                space.counters.claimed(attempt > 1);
                 // The key goes on to the lease: no further copy of it is made.
                 let keyed = std::mem::take(&mut prepared.keyed);
                 let granted = Granted { keyed, token, attempt, progress, lease_ms };
@@ -506,15 +508,15 @@ impl Engine {
                 Ok(Claim::Claimed(Lease::new(self, space, key, granted)))
             }
             Answer::Duplicate(receipt) => {
-                self.counters.duplicate();
+                space.counters.duplicate();
                 Ok(Claim::Duplicate(receipt))
             }
             Answer::InProgress(holder) => {
-                self.counters.in_progress();
+                space.counters.in_progress();
                 Ok(Claim::InProgress(holder))
             }
             Answer::Refused(error) => {
-                self.counters.refused(error.kind());
+                space.counters.refused(error.kind());
                 Err(error)
             }
         }

@@ -6,6 +6,8 @@
 //! no lock but the journal's own while it writes and syncs.
 
 use super::baton::Baton;
+use super::measures::Measures;
+use super::observe;
 use super::poison::Poison;
 use crate::codec::{Base, Record, put_bytes};
 use crate::error::{Error, ErrorKind};
@@ -19,6 +21,10 @@ use std::task::Waker;
 /// How often a leader gives way before it closes its batch: collects nearly everybody who was just woken by the
 /// batch before.
 const YIELDS: usize = 4;
+/// A commit that takes this long is always measured, and so is the one after it.
+const SLOW_NS: u64 = 20_000;
+/// Of faster commits, one in so many is measured.
+const TIMED_ONE_IN: u64 = 8;
 /// Buffers of batches that are kept for the next ones.
 const SPARE_BUFFERS: usize = 4;
 
@@ -78,6 +84,8 @@ pub(crate) struct Commit {
     baton: Baton,
     /// Whether the last batch had more than one to wake, or left others behind it.
     crowded: AtomicBool,
+    /// Whether the last commit that was measured was slow.
+    slow: AtomicBool,
     /// Whether the journal has its seal: nothing may follow it. Changes under the journal's lock.
     sealed: AtomicBool,
     /// Batches up to this number are known to be synced. Under `Durability::Sync` those that may be answered.
@@ -220,6 +228,7 @@ impl Commit {
             journal: Mutex::new(writer),
             baton: Baton::new(last_batch),
             crowded: AtomicBool::new(false),
+            slow: AtomicBool::new(true),
             sealed: AtomicBool::new(false),
             synced: AtomicU64::new(last_batch),
             written: AtomicU64::new(last_batch),
@@ -342,12 +351,19 @@ impl Commit {
         let callers = batch.blocking as usize + batch.wakers.len();
         let number = batch.number;
         let stamp = engine.stamp();
+        // Where a commit is a matter of memory, reading the clock twice would be a good part of it.
+        let timed = self.slow.load(Ordering::Relaxed) || number % TIMED_ONE_IN == 0;
+        let began_ns = timed.then(|| engine.lap_ns());
         match self.write(&batch, &stamp, engine.poison()) {
             // Ordering: durable first (inside `write`), then answerable, then the bells.
             Ok(true) => self.baton.reach(number),
             Ok(false) => {}
-            Err(_error) => engine.poison().set(number),
+            Err(error) => {
+                engine.poison().set(number);
+                observe::poisoned(&error);
+            }
         }
+        let took_ns = began_ns.map(|began_ns| engine.lap_ns().saturating_sub(began_ns));
         let mut wakers = std::mem::take(&mut batch.wakers);
         if engine.poison().is_set() {
             wakers.extend(self.end_all(engine));
@@ -355,6 +371,12 @@ impl Commit {
             self.baton.ring(number);
             wakers.extend(engine.parked_wakers(number));
         }
+        // After the bells: nobody waits for what is only counted.
+        if let Some(took_ns) = took_ns {
+            engine.measures().commit_us.record(took_ns / 1_000);
+            self.slow.store(took_ns >= SLOW_NS, Ordering::Relaxed);
+        }
+        engine.measures().commit_ops.record(u64::from(batch.ops));
         batch.payload.clear();
         let mut order = self.order.lock();
         self.crowded.store(callers > 1 || !order.queue.is_empty(), Ordering::Relaxed);
@@ -423,9 +445,10 @@ impl Commit {
         if self.synced.load(Ordering::Acquire) >= reached {
             return Ok(reached);
         }
-        if let Err(_error) = writer.sync() {
+        if let Err(error) = writer.sync() {
             drop(writer);
             engine.poison().set(self.written.load(Ordering::Acquire));
+            observe::poisoned(&error);
             self.wake_all(engine);
             return Err(Poison::error());
         }
@@ -462,8 +485,9 @@ impl Commit {
         let Some(rotated) = rotated else {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));
         };
-        rotated.map_err(|_error| {
+        rotated.map_err(|error| {
             engine.poison().set(self.written.load(Ordering::Acquire));
+            observe::poisoned(&error);
             self.wake_all(engine);
             Poison::error()
         })
@@ -478,6 +502,13 @@ impl Commit {
     pub(crate) fn wants_segment(&self, segment_bytes: u64) -> bool {
         let room = self.order.lock().room;
         room.next.is_none() && room.current < segment_bytes / 4 * 3
+    }
+
+    /// Bytes that wait to be written, and how many batches may be answered without having been synced.
+    pub(crate) fn lag(&self) -> (u64, u64) {
+        let queued_bytes = self.order.lock().queued_bytes;
+        let unsynced = self.baton.reached().saturating_sub(self.synced.load(Ordering::Acquire));
+        (queued_bytes, unsynced)
     }
 
     pub(crate) fn is_queue_empty(&self) -> bool {
@@ -516,6 +547,9 @@ fn room_of(writer: &Writer) -> Room {
 pub(crate) trait Leads {
     fn poison(&self) -> &Poison;
     fn stamp(&self) -> Stamp;
+    fn measures(&self) -> &Measures;
+    /// For measuring how long a commit takes.
+    fn lap_ns(&self) -> u64;
     /// Wakes the thread that leads for futures.
     fn nudge_service(&self);
     /// Keeps a waker for a batch that is being written.

@@ -1,25 +1,31 @@
-//! What happened since the store was opened.
+//! What became of claims since the store was opened, namespace by namespace; and what upkeep did.
 
 use crate::codec::State;
 use crate::error::ErrorKind;
 use crate::sync::{AtomicU64, Ordering};
+use crate::view::Outcomes;
 
-/// Counts of outcomes. Relaxed: they order nothing.
+/// Counts of outcomes of one namespace. Relaxed: they order nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) claimed: AtomicU64,
-    pub(crate) taken_over: AtomicU64,
-    pub(crate) duplicates: AtomicU64,
-    pub(crate) in_progress: AtomicU64,
-    pub(crate) mismatches: AtomicU64,
-    pub(crate) refused: AtomicU64,
-    pub(crate) completed: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) released: AtomicU64,
+    claimed: AtomicU64,
+    taken_over: AtomicU64,
+    duplicates: AtomicU64,
+    in_progress: AtomicU64,
+    mismatches: AtomicU64,
+    refused: AtomicU64,
+    completed: AtomicU64,
+    failed: AtomicU64,
+    released: AtomicU64,
+}
+
+/// Counts of upkeep.
+#[derive(Debug, Default)]
+pub(crate) struct UpkeepCounters {
     pub(crate) checkpoints: AtomicU64,
     pub(crate) merges: AtomicU64,
     pub(crate) pruned: AtomicU64,
-    pub(crate) upkeep_failures: AtomicU64,
+    pub(crate) failures: AtomicU64,
 }
 
 impl Counters {
@@ -51,8 +57,19 @@ impl Counters {
         }
     }
 
-    pub(crate) fn upkeep_failed(&self, _kind: ErrorKind) {
-        add(&self.upkeep_failures);
+    pub(crate) fn read(&self) -> Outcomes {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Outcomes {
+            claimed: read(&self.claimed),
+            taken_over: read(&self.taken_over),
+            duplicates: read(&self.duplicates),
+            in_progress: read(&self.in_progress),
+            mismatches: read(&self.mismatches),
+            refused: read(&self.refused),
+            completed: read(&self.completed),
+            failed: read(&self.failed),
+            released: read(&self.released),
+        }
     }
 }
 

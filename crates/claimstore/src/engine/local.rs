@@ -184,7 +184,7 @@ impl Engine {
             decide::settled(&claimed, &ending, &prepared.policy, prepared.keyed.time_ms, seq, now_ms);
         self.stage(&mut write, &prepared.keyed, &record)?;
         Self::finish_local(&tables, write, &mut reservation, record)?;
-        self.counters.claimed(attempt > 1);
+        space.counters.claimed(attempt > 1);
         Ok(Transacted::Done(response))
     }
 
@@ -331,7 +331,7 @@ impl Reservation<'_> {
     fn keep(&mut self, record: Record) {
         self.kept = true;
         let Reservation { engine, space, keyed, .. } = self;
-        engine.counters.settled(record.state);
+        space.counters.settled(record.state);
         {
             let _order = engine.commit.order();
             let mut shard = engine.live.shard(keyed.hash);

@@ -5,13 +5,14 @@ use super::commit::Waits;
 use super::decide::Hold;
 use super::live::Entry;
 use super::spaces::{Keyed, Space, is_reserved};
+use super::time::Moment;
 use super::{Class, Engine};
 use crate::bucket::{BucketId, RunCursor, is_newer};
 use crate::codec::{self, State};
 use crate::error::Error;
 use crate::sync::{Arc, Ordering};
-use crate::view::{Filter, Record, RecordState, Report, Stats};
-use std::collections::{HashSet, VecDeque};
+use crate::view::{Bucket, Census, Filter, Outcomes, Record, RecordState, Report, Stats};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 /// Live shards are listed one at a time.
 const SHARDS: usize = super::live::SHARDS;
@@ -100,7 +101,7 @@ impl Engine {
             }
             let marks = carried(entry, cold.is_some());
             let record = codec::Record::erased(order.take_seq());
-            self.counters.settled(State::Erased);
+            space.counters.settled(State::Erased);
             let batch =
                 self.put(&mut order, &mut shard, space, keyed, record, marks, self.time.moment(), waits);
             drop(shard);
@@ -112,18 +113,22 @@ impl Engine {
 
     pub(crate) fn stats(&self) -> Stats {
         let set = self.cold.set();
-        let counters = &self.counters;
+        let (counters, measures) = (&self.counters, &self.measures);
+        let spaces = self.spaces.all();
+        let outcomes = spaces.iter().fold(Outcomes::default(), |all, space| all.and(space.counters.read()));
+        let (queued_bytes, unsynced_batches) = self.commit.lag();
+        let size = |name| self.storage.size(name).unwrap_or(0);
         let sum = |of: fn(&crate::bucket::Run) -> u64| set.runs().iter().map(|run| of(run)).sum();
         Stats {
-            claimed: counters.claimed.load(Ordering::Relaxed),
-            taken_over: counters.taken_over.load(Ordering::Relaxed),
-            duplicates: counters.duplicates.load(Ordering::Relaxed),
-            in_progress_answers: counters.in_progress.load(Ordering::Relaxed),
-            mismatches: counters.mismatches.load(Ordering::Relaxed),
-            refused: counters.refused.load(Ordering::Relaxed),
-            completed: counters.completed.load(Ordering::Relaxed),
-            failed: counters.failed.load(Ordering::Relaxed),
-            released: counters.released.load(Ordering::Relaxed),
+            claimed: outcomes.claimed,
+            taken_over: outcomes.taken_over,
+            duplicates: outcomes.duplicates,
+            in_progress_answers: outcomes.in_progress,
+            mismatches: outcomes.mismatches,
+            refused: outcomes.refused,
+            completed: outcomes.completed,
+            failed: outcomes.failed,
+            released: outcomes.released,
             in_progress: self.live.in_progress() as u64,
             live_bytes: self.live.bytes() as u64,
             checkpointed_rows: sum(|run| run.summary().rows),
@@ -135,15 +140,99 @@ impl Engine {
             checkpoints: counters.checkpoints.load(Ordering::Relaxed),
             merges: counters.merges.load(Ordering::Relaxed),
             pruned: counters.pruned.load(Ordering::Relaxed),
-            upkeep_failures: counters.upkeep_failures.load(Ordering::Relaxed),
-            namespaces: self.spaces.all().len() as u64,
+            upkeep_failures: counters.failures.load(Ordering::Relaxed),
+            namespaces: spaces.len() as u64,
             life: self.life,
             replayed_batches: self.opening.replayed,
             opened_clean: self.opening.clean,
             torn_tail_cut: self.opening.tail_cut,
             filters_rebuilt: sum(|run| u64::from(run.filter_was_rebuilt())),
+            commit_us: measures.commit_us.quantiles(),
+            commit_ops: measures.commit_ops.quantiles(),
+            duplicate_age_ms: measures.duplicate_age_ms.quantiles(),
+            duplicate_ttl_percent: measures.duplicate_ttl_percent.quantiles(),
+            checkpoint_ms: measures.checkpoint_ms.quantiles(),
+            checkpointed: measures.checkpointed_rows.load(Ordering::Relaxed),
+            merged_rows: measures.merged_rows.load(Ordering::Relaxed),
+            pruned_runs: measures.pruned_runs.load(Ordering::Relaxed),
+            pruned_bytes: measures.pruned_bytes.load(Ordering::Relaxed),
+            queued_bytes,
+            unsynced_batches,
+            checkpoint_lag_bytes: self.checkpoint_lag_bytes(),
+            journal_bytes: self.journal_bytes(),
+            journal_limit_bytes: self.limits.journal_bytes,
+            catalogue_bytes: size("catalog.redb"),
+            tables_bytes: size("tables.redb"),
+            disk_free_bytes: self.storage.free_bytes(),
+            waiters: self.waiters.count() as u64,
             store_time_ms: self.time.now_ms(),
             clock_offset: self.time.offset_ms(),
+        }
+    }
+
+    /// Outcomes by the metrics names of policies, sorted; those without one under the empty name.
+    pub(crate) fn outcomes(&self) -> Vec<(Box<str>, Outcomes)> {
+        let mut by_name: BTreeMap<Box<str>, Outcomes> = BTreeMap::new();
+        for space in self.spaces.all() {
+            let name = space.policy().metrics_name.clone().unwrap_or_default();
+            let sum = by_name.entry(name).or_default();
+            *sum = sum.and(space.counters.read());
+        }
+        by_name.into_iter().collect()
+    }
+
+    /// Time buckets, those that end first in front, those without an end last.
+    pub(crate) fn buckets(&self) -> Vec<Bucket> {
+        let mut by_end: BTreeMap<u64, Bucket> = BTreeMap::new();
+        for run in self.cold.set().runs() {
+            let end_ms = run.bucket().end_ms();
+            let bucket = by_end.entry(end_ms.unwrap_or(u64::MAX)).or_insert_with(|| Bucket::new(end_ms));
+            bucket.runs += 1;
+            bucket.rows += run.summary().rows;
+            bucket.bytes += run.summary().bytes;
+        }
+        by_end.into_values().collect()
+    }
+
+    /// Counts who is on what: every entry of the live table is looked at, one shard after the other, and every
+    /// row of the runs without an end is read.
+    pub(crate) fn census(self: &Arc<Self>) -> Result<Census, Error> {
+        self.check_open()?;
+        let mut census = Census::default();
+        let mut seen = HashSet::new();
+        let at = self.time.moment();
+        let has_held = self.cold.set().runs().iter().any(|run| run.bucket() == BucketId::Held);
+        self.live.each_shard(|shard| {
+            for (hash, _, entry) in shard.iter().filter(|(_, _, entry)| !entry.marks.placeholder) {
+                self.count(&mut census, entry, at);
+                if has_held {
+                    seen.insert(hash);
+                }
+            }
+        });
+        let filter = Filter::new().state(RecordState::Parked).state(RecordState::Retry);
+        let held = Records { next_shard: SHARDS, seen, ..Records::new(self, filter) };
+        for record in held {
+            match record?.state() {
+                RecordState::Parked => census.parked += 1,
+                _ => census.retry += 1,
+            }
+        }
+        Ok(census)
+    }
+
+    fn count(&self, census: &mut Census, entry: &Entry, at: Moment) {
+        match entry.record.state {
+            State::Parked => census.parked += 1,
+            State::Retry => census.retry += 1,
+            State::InProgress => match entry.hold(self.life, at.store_ms, at.boot_ms) {
+                Hold::Orphaned => census.orphaned += 1,
+                Hold::Lapsed => census.lapsed(at.boot_ms.saturating_sub(entry.lease_until_ms)),
+                Hold::Running { .. } | Hold::Reserved => {
+                    census.running(at.store_ms.saturating_sub(entry.record.claimed_at_ms));
+                }
+            },
+            State::Completed | State::Failed | State::Erased => {}
         }
     }
 
@@ -219,6 +308,13 @@ impl Records {
         !states.is_empty() && states.iter().all(live)
     }
 
+    /// Records without an end lie in runs of their own, which also hold the tombstones of those that went on.
+    fn only_held(&self) -> bool {
+        let states = &self.filter.states;
+        let ends = |state: &RecordState| matches!(state, RecordState::Completed | RecordState::Failed);
+        !states.is_empty() && !states.iter().any(ends)
+    }
+
     fn turn_page(&mut self) -> Result<bool, Error> {
         self.engine.check_open()?;
         if self.next_shard < SHARDS {
@@ -266,7 +362,12 @@ impl Records {
 
     fn open_runs(&self) -> Result<Vec<RunHead>, Error> {
         let set = self.engine.cold.set();
-        let closed = set.runs().iter().filter(|run| run.bucket() != BucketId::Open);
+        let only_held = self.only_held();
+        let closed = set.runs().iter().filter(|run| match run.bucket() {
+            BucketId::Open => false,
+            BucketId::Held => true,
+            BucketId::Timed { .. } => !only_held,
+        });
         let heads = closed.map(|run| {
             let mut cursor = run.iter(None);
             let row = cursor.next().transpose()?;

@@ -21,9 +21,13 @@ pub(crate) mod lapses;
 pub(crate) mod live;
 pub(crate) mod local;
 pub(crate) mod look;
+pub(crate) mod measures;
+pub(crate) mod observe;
 pub(crate) mod orphans;
 pub(crate) mod poison;
 pub(crate) mod positions;
+#[cfg(feature = "metrics")]
+pub(crate) mod publish;
 pub(crate) mod sequences;
 pub(crate) mod settle;
 pub(crate) mod spaces;
@@ -40,11 +44,12 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use checkpoint::Home;
 use cold::Cold;
 use commit::{Commit, Leads, Order, Stamp};
-use counters::Counters;
+use counters::UpkeepCounters;
 use fingerprint_key::FingerprintKey;
 use lapses::Lapses;
 use live::Live;
 use local::TableHome;
+use measures::Measures;
 use poison::Poison;
 use sequences::Sequences;
 use spaces::Spaces;
@@ -78,7 +83,8 @@ pub(crate) struct Engine {
     pub(crate) spaces: Spaces,
     pub(crate) waiters: Waiters,
     pub(crate) lapses: Lapses,
-    pub(crate) counters: Counters,
+    pub(crate) counters: UpkeepCounters,
+    pub(crate) measures: Measures,
     /// The catalogue and what else only upkeep changes. Its lock is the upkeep lock.
     pub(crate) home: Mutex<Home>,
     pub(crate) tables: TableHome,
@@ -92,7 +98,23 @@ pub(crate) struct Engine {
     /// The last handle was dropped inside a closure of `complete_in`: to be closed when that ends.
     close_owed: AtomicBool,
     ownership: Mutex<Option<LockGuard>>,
+    #[cfg(feature = "metrics")]
+    pub(crate) published: Mutex<publish::Published>,
+    /// The label of this store in metrics.
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics_label: Arc<str>,
+    /// What is to be called when the store closes; `None` once that has begun.
+    last_calls: Mutex<Option<Vec<LastCall>>>,
     pub(crate) opening: Opening,
+}
+
+/// A call to be made when the store closes.
+struct LastCall(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for LastCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LastCall")
+    }
 }
 
 /// What an engine is put together from; recovery fills it.
@@ -113,6 +135,8 @@ pub(crate) struct Parts {
     pub(crate) home: Home,
     pub(crate) tables: TableHome,
     pub(crate) ownership: LockGuard,
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics_label: Arc<str>,
     pub(crate) opening: Opening,
 }
 
@@ -156,7 +180,8 @@ impl Engine {
             spaces: parts.spaces,
             waiters: Waiters::default(),
             lapses: Lapses::default(),
-            counters: Counters::default(),
+            counters: UpkeepCounters::default(),
+            measures: Measures::default(),
             home: Mutex::new(parts.home),
             tables: parts.tables,
             upkeep: Upkeep::default(),
@@ -167,6 +192,11 @@ impl Engine {
             closed: AtomicBool::new(false),
             close_owed: AtomicBool::new(false),
             ownership: Mutex::new(Some(parts.ownership)),
+            #[cfg(feature = "metrics")]
+            published: Mutex::default(),
+            #[cfg(feature = "metrics")]
+            metrics_label: parts.metrics_label,
+            last_calls: Mutex::new(Some(Vec::new())),
             opening: parts.opening,
         })
     }
@@ -235,8 +265,27 @@ impl Engine {
         // file once the directory is free.
         self.close_segments();
         self.fingerprint_key.close();
+        // Before the directory is free: what they take away must not be another opening's.
+        self.run_last_calls();
         drop(self.ownership.lock().take());
+        observe::closed(self.life, sealed.is_ok());
         sealed
+    }
+
+    /// Has `call` made when the store closes; at once if it has.
+    pub(crate) fn on_close(&self, call: Box<dyn FnOnce() + Send>) {
+        if let Some(calls) = &mut *self.last_calls.lock() {
+            calls.push(LastCall(call));
+            return;
+        }
+        call();
+    }
+
+    fn run_last_calls(&self) {
+        let calls = self.last_calls.lock().take();
+        for LastCall(call) in calls.into_iter().flatten() {
+            call();
+        }
     }
 
     /// The last handle is gone. Nobody is left to tell; what was acknowledged is durable in any case.
@@ -263,6 +312,14 @@ impl Leads for Engine {
 
     fn stamp(&self) -> Stamp {
         Stamp { mark_ms: self.time.now_ms(), generation: self.catalogue_generation.load(Ordering::Acquire) }
+    }
+
+    fn measures(&self) -> &Measures {
+        &self.measures
+    }
+
+    fn lap_ns(&self) -> u64 {
+        self.time.lap_ns()
     }
 
     fn nudge_service(&self) {

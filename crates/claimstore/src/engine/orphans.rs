@@ -122,7 +122,7 @@ impl Engine {
             remember(&mut record, &entry.record, what, now_ms, b"", ending.note());
         }
         let marks = carried(Some(entry), false);
-        self.counters.settled(record.state);
+        space.counters.settled(record.state);
         Ok(self.put(order, &mut shard, space, keyed, record, marks, at, Waits::Here))
     }
 
@@ -203,7 +203,7 @@ impl Engine {
                 remember(&mut record, parked, what, now_ms, note.by(), note.why());
             }
             let marks = carried(entry, cold.is_some());
-            self.counters.settled(record.state);
+            space.counters.settled(record.state);
             return Ok(self.put(&mut order, &mut shard, space, keyed, record, marks, at, Waits::Here));
         }
     }

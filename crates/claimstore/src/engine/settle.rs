@@ -92,7 +92,7 @@ impl Engine {
             history::remember(&mut record, &entry.record, what, at.store_ms, b"", ending.note());
         }
         let marks = carried(Some(entry), false);
-        self.counters.settled(record.state);
+        space.counters.settled(record.state);
         let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
         Ok(batch)
     }

@@ -1,6 +1,7 @@
 //! Namespaces: their names, policies and usage.
 
 use super::commit::Waits;
+use super::counters::Counters;
 use super::sequences::SEQUENCES;
 use super::{Class, Engine};
 use crate::codec::{Cursor, Malformed, put_bytes, put_varint};
@@ -24,6 +25,8 @@ pub(crate) struct Space {
     /// Time-ordered keys with an earlier time may have been resolved and pruned.
     watermark_ms: AtomicU64,
     pub(crate) usage: Usage,
+    /// What became of its claims since the store was opened.
+    pub(crate) counters: Counters,
 }
 
 /// How much a namespace holds: versions in the live table and rows of runs, less what is in both because a
@@ -64,6 +67,7 @@ impl Space {
             policy: RwLock::new(Arc::new(policy)),
             watermark_ms: AtomicU64::new(watermark_ms),
             usage: Usage::default(),
+            counters: Counters::default(),
         }
     }
 

@@ -89,6 +89,11 @@ impl StoreClock {
         self.moment().store_ms
     }
 
+    /// For measuring how long something takes.
+    pub(crate) fn lap_ns(&self) -> u64 {
+        self.clock.lap_ns()
+    }
+
     /// Store time and boot time now, of one reading.
     pub(crate) fn moment(&self) -> Moment {
         let boot_ms = self.clock.boot_ms();

@@ -7,7 +7,7 @@
 use super::checkpoint::{Home, Merging, encoded};
 use super::commit::Leads;
 use super::tasks::Tasks;
-use super::{Class, Engine};
+use super::{Class, Engine, observe};
 use crate::bucket::{self, Merger, RunSummary, Step, remove_run};
 use crate::codec::Cursor;
 use crate::error::{Error, ErrorKind};
@@ -16,7 +16,9 @@ use crate::journal;
 use crate::options::Durability;
 use crate::planted;
 use crate::policy::TimeOrdered;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Event, JoinHandle, Mutex, Ordering, current_thread, spawn};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU64, Event, JoinHandle, Mutex, Ordering, Tally, current_thread, spawn,
+};
 use std::collections::{BinaryHeap, VecDeque};
 use std::task::Waker;
 use std::time::Duration;
@@ -45,6 +47,8 @@ pub(crate) struct Upkeep {
     working: AtomicBool,
     pub(crate) tasks: Tasks,
     segments: Mutex<Segments>,
+    /// The bytes of all segments in use, to be read without waiting for one being made.
+    segment_bytes: Tally,
     timers: Mutex<BinaryHeap<Timer>>,
     /// Journal bytes written when the last checkpoint began.
     checkpointed_at_bytes: AtomicU64,
@@ -101,6 +105,7 @@ impl Upkeep {
 
     /// At open: what was found.
     pub(crate) fn adopt_segments(&self, found: Segments) {
+        self.segment_bytes.store(found.capacities.iter().sum(), Ordering::Relaxed);
         *self.segments.lock() = found;
     }
 
@@ -118,6 +123,7 @@ impl Upkeep {
                 drop(remove(number));
             }
         }
+        self.segment_bytes.store(segments.capacities.iter().sum(), Ordering::Relaxed);
     }
 
     /// Wakes `waker` at about `due_boot_ms`.
@@ -283,8 +289,10 @@ impl Engine {
     }
 
     /// Runs tasks, and upkeep between them unless it was turned off.
-    fn run_upkeep(&self) {
+    fn run_upkeep(self: &Arc<Self>) {
         while !self.upkeep.is_stopping() {
+            #[cfg(feature = "metrics")]
+            self.publish_when_due();
             // Before looking: what is asked for from here on is seen by the wait below.
             // A swap: what asked for upkeep before is seen by the reads that follow, or asks again.
             self.upkeep.wanted.swap(false, Ordering::AcqRel);
@@ -301,7 +309,8 @@ impl Engine {
                 Ok(false) if self.background => drop(self.upkeep.bell.wait_for(TICK, wanted)),
                 Ok(false) => self.upkeep.bell.wait_until(wanted),
                 Err(error) => {
-                    self.counters.upkeep_failed(error.kind());
+                    self.counters.failures.fetch_add(1, Ordering::Relaxed);
+                    observe::upkeep_failed(error.kind());
                     // Whoever asks for upkeep meanwhile would only be told the same; tasks are not kept waiting.
                     let task = || self.upkeep.tasks.is_waiting() || self.upkeep.is_stopping();
                     self.upkeep.bell.wait_for(TICK, task);
@@ -335,15 +344,28 @@ impl Engine {
     }
 
     fn checkpoint_now(&self) -> Result<(), Error> {
-        let before = self.journal_bytes_written();
         self.checkpoint()?;
-        self.upkeep.checkpointed_at_bytes.store(before, Ordering::Relaxed);
         self.upkeep.checkpoint_wanted.store(false, Ordering::Release);
         Ok(())
     }
 
+    /// Everything that had been written to the journal before `written_bytes` is in the runs.
+    pub(crate) fn note_checkpoint(&self, written_bytes: u64) {
+        self.upkeep.checkpointed_at_bytes.store(written_bytes, Ordering::Relaxed);
+    }
+
+    /// Journal bytes written since the last checkpoint began.
+    pub(crate) fn checkpoint_lag_bytes(&self) -> u64 {
+        self.journal_bytes_written().saturating_sub(self.upkeep.checkpointed_at_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Bytes of the segments that an open would have to look at.
+    pub(crate) fn journal_bytes(&self) -> u64 {
+        self.upkeep.segment_bytes.load(Ordering::Relaxed)
+    }
+
     fn is_checkpoint_due(&self) -> bool {
-        let since = self.journal_bytes_written() - self.upkeep.checkpointed_at_bytes.load(Ordering::Relaxed);
+        let since = self.checkpoint_lag_bytes();
         self.upkeep.checkpoint_wanted.load(Ordering::Acquire)
             || self.live.resolved_bytes() >= self.limits.checkpoint_bytes
             || self.live.bytes() >= self.limits.live_bytes / 2
@@ -351,7 +373,7 @@ impl Engine {
             || since >= (self.limits.journal_bytes / 4).min(2 * self.limits.segment_bytes)
     }
 
-    fn journal_bytes_written(&self) -> u64 {
+    pub(crate) fn journal_bytes_written(&self) -> u64 {
         self.commit.written_bytes.load(Ordering::Relaxed)
     }
 
@@ -413,6 +435,7 @@ impl Engine {
             prepared.map_err(|error| Error::io("no further journal segment could be made", error))?;
         segments.capacities.push_back(bytes);
         self.commit.with_journal(|writer| writer.install_next(prepared));
+        self.upkeep.segment_bytes.store(segments.capacities.iter().sum(), Ordering::Relaxed);
         Ok(true)
     }
 
@@ -437,6 +460,8 @@ impl Engine {
         self.replace_runs(&mut home, &ended, Vec::new());
         let pruned = runs.iter().fold(Pruned::default(), |pruned, run| pruned.and(run.summary()));
         self.counters.pruned.fetch_add(pruned.records, Ordering::Relaxed);
+        self.measures.pruned(&pruned);
+        observe::pruned(&pruned);
         Ok(pruned)
     }
 
@@ -534,7 +559,10 @@ impl Engine {
         match committed {
             Ok(runs) => {
                 self.replace_runs(home, inputs, runs);
+                let rows = output.iter().map(|run| run.rows).sum();
                 self.counters.merges.fetch_add(1, Ordering::Relaxed);
+                self.measures.merged_rows.fetch_add(rows, Ordering::Relaxed);
+                observe::merged(inputs.len(), rows);
                 Ok(())
             }
             Err(error) => {

@@ -42,6 +42,11 @@ impl Waiters {
         self.count.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// How many wait.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// Wakes who waits for the key.
     pub(crate) fn ring(&self, hash: u64) {
         if self.count.load(Ordering::SeqCst) == 0 {

@@ -15,6 +15,12 @@ pub trait Clock: Debug + Send + Sync + 'static {
     fn boot_ms(&self) -> u64;
     /// Identifies the boot that [`boot_ms`](Clock::boot_ms) counts from; zero when it cannot be known.
     fn boot_id(&self) -> [u8; 16];
+    /// Nanoseconds since some moment, for measuring how long something took; nothing is decided by it. By
+    /// default [`boot_ms`](Clock::boot_ms) in nanoseconds, so that a clock moved by hand measures what it was
+    /// moved.
+    fn lap_ns(&self) -> u64 {
+        self.boot_ms().saturating_mul(1_000_000)
+    }
     /// Registers a call-back for a clock that is moved by hand: called after every move, so that sleepers
     /// look again. A clock that runs by itself ignores it.
     fn on_move(&self, wake: Arc<dyn Fn() + Send + Sync>) {
@@ -39,6 +45,11 @@ impl Clock for SystemClock {
         let id = rustix::time::ClockId::Monotonic;
         let now = rustix::time::clock_gettime(id);
         (now.tv_sec as u64) * 1_000 + (now.tv_nsec as u64) / 1_000_000
+    }
+
+    fn lap_ns(&self) -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        (now.tv_sec as u64) * 1_000_000_000 + now.tv_nsec as u64
     }
 
     fn boot_id(&self) -> [u8; 16] {

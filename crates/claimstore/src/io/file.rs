@@ -103,6 +103,19 @@ impl Storage for DirStorage {
         sync(&fs::File::open(self.path(dir))?)
     }
 
+    fn directory(&self) -> Option<&Path> {
+        Some(&self.root)
+    }
+
+    fn size(&self, name: &str) -> io::Result<u64> {
+        Ok(fs::metadata(self.path(name))?.len())
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let space = rustix::fs::statvfs(&self.root).ok()?;
+        Some(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
     fn lock(&self, name: &str) -> io::Result<LockGuard> {
         let path = self.path(name);
         for _ in 0..LOCK_TRIES {

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 /// How [`Storage::open`] opens a file.
@@ -42,6 +43,18 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// another owner, in this process or another, holds it. Ownership ends when the guard is dropped or the
     /// process dies.
     fn lock(&self, name: &str) -> io::Result<LockGuard>;
+    /// The directory that it is, if it is one of the operating system's.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
+    /// The length of a file in bytes, without changing anything.
+    fn size(&self, name: &str) -> io::Result<u64> {
+        self.open(name, OpenMode::Existing)?.len()
+    }
+    /// Bytes that may still be written; `None` where there is no saying.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Keeps the ownership that [`Storage::lock`] granted until it is dropped.

@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 const IDENTITY_BYTES: usize = 8 + 4 + 16 + 4;
 
 /// Every name a store may have in its directory.
-const OUR_FILES: [&str; 12] = [
+const OUR_FILES: [&str; 14] = [
     LOCK,
     STORE,
     NEWBORN,
@@ -31,6 +31,9 @@ const OUR_FILES: [&str; 12] = [
     "reserve",
     "fingerprint.key",
     "fingerprint.key.new",
+    // Of `claimstore-admin`: the socket of a live store, and where it is made. A crash leaves them behind.
+    "admin.sock",
+    "admin.new",
 ];
 
 /// What a directory is.

@@ -18,7 +18,7 @@ use crate::engine::local::{TableHome, read_claim_row};
 use crate::engine::spaces::Spaces;
 use crate::engine::time::{Mark, StoreClock};
 use crate::engine::upkeep::Segments;
-use crate::engine::{Engine, Opening, Parts};
+use crate::engine::{Engine, Opening, Parts, observe};
 use crate::error::{Error, ErrorKind};
 use crate::io::Storage;
 use crate::journal::{self, Frame, Recovered, Start, Writer};
@@ -30,6 +30,7 @@ use std::collections::{HashMap, HashSet};
 
 /// Opens or creates the store on `storage`.
 pub(crate) fn open(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<Engine>, Error> {
+    let began_ns = options.clock.lap_ns();
     // Before anything is created: a foreign directory stays as it is. Whatever else may be wrong is judged
     // under the lock.
     if let Err(error) = identity::identify(&storage)
@@ -64,12 +65,15 @@ pub(crate) fn open(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<En
         home,
         tables,
         ownership,
+        #[cfg(feature = "metrics")]
+        metrics_label: options.metrics_label,
         opening,
     });
     engine.upkeep.adopt_segments(segments);
     engine.count_usage();
     engine.restore_reserve();
     engine.start_threads()?;
+    observe::opened(engine.life, &engine.opening, engine.time.lap_ns().saturating_sub(began_ns) / 1_000_000);
     Ok(engine)
 }
 

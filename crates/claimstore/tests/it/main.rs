@@ -17,6 +17,7 @@ mod contract;
 mod fingerprints;
 mod import;
 mod life;
+mod measures;
 mod namespaces;
 mod orphans;
 mod pages;

@@ -1,0 +1,224 @@
+//! Requests and their answers, in process: what the socket serves, and what the command asks of a closed store.
+
+use crate::ask::{Request, Show};
+use crate::live::{Live, Numbers};
+use crate::page;
+use crate::view::{PolicyView, RecordView, key_hash, ms};
+use claimstore::{ErrorKind, Filter, Namespace, RecordState, Store};
+use serde::{Deserialize, Serialize};
+use std::fmt::{self, Write as _};
+
+/// An answer, or why there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Answer {
+    /// To [`Request::Stats`].
+    Stats {
+        /// The numbers.
+        stats: Box<Numbers>,
+    },
+    /// To [`Request::Live`].
+    Live {
+        /// What the store is doing.
+        live: Box<Live>,
+    },
+    /// To [`Request::Get`].
+    Record {
+        /// The record.
+        record: Box<RecordView>,
+        /// Store time of the answer.
+        store_time_ms: u64,
+    },
+    /// To [`Request::List`].
+    Records {
+        /// The page.
+        records: Vec<RecordView>,
+        /// The cursor of those behind it, if there are any.
+        next: Option<String>,
+        /// Store time of the answer.
+        store_time_ms: u64,
+    },
+    /// To [`Request::Policies`].
+    Policies {
+        /// By the numbers of namespaces.
+        policies: Vec<PolicyView>,
+    },
+    /// To [`Request::Checkpoint`]: the runs as they are after it.
+    Checkpointed {
+        /// How many.
+        runs: u64,
+        /// Rows in them.
+        run_rows: u64,
+        /// Bytes of them.
+        run_bytes: u64,
+    },
+    /// To [`Request::Prune`]: what went, or would.
+    Pruned {
+        /// Records, tombstones included.
+        records: u64,
+        /// Run files.
+        runs: u64,
+        /// Bytes of them.
+        bytes: u64,
+    },
+    /// There is none.
+    Refused(Refusal),
+}
+
+/// Why a request got no answer. The message holds no key and no payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What can be done about it.
+    pub kind: RefusalKind,
+    /// For people.
+    pub message: String,
+}
+
+/// What can be done about a [`Refusal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RefusalKind {
+    /// The key or the namespace is not there.
+    NotFound,
+    /// The request makes no sense.
+    Usage,
+    /// The request is of another version of the protocol.
+    Version,
+    /// Later it may go.
+    Busy,
+    /// The store is damaged, or of a later version.
+    Damaged,
+    /// The store closed meanwhile.
+    Closed,
+    /// Something else failed.
+    Failed,
+}
+
+impl Refusal {
+    pub(crate) fn new(kind: RefusalKind, message: impl Into<String>) -> Refusal {
+        Refusal { kind, message: message.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<claimstore::Error> for Refusal {
+    fn from(error: claimstore::Error) -> Refusal {
+        let kind = match error.kind() {
+            ErrorKind::Overloaded | ErrorKind::AlreadyOpen => RefusalKind::Busy,
+            ErrorKind::Corrupt | ErrorKind::TooNew => RefusalKind::Damaged,
+            ErrorKind::Misuse | ErrorKind::InvalidKey | ErrorKind::TooLarge => RefusalKind::Usage,
+            ErrorKind::Closed => RefusalKind::Closed,
+            _ => RefusalKind::Failed,
+        };
+        // With the causes: what the operating system said is what helps.
+        let mut message = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            let _ = write!(message, ": {error}");
+            cause = error.source();
+        }
+        Refusal { kind, message }
+    }
+}
+
+/// Whose store is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// One opened for this very request: what was counted since is the request's own, and pages may be of any length.
+    Briefly,
+    /// One that a program works with: pages are bounded.
+    Live,
+}
+
+/// Answers `request` about `store`.
+pub fn answer(store: &Store, request: &Request, served: Served) -> Result<Answer, Refusal> {
+    match request {
+        Request::Stats => Ok(Answer::Stats { stats: Box::new(numbers(store, served)?) }),
+        Request::Live => Ok(Answer::Live { live: Box::new(Live::of(store)?) }),
+        Request::Get { namespace, key, show, history } => {
+            let record = get(store, namespace, &key.bytes()?, *show, *history)?;
+            Ok(Answer::Record { record: Box::new(record), store_time_ms: ms(store.store_time()) })
+        }
+        Request::List(listing) => page::page(store, listing, served),
+        Request::Policies { namespace } => policies(store, namespace.as_deref()),
+        Request::Checkpoint => {
+            store.checkpoint()?;
+            let stats = store.stats()?;
+            let (run_rows, run_bytes) = (stats.checkpointed_rows, stats.run_bytes);
+            Ok(Answer::Checkpointed { runs: stats.runs, run_rows, run_bytes })
+        }
+        Request::Prune { dry_run } => {
+            let pruned = if *dry_run { store.prunable()? } else { store.prune()? };
+            Ok(Answer::Pruned { records: pruned.records, runs: pruned.runs, bytes: pruned.bytes })
+        }
+    }
+}
+
+/// A namespace that is there. Asking the store for it would make it.
+pub(crate) fn namespace(store: &Store, name: &str) -> Result<Namespace, Refusal> {
+    if !store.namespaces().iter().any(|known| known == name) {
+        let message = format!("the store has no namespace `{}`", name.escape_debug());
+        return Err(Refusal::new(RefusalKind::NotFound, message));
+    }
+    Ok(store.namespace(name)?)
+}
+
+fn get(store: &Store, name: &str, key: &[u8], show: Show, history: bool) -> Result<RecordView, Refusal> {
+    let record = namespace(store, name)?.get(key)?.ok_or_else(|| {
+        // By its hash: what stands in a log must not give a key away.
+        let name = format!("{}+{}B", key_hash(key), key.len());
+        Refusal::new(RefusalKind::NotFound, format!("the store knows no key {name} in this namespace"))
+    })?;
+    let view = RecordView::new(&record, show);
+    Ok(if history { view.with_history(&record, show) } else { view })
+}
+
+fn policies(store: &Store, name: Option<&str>) -> Result<Answer, Refusal> {
+    let names = match name {
+        Some(name) => vec![namespace(store, name)?.name().to_owned()],
+        None => store.namespaces(),
+    };
+    let view = |name: &String| Ok(PolicyView::new(name, &store.namespace(name)?.policy()));
+    let policies = names.iter().map(view).collect::<Result<_, claimstore::Error>>()?;
+    Ok(Answer::Policies { policies })
+}
+
+/// Counts every record: the store keeps no such counts, which every commit would have to pay for.
+fn numbers(store: &Store, served: Served) -> Result<Numbers, claimstore::Error> {
+    let mut numbers = Numbers::default();
+    for record in store.scan(Filter::new()) {
+        *match record?.state() {
+            RecordState::Completed => &mut numbers.completed,
+            RecordState::Failed => &mut numbers.failed,
+            RecordState::Orphaned => &mut numbers.orphaned,
+            RecordState::Retry => &mut numbers.retry,
+            RecordState::Parked => &mut numbers.parked,
+            // A state of a later version is one that is not over.
+            _ => &mut numbers.in_progress,
+        } += 1;
+    }
+    let stats = store.stats()?;
+    let live = if served == Served::Live { Some(Live::of(store)?) } else { None };
+    Ok(Numbers {
+        namespaces: stats.namespaces,
+        runs: stats.runs,
+        run_bytes: stats.run_bytes,
+        run_rows: stats.checkpointed_rows,
+        live_bytes: stats.live_bytes,
+        index_bytes: stats.index_bytes,
+        life: stats.life,
+        store_time_ms: stats.store_time_ms,
+        clock_offset_ms: stats.clock_offset,
+        live,
+        ..numbers
+    })
+}

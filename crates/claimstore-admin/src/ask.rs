@@ -1,0 +1,343 @@
+//! What can be asked.
+
+use crate::answer::{Refusal, RefusalKind};
+use claimstore::RecordState;
+use serde::{Deserialize, Serialize};
+
+/// The version of the protocol that this crate speaks.
+pub(crate) const VERSION: u32 = 1;
+
+/// One question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Request {
+    /// How many records there are, by state, and how large the store is. Reads every record.
+    Stats,
+    /// What the store is doing: counts, latencies, lags, ages. Cheap.
+    Live,
+    /// One key.
+    Get {
+        /// Its namespace; empty for the default one.
+        #[serde(default)]
+        namespace: String,
+        /// The key.
+        #[serde(flatten)]
+        key: Key,
+        /// What is shown of it.
+        #[serde(default)]
+        show: Show,
+        /// Its history too.
+        #[serde(default)]
+        history: bool,
+    },
+    /// A page of records.
+    List(Listing),
+    /// The policies of all namespaces, or of one.
+    Policies {
+        /// Which one.
+        #[serde(default)]
+        namespace: Option<String>,
+    },
+    /// Moves what is resolved out of the journal.
+    Checkpoint,
+    /// Drops the time buckets that have ended.
+    Prune {
+        /// Only says what would go.
+        #[serde(default)]
+        dry_run: bool,
+    },
+}
+
+/// A key, as text or in hex digits.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Key {
+    /// UTF-8.
+    #[serde(rename = "key")]
+    Text(String),
+    /// Any bytes.
+    #[serde(rename = "key_hex")]
+    Hex(String),
+}
+
+/// Shows which, never the key.
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if matches!(self, Key::Text(_)) { "Text(..)" } else { "Hex(..)" })
+    }
+}
+
+impl Key {
+    /// The key of these bytes.
+    pub fn new(bytes: &[u8]) -> Key {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Key::Text(text.into()),
+            Err(_) => Key::Hex(crate::hex(bytes)),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, Refusal> {
+        match self {
+            Key::Text(text) => Ok(text.as_bytes().to_vec()),
+            Key::Hex(digits) => from_hex(digits)
+                .ok_or_else(|| Refusal::new(RefusalKind::Usage, "key_hex has no even number of hex digits")),
+        }
+    }
+}
+
+pub(crate) fn from_hex(digits: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pair = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(*high)? * 16 + digit(*low)?),
+        _ => None,
+    };
+    digits.as_bytes().chunks(2).map(pair).collect()
+}
+
+/// What is shown of records beyond their state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Show {
+    /// Keys in full, beside their hash.
+    pub keys: bool,
+    /// What programs stored: responses, progress, origins and notes.
+    pub payload: bool,
+}
+
+/// A page of records, oldest claim first.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// Which records.
+    #[serde(flatten)]
+    pub which: Which,
+    /// Only of this namespace.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// Most records of the page; at most 1,000 come at once.
+    #[serde(default = "default_limit")]
+    pub limit: u32,
+    /// The cursor that the page before ended with.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// What is shown of them.
+    #[serde(default)]
+    pub show: Show,
+}
+
+/// Shows the shape, never the prefix.
+impl std::fmt::Debug for Listing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listing")
+            .field("limit", &self.limit)
+            .field("show", &self.show)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Shows the kind, never the prefix.
+impl std::fmt::Debug for Which {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Which::Records { .. } => "Records",
+            Which::Unheld => "Unheld",
+            Which::Stuck { .. } => "Stuck",
+        })
+    }
+}
+
+fn default_limit() -> u32 {
+    100
+}
+
+/// Which records a listing shows.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "which", rename_all = "kebab-case")]
+pub enum Which {
+    /// Those that fit.
+    Records {
+        /// In any of these states; empty: in any at all.
+        #[serde(default)]
+        states: Vec<State>,
+        /// With keys that begin with this.
+        #[serde(default)]
+        prefix: String,
+        /// Whose last claim is older than this.
+        #[serde(default)]
+        older_than_ms: Option<u64>,
+        /// Whose last claim is not older than this.
+        #[serde(default)]
+        newer_than_ms: Option<u64>,
+    },
+    /// Claims that nobody stands behind.
+    Unheld,
+    /// Claims in progress or orphaned for this long, and retries that long due.
+    Stuck {
+        /// For how long.
+        older_than_ms: u64,
+    },
+}
+
+/// The states of records, by the names that answers have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Somebody holds the claim, or may.
+    InProgress,
+    /// Nobody holds the claim any more.
+    Orphaned,
+    /// Done.
+    Completed,
+    /// Failed for good.
+    Failed,
+    /// May be claimed again, now or later.
+    Retry,
+    /// Held for review.
+    Parked,
+}
+
+impl From<State> for RecordState {
+    fn from(state: State) -> RecordState {
+        match state {
+            State::InProgress => RecordState::InProgress,
+            State::Orphaned => RecordState::Orphaned,
+            State::Completed => RecordState::Completed,
+            State::Failed => RecordState::Failed,
+            State::Retry => RecordState::Retry,
+            State::Parked => RecordState::Parked,
+        }
+    }
+}
+
+impl From<RecordState> for State {
+    fn from(state: RecordState) -> State {
+        match state {
+            RecordState::Orphaned => State::Orphaned,
+            RecordState::Completed => State::Completed,
+            RecordState::Failed => State::Failed,
+            RecordState::Retry => State::Retry,
+            RecordState::Parked => State::Parked,
+            // A state of a later version is one that is not over.
+            _ => State::InProgress,
+        }
+    }
+}
+
+impl State {
+    /// The name, as in answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::InProgress => "in-progress",
+            State::Orphaned => "orphaned",
+            State::Completed => "completed",
+            State::Failed => "failed",
+            State::Retry => "retry",
+            State::Parked => "parked",
+        }
+    }
+}
+
+/// What a line must have before the rest of it is believed.
+#[derive(Deserialize)]
+struct Versioned {
+    v: u32,
+}
+
+#[derive(Serialize)]
+struct Sent<'a> {
+    v: u32,
+    #[serde(flatten)]
+    request: &'a Request,
+}
+
+impl Request {
+    /// The line that asks it, with its line feed.
+    pub(crate) fn to_line(&self) -> serde_json::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(&Sent { v: VERSION, request: self })?;
+        line.push(b'\n');
+        Ok(line)
+    }
+
+    /// What a line asks. The message of a refusal never quotes it: a key may be in it.
+    pub(crate) fn from_line(line: &[u8]) -> Result<Request, Refusal> {
+        let usage = |message: &str| Refusal::new(RefusalKind::Usage, message);
+        let Versioned { v } = serde_json::from_slice(line)
+            .map_err(|_| usage("a request is one JSON object on a line, with its version `v`"))?;
+        if v != VERSION {
+            return Err(Refusal::new(RefusalKind::Version, "this store speaks version 1 of the protocol"));
+        }
+        serde_json::from_slice(line).map_err(|_| usage("nothing that can be asked; see `claimstore-admin`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_round_trip_as_lines() {
+        let listing = Listing {
+            which: Which::Records {
+                states: vec![State::InProgress, State::Parked],
+                prefix: "a\"b".into(),
+                older_than_ms: Some(5),
+                newer_than_ms: None,
+            },
+            namespace: Some("shop".into()),
+            limit: 7,
+            after: Some("5-00".into()),
+            show: Show { keys: true, payload: false },
+        };
+        let get = |key| Request::Get { namespace: "n".into(), key, show: Show::default(), history: true };
+        for request in [
+            Request::Stats,
+            Request::Live,
+            get(Key::new(b"text")),
+            get(Key::new(b"\xff\x00")),
+            Request::List(listing.clone()),
+            Request::List(Listing { which: Which::Unheld, ..listing.clone() }),
+            Request::List(Listing { which: Which::Stuck { older_than_ms: 9 }, ..listing }),
+            Request::Policies { namespace: None },
+            Request::Checkpoint,
+            Request::Prune { dry_run: true },
+        ] {
+            let line = request.to_line().unwrap();
+            assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
+            assert_eq!(Request::from_line(&line).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn what_may_be_left_out_has_its_default() {
+        let line = br#"{"v":1,"ask":"list","which":"unheld","later":"ignored"}"#;
+        let Request::List(listing) = Request::from_line(line).unwrap() else { panic!() };
+        assert_eq!((listing.limit, listing.after, listing.show), (100, None, Show::default()));
+        let line = br#"{"v":1,"ask":"get","key":"k"}"#;
+        assert!(matches!(Request::from_line(line), Ok(Request::Get { history: false, .. })));
+    }
+
+    #[test]
+    fn nonsense_is_refused_without_being_quoted() {
+        for (line, kind) in [
+            (&b""[..], RefusalKind::Usage),
+            (b"canary", RefusalKind::Usage),
+            (b"{}", RefusalKind::Usage),
+            (br#"{"v":2,"ask":"stats"}"#, RefusalKind::Version),
+            (br#"{"v":1,"ask":"canary"}"#, RefusalKind::Usage),
+            (br#"{"v":1,"ask":"get"}"#, RefusalKind::Usage),
+            (br#"{"v":1,"ask":"list","which":"records","states":["canary"]}"#, RefusalKind::Usage),
+            (b"\xff\xfe", RefusalKind::Usage),
+        ] {
+            let refusal = Request::from_line(line).unwrap_err();
+            assert_eq!(refusal.kind, kind);
+            assert!(!refusal.message.contains("canary"));
+        }
+    }
+
+    #[test]
+    fn hex_digits_are_bytes_and_nothing_else_is() {
+        assert_eq!(from_hex("00fFa1"), Some(vec![0, 0xff, 0xa1]));
+        for wrong in ["0", "0g", "+1", "0x01", "é"] {
+            assert_eq!(from_hex(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Looking into a live store: what can be asked, and who answers.
+//!
+//! A program that has a store open may serve a socket in the store's directory:
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! use claimstore_admin::{Answer, Client, Request, ServeAdmin as _};
+//!
+//! let store = claimstore::Store::open(dir.path())?;
+//! store.serve_admin()?;
+//!
+//! // In another process of the same user, or by `claimstore top`:
+//! let mut client = Client::connect(dir.path())?;
+//! let Answer::Live { live } = client.ask(&Request::Live)? else { unreachable!() };
+//! assert_eq!(live.census.in_progress, 0);
+//!
+//! store.close()?; // ends the thread and takes the socket away
+//! # Ok(()) }
+//! ```
+//!
+//! It costs one thread, which sleeps while nobody asks; without it a store has two threads at most. The socket,
+//! `admin.sock`, is readable and writable by its owner alone from its first moment on. One that a crash left behind
+//! is replaced by the next that serves. It is no part of a backup.
+//!
+//! # What can be asked
+//!
+//! [`Request`] is all of it: numbers, one key, lists of keys a page at a time, policies; and, of what changes
+//! files, a checkpoint and a prune, which the store also does by itself. No record can be changed. `verify` is
+//! left out: it holds upkeep up while it reads every byte, and claims are refused once the journal is full; it is
+//! for a closed store or a backup. Keys and what programs stored are in an answer only where the request asks for
+//! them by [`Show`].
+//!
+//! # The protocol, version 1
+//!
+//! One JSON object a line, in UTF-8, over a stream socket; each request is answered by one line, in order. A
+//! request has the member `v`, the version, and `ask`, what is asked, with its parts beside it:
+//!
+//! ```text
+//! {"v":1,"ask":"get","namespace":"","key":"order-4711"}
+//! {"answer":"record","record":{"state":"completed", ..},"store_time_ms":1800000000000}
+//! {"v":1,"ask":"nonsense"}
+//! {"answer":"refused","kind":"usage","message":".."}
+//! ```
+//!
+//! Members a reader does not know are to be ignored; new ones come without a new version. Bounds: a request
+//! of 16 KiB, eight connections, a page of 1,000 records or about 4 MiB, half a minute of silence, five seconds
+//! for a request or an answer to get through. What is beyond is refused, or the connection ends.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic"))]
+
+mod answer;
+mod ask;
+mod client;
+mod live;
+mod page;
+mod serve;
+mod socket;
+mod view;
+
+pub use answer::{Answer, Refusal, RefusalKind, Served, answer};
+pub use ask::{Key, Listing, Request, Show, State, Which};
+pub use client::{AskError, Client};
+pub use live::{BucketView, CensusView, Live, Numbers, OutcomesView, QuantilesView};
+pub use page::is_cursor;
+pub use serve::{Admin, ServeAdmin};
+pub use socket::SOCKET;
+pub use view::{BackoffView, PastView, PolicyView, QuotaView, RecordView, hex, key_hash};
+
+/// The program in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

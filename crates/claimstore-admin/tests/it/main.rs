@@ -1,0 +1,8 @@
+//! The service, as its clients meet it.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests may panic")]
+
+mod bounds;
+mod life;
+mod questions;
+mod secrecy;

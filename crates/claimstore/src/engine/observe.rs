@@ -1,0 +1,58 @@
+//! What the store tells `tracing`, with the feature of that name: what happens rarely, in counts and durations.
+//!
+//! Never a key, a payload, a fingerprint, a namespace or a path, all of which may be somebody's secret. Without
+//! the feature every call here is empty.
+
+use super::Opening;
+use super::upkeep::Pruned;
+use crate::error::ErrorKind;
+
+/// Where all events are from, whatever module they are of.
+#[cfg(feature = "tracing")]
+const TARGET: &str = "claimstore";
+
+macro_rules! event {
+    ($level:ident, $($rest:tt)*) => {
+        #[cfg(feature = "tracing")]
+        tracing::$level!(target: TARGET, $($rest)*)
+    };
+}
+
+pub(crate) fn opened(life: u64, opening: &Opening, took_ms: u64) {
+    let Opening { replayed, clean, tail_cut } = *opening;
+    event!(info, life, replayed_batches = replayed, clean, torn_tail_cut = tail_cut, took_ms, "store opened");
+    let _ = (life, replayed, clean, tail_cut, took_ms);
+}
+
+pub(crate) fn closed(life: u64, sealed: bool) {
+    event!(info, life, sealed, "store closed");
+    let _ = (life, sealed);
+}
+
+/// The error is of the operating system, and says nothing but its number.
+pub(crate) fn poisoned(error: &std::io::Error) {
+    let (kind, os_error) = (error.kind(), error.raw_os_error());
+    event!(error, ?kind, os_error, "the journal failed: the store is poisoned until it is reopened");
+    let _ = (kind, os_error);
+}
+
+pub(crate) fn checkpointed(rows: u64, took_ms: u64) {
+    event!(debug, rows, took_ms, "checkpoint");
+    let _ = (rows, took_ms);
+}
+
+pub(crate) fn merged(runs: usize, rows: u64) {
+    event!(debug, runs, rows, "merge");
+    let _ = (runs, rows);
+}
+
+pub(crate) fn pruned(pruned: &Pruned) {
+    event!(debug, runs = pruned.runs, records = pruned.records, bytes = pruned.bytes, "prune");
+    let _ = pruned;
+}
+
+/// Upkeep that is tried again in a moment; claims may soon be refused for want of it.
+pub(crate) fn upkeep_failed(kind: ErrorKind) {
+    event!(warn, ?kind, "upkeep failed and will be tried again");
+    let _ = kind;
+}
