@@ -30,7 +30,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::args::{Cli, Command};
 use crate::exit::Exit;
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 /// One word too many may be part of a key with blanks in it: what stands in a log must not give it away. What begins
 /// with a dash was meant to be an option, and is named.
 fn keep_secret(error: &mut clap::Error) {
-    let given = error.get(ContextKind::InvalidArg);
+    let given = error.get(ContextKind::InvalidArg).filter(|_| error.kind() == ErrorKind::UnknownArgument);
     if matches!(given, Some(ContextValue::String(given)) if !given.starts_with('-')) {
         error.insert(ContextKind::InvalidArg, ContextValue::String("..".into()));
     }

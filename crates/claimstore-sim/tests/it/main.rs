@@ -16,6 +16,7 @@ mod damage;
 mod executor;
 mod faults;
 mod fingerprints;
+mod imports;
 mod kill;
 mod promises;
 mod races;

@@ -89,6 +89,20 @@ mod tests {
     use crate::codec::Cursor;
     use proptest::prelude::*;
 
+    #[test]
+    fn an_index_behind_the_end_of_time_is_refused() {
+        for class in MIN_CLASS..=MAX_CLASS {
+            let decode = |index: u64| {
+                let mut bytes = Vec::new();
+                BucketId::Timed { class, index }.encode(&mut bytes);
+                BucketId::decode(&mut Cursor::new(&bytes))
+            };
+            let last = u64::MAX >> class;
+            assert_eq!(decode(last), Ok(BucketId::Timed { class, index: last }));
+            assert!(decode(last + 1).is_err(), "class {class}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_bucket_ends_after_its_records_and_less_than_a_width_later(expires_ms: u64, ttl_ms: u64) {
