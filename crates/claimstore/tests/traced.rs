@@ -2,9 +2,17 @@
 //! the subscriber is one for all threads, the upkeep thread's included.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests may panic")]
 
-use claimstore::{Claim, ClaimRequest, Error, Failure, Lease, ManualClock, Options, Policy};
+#[path = "it/rig.rs"]
+#[expect(dead_code, reason = "what other tests need of it")]
+mod rig;
+
+use claimstore::{Claim, ClaimRequest, Error, ErrorKind, Failure, Lease, ManualClock, Options, Policy};
+use rig::Rig;
 use std::fmt::{Debug, Write as _};
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -54,6 +62,28 @@ fn claimed(answer: Result<Claim, Error>) -> Lease {
     answer.unwrap().claimed().unwrap()
 }
 
+/// A store whose disk fails, with upkeep that notices.
+fn poison_one() {
+    let rig = Rig::default();
+    let store = rig.open(Options::new());
+    rig.faults.fail_syncs.store(true, Ordering::SeqCst);
+    assert_eq!(store.claim("canary-key", DAY).unwrap_err().kind(), ErrorKind::Indeterminate);
+    // Upkeep fails at its next look, which a task that it runs comes before.
+    assert!(finished(store.upkeep_async()).is_err());
+    assert!(finished(store.upkeep_async()).is_err());
+    drop(store.close());
+}
+
+fn finished<F: Future + Unpin>(mut future: F) -> F::Output {
+    loop {
+        let polled = Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(output) = polled {
+            return output;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn p18_the_life_of_a_store_is_told_and_nothing_telltale_with_it() {
     let lines = Lines::default();
@@ -83,8 +113,10 @@ fn p18_the_life_of_a_store_is_told_and_nothing_telltale_with_it() {
     drop(tenant);
     store.close().unwrap();
     open(true).close().unwrap();
+    poison_one();
     let lines = lines.0.lock().unwrap();
-    for told in ["store opened", "store closed", "checkpoint", "merge", "prune"] {
+    let told = ["store opened", "store closed", "checkpoint", "merge", "prune"];
+    for told in told.iter().chain(&["the journal failed", "upkeep failed"]) {
         assert!(lines.contains(told), "{told} is not told: {lines}");
     }
     // redb, beneath, may tell of itself.

@@ -290,6 +290,8 @@ impl Engine {
 
     /// Runs tasks, and upkeep between them unless it was turned off.
     fn run_upkeep(self: &Arc<Self>) {
+        // A failure is told once, not with each try.
+        let mut told = None;
         while !self.upkeep.is_stopping() {
             #[cfg(feature = "metrics")]
             self.publish_when_due();
@@ -302,6 +304,9 @@ impl Engine {
                 task(self);
             }
             let slice = if self.background { self.upkeep() } else { Ok(false) };
+            if slice.is_ok() {
+                told = None;
+            }
             let wanted = || self.upkeep.wanted.load(Ordering::Acquire) || self.upkeep.is_stopping();
             match slice {
                 Ok(true) => {}
@@ -310,7 +315,10 @@ impl Engine {
                 Ok(false) => self.upkeep.bell.wait_until(wanted),
                 Err(error) => {
                     self.counters.failures.fetch_add(1, Ordering::Relaxed);
-                    observe::upkeep_failed(error.kind());
+                    if told != Some(error.kind()) {
+                        told = Some(error.kind());
+                        observe::upkeep_failed(error.kind());
+                    }
                     // Whoever asks for upkeep meanwhile would only be told the same; tasks are not kept waiting.
                     let task = || self.upkeep.tasks.is_waiting() || self.upkeep.is_stopping();
                     self.upkeep.bell.wait_for(TICK, task);
