@@ -354,14 +354,12 @@ impl Commit {
         // Where a commit is a matter of memory, reading the clock twice would be a good part of it.
         let timed = self.slow.load(Ordering::Relaxed) || number % TIMED_ONE_IN == 0;
         let began_ns = timed.then(|| engine.lap_ns());
-        match self.write(&batch, &stamp, engine.poison()) {
+        let written = self.write(&batch, &stamp, engine.poison());
+        match &written {
             // Ordering: durable first (inside `write`), then answerable, then the bells.
             Ok(true) => self.baton.reach(number),
             Ok(false) => {}
-            Err(error) => {
-                engine.poison().set(number);
-                observe::poisoned(&error);
-            }
+            Err(_) => engine.poison().set(number),
         }
         let took_ns = began_ns.map(|began_ns| engine.lap_ns().saturating_sub(began_ns));
         let mut wakers = std::mem::take(&mut batch.wakers);
@@ -371,7 +369,10 @@ impl Commit {
             self.baton.ring(number);
             wakers.extend(engine.parked_wakers(number));
         }
-        // After the bells: nobody waits for what is only counted.
+        // After the bells: nobody waits for what is only told or counted.
+        if let Err(error) = &written {
+            observe::poisoned(error);
+        }
         if let Some(took_ns) = took_ns {
             engine.measures().commit_us.record(took_ns / 1_000);
             self.slow.store(took_ns >= SLOW_NS, Ordering::Relaxed);
@@ -448,8 +449,8 @@ impl Commit {
         if let Err(error) = writer.sync() {
             drop(writer);
             engine.poison().set(self.written.load(Ordering::Acquire));
-            observe::poisoned(&error);
             self.wake_all(engine);
+            observe::poisoned(&error);
             return Err(Poison::error());
         }
         self.synced.fetch_max(reached, Ordering::AcqRel);
@@ -487,8 +488,8 @@ impl Commit {
         };
         rotated.map_err(|error| {
             engine.poison().set(self.written.load(Ordering::Acquire));
-            observe::poisoned(&error);
             self.wake_all(engine);
+            observe::poisoned(&error);
             Poison::error()
         })
     }
