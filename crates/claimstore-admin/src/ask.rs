@@ -85,7 +85,8 @@ impl Key {
     }
 }
 
-pub(crate) fn from_hex(digits: &str) -> Option<Vec<u8>> {
+/// The bytes of hex digits; `None` for an odd number of them, or for anything else.
+pub fn from_hex(digits: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let pair = |pair: &[u8]| match pair {
         [high, low] => Some(digit(*high)? * 16 + digit(*low)?),

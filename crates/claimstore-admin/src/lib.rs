@@ -59,13 +59,15 @@ mod socket;
 mod view;
 
 pub use answer::{Answer, Refusal, RefusalKind, Served, answer};
-pub use ask::{Key, Listing, Request, Show, State, Which};
+pub use ask::{Key, Listing, Request, Show, State, Which, from_hex};
 pub use client::{AskError, Client};
 pub use live::{BucketView, CensusView, Live, Numbers, OutcomesView, QuantilesView};
 pub use page::is_cursor;
 pub use serve::{Admin, ServeAdmin};
 pub use socket::SOCKET;
-pub use view::{BackoffView, PastView, PolicyView, QuotaView, RecordView, hex, key_hash};
+pub use view::{
+    BackoffView, PastView, PolicyView, QuotaView, RecordView, cause_name, happened_name, hex, key_hash, ms,
+};
 
 /// The program in the README compiles.
 #[cfg(doctest)]

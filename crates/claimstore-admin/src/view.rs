@@ -23,7 +23,8 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-pub(crate) fn ms(time: SystemTime) -> u64 {
+/// Milliseconds since 1970; 0 for times before.
+pub fn ms(time: SystemTime) -> u64 {
     millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
@@ -259,7 +260,8 @@ impl PastView {
     }
 }
 
-fn cause_name(cause: Orphaned) -> &'static str {
+/// Why there is nobody, as answers, exports and the command name it.
+pub fn cause_name(cause: Orphaned) -> &'static str {
     match cause {
         Orphaned::Abandoned => "abandoned",
         Orphaned::Lapsed => "lapsed",
@@ -267,7 +269,8 @@ fn cause_name(cause: Orphaned) -> &'static str {
     }
 }
 
-fn happened_name(what: Happened) -> &'static str {
+/// What happened to an attempt, as answers, exports and the command name it.
+pub fn happened_name(what: Happened) -> &'static str {
     match what {
         Happened::Orphaned(_) => "orphaned",
         Happened::Failed => "failed",

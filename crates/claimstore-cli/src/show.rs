@@ -1,11 +1,11 @@
 //! How a record is shown: without its key and without anything its program stored, unless asked.
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use claimstore::{Happened, Orphaned, RecordState};
+use claimstore::RecordState;
 use claimstore_admin::{PastView, RecordView, Show, State};
-pub(crate) use claimstore_admin::{hex, key_hash};
+pub(crate) use claimstore_admin::{cause_name, happened_name, hex, key_hash, ms};
 use clap::Args;
 
 use crate::source::Page;
@@ -40,11 +40,6 @@ pub(crate) fn readable(bytes: &[u8]) -> String {
     }
 }
 
-pub(crate) fn ms(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// A time for people, in UTC.
 pub(crate) fn utc(at_ms: u64) -> String {
     let stamp = i64::try_from(at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
@@ -58,26 +53,6 @@ fn age(now_ms: u64, then_ms: u64) -> Duration {
 
 pub(crate) fn state_name(state: RecordState) -> &'static str {
     State::from(state).name()
-}
-
-pub(crate) fn cause_name(cause: Orphaned) -> &'static str {
-    match cause {
-        Orphaned::Abandoned => "abandoned",
-        Orphaned::Lapsed => "lapsed",
-        _ => "earlier-life",
-    }
-}
-
-pub(crate) fn happened_name(what: Happened) -> &'static str {
-    match what {
-        Happened::Orphaned(_) => "orphaned",
-        Happened::Failed => "failed",
-        Happened::Parked => "parked",
-        Happened::Requeued => "requeued",
-        Happened::Completed => "completed",
-        Happened::FailedForGood => "failed-for-good",
-        _ => "unknown",
-    }
 }
 
 pub(crate) fn namespace_name(name: &str) -> &str {

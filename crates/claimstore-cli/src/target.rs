@@ -56,12 +56,7 @@ pub(crate) fn namespace(store: &Store, name: &str) -> anyhow::Result<Namespace> 
 }
 
 pub(crate) fn from_hex(digits: &[u8]) -> Result<Vec<u8>, Failure> {
-    let byte = |pair: &[u8]| {
-        let pair =
-            std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|b| b.is_ascii_hexdigit()))?;
-        (pair.len() == 2).then(|| u8::from_str_radix(pair, 16).ok())?
-    };
-    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+    let bytes = std::str::from_utf8(digits).ok().and_then(claimstore_admin::from_hex);
     bytes.ok_or_else(|| Failure::new(Exit::Usage, "KEY is no even number of hex digits"))
 }
 
