@@ -1,7 +1,9 @@
 //! `list`, `get`, `explain`, `stuck`, `orphans`, `parked`: what they show, and of what.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use claimstore::ClaimRequest;
 use serde_json::Value;
 
 use crate::sandbox::{Sandbox, key, payload};
@@ -90,8 +92,8 @@ fn the_names_stay() {
     assert_eq!(
         names.join(" "),
         "asked asked_at_ms attempt attempts_granted claimed_at_ms expires_at_ms has_fingerprint key_bytes key_hash \
-         namespace note_bytes origin_bytes orphaned progress_bytes response_bytes retry_at_ms settled_at_ms state \
-         token work_token"
+         mismatches namespace note_bytes origin_bytes orphaned progress_bytes replays response_bytes retry_at_ms \
+         settled_at_ms state token work_token"
     );
     let explained = sandbox.json(&format!("explain {} --namespace shop", key("retry")));
     let names: Vec<_> = explained["history"][0].as_object().unwrap().keys().map(String::as_str).collect();
@@ -123,6 +125,27 @@ fn a_key_of_any_bytes_can_be_named_in_hex() {
     assert_eq!((&record["key_hex"], &record["response"]), (&"00ff".into(), &"\u{1b}[2J".into()));
     let text = sandbox.run("get 00ff --hex --show-keys --show-payload").out;
     assert!(!text.contains(&0x1b), "a terminal is not told to do anything");
+}
+
+#[test]
+fn explain_tells_how_often_a_key_came_again() {
+    let sandbox = Sandbox::new();
+    let store = sandbox.open();
+    let request =
+        |print| ClaimRequest::new(key("again")).ttl(Duration::from_secs(3_600)).fingerprint([print; 32]);
+    store.claim_with(&request(1)).unwrap().claimed().unwrap().complete(payload("response")).unwrap();
+    for _ in 0..3 {
+        assert!(store.claim_with(&request(1)).unwrap().claimed().is_none());
+    }
+    assert!(store.claim_with(&request(2)).is_err());
+    store.close().unwrap();
+    for verb in ["get", "explain"] {
+        let words = format!("{verb} {}", key("again"));
+        let shown = sandbox.json(&words);
+        assert_eq!((&shown["replays"], &shown["mismatches"]), (&3.into(), &1.into()), "{verb}");
+        let text = String::from_utf8(sandbox.run(&words).out).unwrap();
+        assert!(text.contains("\nreplays    3\nmismatches 1\n"), "{text}");
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::{Class, Engine, observe};
 use crate::bucket::{
     BucketId, Catalog, CatalogState, ClockMark, Merger, NamespaceRow, Run, RunSummary, RunWriter, remove_run,
 };
-use crate::codec::{Record, State};
+use crate::codec::{Record, Repeats, State};
 use crate::error::{Error, ErrorKind};
 use crate::journal;
 use crate::options::Durability;
@@ -58,6 +58,8 @@ struct Taken {
     hash: u64,
     key: Box<[u8]>,
     record: Record,
+    /// Of the counts in `record`, those that no earlier version has.
+    repeats: Repeats,
     spilled: bool,
     may_shadow: bool,
     in_tables: bool,
@@ -203,7 +205,8 @@ impl Engine {
                     head: head_of(key),
                     hash,
                     key: key.into(),
-                    record: record.clone(),
+                    record: entry.known().into_owned(),
+                    repeats: entry.repeats.get(),
                     spilled: marks.spilled,
                     may_shadow: marks.may_shadow,
                     in_tables: marks.in_tables,
@@ -326,7 +329,11 @@ impl Engine {
                 entry.marks.spilled = true;
                 entry.marks.spill_current = unchanged;
             } else if unchanged && !entry.marks.reserved {
-                self.live.remove(&mut shard, row.hash, &row.key);
+                if let Some(entry) = self.live.remove(&mut shard, row.hash, &row.key) {
+                    // What came since the row was written goes on being counted.
+                    let more = entry.repeats.get().since(row.repeats);
+                    shard.cold_repeats.count(row.hash, &row.record, more, self.time.now_ms());
+                }
                 self.each_usage(row, |usage, bytes| usage.remove_live(bytes as usize));
             } else {
                 // The newer version must be followed by a tombstone in the bucket just written.

@@ -254,6 +254,7 @@ fn extra(import: &Import) -> Option<Box<Extra>> {
         fields,
         history: history::write(&import.history),
         granted: import.granted,
+        repeats: import.repeats,
         ..Extra::default()
     };
     if extra == Extra::default() { None } else { Some(Box::new(extra)) }

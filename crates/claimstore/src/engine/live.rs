@@ -2,15 +2,17 @@
 //!
 //! Invariants:
 //! - An entry changes only under its shard's lock *and* the order lock of `commit`, except for what lives in
-//!   memory alone (lease terms, the marks of `Entry`).
+//!   memory alone (lease terms, the marks and the counts of `Entry`).
 //! - `Entry::batch` names the journal batch that carries `Entry::record`; no answer rests on the entry
 //!   before that batch is committed.
 //! - Only a checkpoint removes entries, after their records became visible in a run.
 
 use super::decide::Hold;
-use crate::codec::{Record, State};
+use super::repeats::ColdRepeats;
+use crate::codec::{Record, Repeats, State};
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 use hashbrown::HashTable;
+use std::cell::Cell;
 
 /// Parts of the table, each under a lock of its own.
 ///
@@ -19,7 +21,7 @@ use hashbrown::HashTable;
 pub(crate) const SHARDS: usize = if cfg!(any(shuttle, loom)) { 4 } else { 1_024 };
 
 /// What an entry costs beside its key and body.
-const ENTRY_BYTES: usize = 224;
+const ENTRY_BYTES: usize = 232;
 /// What extensions cost beside their bytes.
 const EXTRA_BYTES: usize = 160;
 
@@ -34,6 +36,8 @@ pub(crate) struct Live {
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     slots: HashTable<Slot>,
+    /// Of records that have no entry.
+    pub(crate) cold_repeats: ColdRepeats,
 }
 
 struct Slot {
@@ -60,6 +64,9 @@ pub(crate) struct Entry {
     /// Boot time at which the holder's lease lapses; for a claim of this life.
     pub(crate) lease_until_ms: u64,
     pub(crate) marks: Marks,
+    /// Claims answered from `record` since it was written. Counted through a shared reference, so that an answer
+    /// needs no second look-up to be counted.
+    pub(crate) repeats: Cell<Repeats>,
 }
 
 /// What is known of an entry in memory only.
@@ -88,7 +95,7 @@ pub(crate) struct Marks {
 
 impl Entry {
     pub(crate) fn new(record: Record, batch: u64, lease_until_ms: u64) -> Entry {
-        Entry { record, batch, lease_until_ms, marks: Marks::default() }
+        Entry { record, batch, lease_until_ms, marks: Marks::default(), repeats: Cell::default() }
     }
 
     /// Who stands behind it. `life` is the store's present life, `now_ms` store time, `boot_ms` boot time.

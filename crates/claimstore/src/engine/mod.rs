@@ -28,6 +28,7 @@ pub(crate) mod poison;
 pub(crate) mod positions;
 #[cfg(feature = "metrics")]
 pub(crate) mod publish;
+pub(crate) mod repeats;
 pub(crate) mod sequences;
 pub(crate) mod settle;
 pub(crate) mod spaces;

@@ -84,7 +84,7 @@ impl Engine {
         }
         let (seq, at) = (order.take_seq(), self.time.moment());
         let mut record =
-            decide::settled(&entry.record, ending, &space.policy(), keyed.time_ms, seq, at.store_ms);
+            decide::settled(&entry.known(), ending, &space.policy(), keyed.time_ms, seq, at.store_ms);
         if planted::active(7) && record.state == State::Erased {
             record.token = entry.record.token;
         }
@@ -181,11 +181,12 @@ impl Engine {
         }
         let marks = Marks { spill_current: false, ..entry.marks };
         let lease_until_ms = entry.lease_until_ms;
-        let mut record = entry.record.clone();
+        let mut record = entry.known().into_owned();
         record.seq = order.take_seq();
         change(&mut record);
         let batch = order.append_record(&keyed.full, &record, self.time.now_ms(), waits);
-        self.put_entry(&mut shard, space, keyed, Entry { record, batch, lease_until_ms, marks });
+        let entry = Entry { marks, ..Entry::new(record, batch, lease_until_ms) };
+        self.put_entry(&mut shard, space, keyed, entry);
         Ok(batch)
     }
 
