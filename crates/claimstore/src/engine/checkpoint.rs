@@ -15,7 +15,7 @@
 
 use super::commit::Leads;
 use super::time::Mark;
-use super::{Class, Engine, observe};
+use super::{Class, Engine, observe, spans};
 use crate::bucket::{
     BucketId, Catalog, CatalogState, ClockMark, Merger, NamespaceRow, Run, RunSummary, RunWriter, remove_run,
 };
@@ -122,6 +122,15 @@ impl Engine {
     }
 
     pub(crate) fn checkpoint_in(&self, home: &mut Home) -> Result<(), Error> {
+        spans::checkpoint().run(|span| {
+            let rows = self.measured_checkpoint(home)?;
+            span.count("rows", rows);
+            Ok(())
+        })
+    }
+
+    /// Answers how many rows were taken.
+    fn measured_checkpoint(&self, home: &mut Home) -> Result<u64, Error> {
         let (began_ns, before_bytes) = (self.time.lap_ns(), self.journal_bytes_written());
         let rows = self.move_out(home)?;
         self.note_checkpoint(before_bytes);
@@ -132,7 +141,7 @@ impl Engine {
             self.measures.checkpointed_rows.fetch_add(rows, Ordering::Relaxed);
             observe::checkpointed(rows, took_ms);
         }
-        Ok(())
+        Ok(rows.unwrap_or(0))
     }
 
     /// The steps of the module's order. Answers how many rows were taken, or `None` if there was nothing to do.

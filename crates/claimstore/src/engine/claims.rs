@@ -9,7 +9,7 @@ use super::decide::{self, Decision, Hold, Now, Wanted};
 use super::live::{Entry, Marks, Shard};
 use super::spaces::{Keyed, Space};
 use super::time::Moment;
-use super::{Class, Engine};
+use super::{Class, Engine, spans};
 use crate::bucket::RunSet;
 use crate::claim::{Claim, ClaimRequest, Holder, Receipt};
 use crate::codec::{Fingerprint, Record, Repeats, State};
@@ -73,9 +73,13 @@ impl Engine {
         space: &Arc<Space>,
         request: &ClaimRequest,
     ) -> Result<Claim, Error> {
-        let begun = self.begin(space, request, Waits::Here)?;
-        self.wait(begun.batch)?;
-        self.deliver(space, &request.key, begun.answer)
+        spans::claim().run(|span| {
+            let begun = self.begin(space, request, Waits::Here)?;
+            self.wait(begun.batch)?;
+            let claim = self.deliver(space, &request.key, begun.answer)?;
+            span.name("outcome", claim.name());
+            Ok(claim)
+        })
     }
 
     /// Decides a claim and queues its effect. Nothing may be told before [`Begun::batch`] is committed.
@@ -566,9 +570,12 @@ impl Engine {
         space: &Arc<Space>,
         requests: &[ClaimRequest],
     ) -> Result<Vec<Result<Claim, Error>>, Error> {
-        let (batch, answers) = self.begin_many(space, requests, Waits::Here)?;
-        self.wait(batch)?;
-        Ok(self.deliver_many(space, requests, answers))
+        spans::claim_many().run(|span| {
+            span.count("items", requests.len() as u64);
+            let (batch, answers) = self.begin_many(space, requests, Waits::Here)?;
+            self.wait(batch)?;
+            Ok(self.deliver_many(space, requests, answers))
+        })
     }
 
     pub(crate) fn deliver_many(

@@ -6,7 +6,7 @@ use super::decide::Hold;
 use super::live::Entry;
 use super::spaces::{Keyed, Space, is_reserved};
 use super::time::Moment;
-use super::{Class, Engine};
+use super::{Class, Engine, spans};
 use crate::bucket::{BucketId, RunCursor, is_newer};
 use crate::codec::{self, State};
 use crate::error::Error;
@@ -243,6 +243,16 @@ impl Engine {
 
     /// Reads every byte of every run, and checks the live table's invariants. Holds upkeep up meanwhile.
     pub(crate) fn verify(&self) -> Result<Report, Error> {
+        spans::verify().run(|span| {
+            let report = self.read_everything()?;
+            let Report { runs, rows, table_rows, live } = report;
+            let found = [("runs", runs), ("rows", rows), ("table_rows", table_rows), ("live", live)];
+            found.into_iter().for_each(|(field, count)| span.count(field, count));
+            Ok(report)
+        })
+    }
+
+    fn read_everything(&self) -> Result<Report, Error> {
         let home = self.upkeep_lock()?;
         home.verify()?;
         let mut report = Report::default();
