@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use claimstore::ClaimRequest;
-use serde_json::Value;
+use claimstore::{ClaimRequest, Policy, TimeOrdered};
+use claimstore_admin::ServeAdmin as _;
+use serde_json::{Value, json};
 
 use crate::sandbox::{Sandbox, key, payload};
 
@@ -112,6 +113,55 @@ fn get_shows_a_key_by_its_hash_and_its_payload_when_asked() {
     assert_eq!((&record["key"], &record["response"]), (&key("done").into(), &payload("response").into()));
     let text = String::from_utf8(sandbox.run(&format!("{words} --show-keys")).out).unwrap();
     assert!(text.contains(&key("done")) && !text.contains("canary-payload"), "{text}");
+}
+
+/// Of a closed store and of a live one.
+#[test]
+fn a_key_of_another_namespace_is_pointed_at() {
+    let sandbox = filled();
+    let store = sandbox.open();
+    let other = store.namespace("prod/\u{1b}other").unwrap();
+    store.namespace_with("ordered", Policy::new().time_ordered_keys(TimeOrdered::UuidV7)).unwrap();
+    for (namespace, name) in [(&store.namespace("shop").unwrap(), "both"), (&other, "both")] {
+        namespace
+            .claim(key(name), Duration::from_secs(3_600))
+            .unwrap()
+            .claimed()
+            .unwrap()
+            .complete("")
+            .unwrap();
+    }
+    drop(other);
+    let ask = |is: &str| {
+        for verb in ["get", "explain"] {
+            for (words, said, elsewhere) in [
+                (key("done"), "; there is one in namespace `shop`: pass `--namespace shop`", &["shop"][..]),
+                (
+                    key("both"),
+                    "; namespaces `prod/\\u{1b}other`, `shop` have one",
+                    &["prod/\u{1b}other", "shop"],
+                ),
+                (key("none"), "in this namespace\n", &[]),
+                (format!("{} --namespace prod/other", key("done")), "no namespace", &[]),
+            ] {
+                let ran = sandbox.run(&format!("{verb} {words}"));
+                assert_eq!((ran.code, ran.out.len()), (1, 0), "{is}: {verb} {words}: {}", ran.err);
+                assert!(ran.err.contains(said) && !ran.err.contains("canary"), "{is}: {}", ran.err);
+                let ran = sandbox.run(&format!("{verb} {words} --json"));
+                assert!(ran.code == 1 && ran.err.contains(said), "{is}: {}", ran.err);
+                if elsewhere.is_empty() {
+                    assert!(ran.out.is_empty(), "{is}");
+                } else {
+                    let told: Value = serde_json::from_slice(&ran.out).unwrap();
+                    assert_eq!(told, json!({ "found": false, "elsewhere": elsewhere }), "{is}");
+                }
+            }
+        }
+    };
+    drop(store.serve_admin().unwrap());
+    ask("live");
+    store.close().unwrap();
+    ask("closed");
 }
 
 #[test]

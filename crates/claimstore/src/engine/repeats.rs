@@ -22,6 +22,8 @@ const MOST_KEYS_OF_A_SHARD: usize = MOST_KEYS / super::live::SHARDS;
 #[derive(Debug, Default)]
 pub(crate) struct ColdRepeats {
     slots: HashTable<Slot>,
+    /// Of a full table: before this store time no slot has ended. It is not searched for one in vain.
+    full_until_ms: u64,
 }
 
 /// The counts of one version. Its number makes sure of the key too: no two records of a store share one.
@@ -80,8 +82,9 @@ impl ColdRepeats {
             slot.repeats = slot.repeats.and(more);
             return;
         }
-        if self.slots.len() >= MOST_KEYS_OF_A_SHARD {
+        if self.slots.len() >= MOST_KEYS_OF_A_SHARD && now_ms >= self.full_until_ms {
             self.slots.retain(|slot| slot.ends_ms > now_ms);
+            self.full_until_ms = self.slots.iter().map(|slot| slot.ends_ms).min().unwrap_or(0);
         }
         if self.slots.len() < MOST_KEYS_OF_A_SHARD {
             let slot = Slot { repeats: more, ..Slot::new(hash, record) };
@@ -179,6 +182,8 @@ mod tests {
         for hash in 0..most {
             cold.count(hash, &record(hash, if hash < 2 { 50 } else { 100 }), REPLAY, 0);
         }
+        cold.count(most, &record(most, 100), REPLAY, 0);
+        assert_eq!(cold.full_until_ms, 50);
         cold.count(most, &record(most, 100), REPLAY, 49);
         assert_eq!((of(&cold, most, &record(most, 100)), cold.slots.len() as u64), ((0, 0), most));
         cold.count(most - 1, &record(most - 1, 100), REPLAY, 49);
