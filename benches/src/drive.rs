@@ -115,18 +115,21 @@ fn burst(
     let (stop, start) = (AtomicBool::new(false), Barrier::new(load.threads + 1));
     thread::scope(|scope| {
         let (stop, start) = (&stop, &start);
-        let threads: Vec<_> = counts
+        let threads: std::io::Result<Vec<_>> = counts
             .iter()
             .enumerate()
             .map(|(number, count)| {
                 let share = stock.share(number as u64);
                 let mut worker = Worker { number, subject, load, share, count, keys: Vec::new() };
-                scope.spawn(move || {
+                // Named for the profiler's sake.
+                let thread = thread::Builder::new().name("worker".into());
+                thread.spawn_scoped(scope, move || {
                     start.wait();
                     worker.run(stop)
                 })
             })
             .collect();
+        let threads = threads?;
         start.wait();
         let watch = Stopwatch::start();
         let total = || counts.iter().map(|count| count.keys.load(Ordering::Relaxed)).sum::<u64>();
