@@ -10,8 +10,8 @@ use claimstore_bench::Result;
 use claimstore_bench::engine::{Engine, Record};
 use claimstore_bench::keys::Key;
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Options, ReadOptions,
-    WaitForCompactOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DEFAULT_COLUMN_FAMILY_NAME, DataBlockIndexType, Options,
+    ReadOptions, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 use std::path::Path;
 
@@ -34,7 +34,9 @@ pub(crate) struct RocksDb {
 impl RocksDb {
     /// Creates the database in `dir`.
     pub(crate) fn create(dir: &Path) -> Result<Self> {
-        let database = DB::open(&options(), dir.join("claims"))?;
+        // Opened by name, as only then the family has a handle, which the batched `MultiGet` asks for.
+        let families = [(DEFAULT_COLUMN_FAMILY_NAME, options())];
+        let database = DB::open_cf_with_opts(&options(), dir.join("claims"), families)?;
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
         Ok(Self { database, reads: ReadOptions::default(), synced })
@@ -71,7 +73,7 @@ impl Engine for RocksDb {
             }
             return Ok(());
         }
-        let family = self.database.cf_handle("default").ok_or("RocksDB has no default column family")?;
+        let family = self.database.cf_handle(DEFAULT_COLUMN_FAMILY_NAME).ok_or("no default column family")?;
         let records = self.database.batched_multi_get_cf_opt(family, keys, false, &self.reads);
         for (place, record) in records.into_iter().enumerate() {
             if let Some(record) = record? {
