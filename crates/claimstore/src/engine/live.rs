@@ -343,4 +343,67 @@ mod tests {
         assert_eq!(shard.iter().count(), 10);
         assert!(keys[..10].iter().all(|key| shard.find(hash_of(key), key).is_some()));
     }
+
+    #[test]
+    fn a_shard_shrinks_below_an_eighth_of_its_room_and_keeps_room_for_as_many_again() {
+        // What is left of a full shard, and whether that is few enough.
+        let check = |at_least: u64, left: fn(usize) -> usize, shrinks: bool| {
+            let (live, mut shard) = (Live::new(), Shard::default());
+            let mut hashes = 0_u64..;
+            while (shard.slots.len() as u64) < at_least || shard.slots.len() < shard.slots.capacity() {
+                let hash = hashes.next().unwrap();
+                live.put(&mut shard, hash, &hash.to_le_bytes(), entry(State::Completed, 0, Marks::default()));
+            }
+            let full = shard.slots.capacity();
+            for hash in left(full) as u64..hashes.start {
+                live.remove(&mut shard, hash, &hash.to_le_bytes());
+            }
+            shard.shrink();
+            assert_eq!(shard.slots.len(), left(full));
+            assert!(!shrinks || shard.slots.capacity() >= 2 * shard.slots.len());
+            assert_eq!(shard.slots.capacity() < full, shrinks, "{} left of {full}", left(full));
+        };
+        check(500, |full| full / 8, false);
+        check(500, |full| full / 8 - 1, true);
+        check(500, |full| full / 15, true);
+        // Small ones stay as they are.
+        check(40, |_| 1, false);
+    }
+
+    #[test]
+    fn every_entry_is_met_once_in_the_shard_that_its_hash_names() {
+        let live = Live::new();
+        let hashes: Vec<u64> = (0..2 * SHARDS as u64).map(|n| n << 40 | n * 7).collect();
+        for &hash in &hashes {
+            let entry = entry(State::Completed, hash, Marks::default());
+            live.put(&mut live.shard(hash), hash, &hash.to_le_bytes(), entry);
+        }
+        // One shard after the other, two entries in each; nothing is behind the last.
+        let mut copied: Vec<_> = (0..=SHARDS)
+            .flat_map(|shard| {
+                let copy = live.entries(shard);
+                assert_eq!(copy.len(), if shard < SHARDS { 2 } else { 0 });
+                copy.into_iter().map(|(hash, key, entry)| (hash, key, entry.record.until_ms))
+            })
+            .collect();
+        copied.sort_unstable();
+        let expected: Vec<_> = hashes.iter().map(|&hash| (hash, hash.to_le_bytes().into(), hash)).collect();
+        assert_eq!(copied, expected);
+        let mut visited = Vec::new();
+        (0..=SHARDS).for_each(|shard| live.one_shard(shard, |_, entry| visited.push(entry.record.until_ms)));
+        let mut changed = Vec::new();
+        live.each_shard(|shard| changed.extend(shard.iter().map(|(hash, _, _)| hash)));
+        assert_eq!((visited.len(), changed), (hashes.len(), visited.clone()));
+        visited.sort_unstable();
+        assert_eq!(visited, hashes);
+    }
+
+    #[test]
+    fn marks_and_terms_change_in_place() {
+        let live = Live::new();
+        live.put(&mut live.shard(1), 1, b"one", entry(State::InProgress, 0, Marks::default()));
+        assert!(live.shard(1).find_mut(1, b"uno").is_none());
+        live.shard(1).find_mut(1, b"one").unwrap().lease_until_ms = 77;
+        assert_eq!(live.shard(1).find(1, b"one").unwrap().lease_until_ms, 77);
+    }
 }
