@@ -344,30 +344,36 @@ mod tests {
         assert!(keys[..10].iter().all(|key| shard.find(hash_of(key), key).is_some()));
     }
 
+    /// A shard with so many entries, of which some are taken out again until few of the room are left.
+    fn drained(entries: u64, few: fn(usize, usize) -> bool) -> Shard {
+        let (live, mut shard) = (Live::new(), Shard::default());
+        let hashes = || (0..entries).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        for hash in hashes() {
+            live.put(&mut shard, hash, &hash.to_le_bytes(), entry(State::Completed, 0, Marks::default()));
+        }
+        for hash in hashes() {
+            if few(shard.slots.len(), shard.slots.capacity()) {
+                break;
+            }
+            live.remove(&mut shard, hash, &hash.to_le_bytes());
+        }
+        shard
+    }
+
     #[test]
     fn a_shard_shrinks_below_an_eighth_of_its_room_and_keeps_room_for_as_many_again() {
-        // What is left of a full shard, and whether that is few enough.
-        let check = |at_least: u64, left: fn(usize) -> usize, shrinks: bool| {
-            let (live, mut shard) = (Live::new(), Shard::default());
-            let mut hashes = 0_u64..;
-            while (shard.slots.len() as u64) < at_least || shard.slots.len() < shard.slots.capacity() {
-                let hash = hashes.next().unwrap();
-                live.put(&mut shard, hash, &hash.to_le_bytes(), entry(State::Completed, 0, Marks::default()));
-            }
-            let full = shard.slots.capacity();
-            for hash in left(full) as u64..hashes.start {
-                live.remove(&mut shard, hash, &hash.to_le_bytes());
-            }
+        let check = |mut shard: Shard, shrinks: bool| {
+            let (len, room) = (shard.slots.len(), shard.slots.capacity());
             shard.shrink();
-            assert_eq!(shard.slots.len(), left(full));
-            assert!(!shrinks || shard.slots.capacity() >= 2 * shard.slots.len());
-            assert_eq!(shard.slots.capacity() < full, shrinks, "{} left of {full}", left(full));
+            assert_eq!(shard.slots.len(), len);
+            assert_eq!(shard.slots.capacity() < room, shrinks, "{len} of {room}");
+            assert!(!shrinks || shard.slots.capacity() >= 2 * len, "{len} of {room}");
         };
-        check(500, |full| full / 8, false);
-        check(500, |full| full / 8 - 1, true);
-        check(500, |full| full / 15, true);
+        check(drained(900, |len, room| len == room / 8), false);
+        check(drained(900, |len, room| len < room / 8), true);
+        check(drained(900, |len, room| len < room / 15), true);
         // Small ones stay as they are.
-        check(40, |_| 1, false);
+        check(drained(50, |len, _| len == 1), false);
     }
 
     #[test]
