@@ -417,7 +417,7 @@ fn is_metrics_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{OnOrphan, Policy, TimeOrdered};
+    use super::{Backoff, OnOrphan, Policy, TimeOrdered};
     use crate::codec::Cursor;
     use claimstore_hash::KeySpec;
     use std::time::Duration;
@@ -483,6 +483,16 @@ mod tests {
         }
         assert!(drawn.len() > 500, "only {} different waits", drawn.len());
         assert_eq!(Policy::new().orphan_wait_ms(9, 7), 0, "no back-off unless one is asked for");
+    }
+
+    /// The first outputs for the states 1234567 and 0, of the reference implementation.
+    #[test]
+    fn what_is_taken_off_a_wait_is_drawn_by_splitmix64() {
+        let first_ms = 1 << 34;
+        let backoff = Backoff { first_ms, most_ms: first_ms };
+        for (token, output) in [(1_234_567, 6_457_827_717_110_365_317_u64), (0, 0xe220_a839_7b1d_cdaf)] {
+            assert_eq!(first_ms - backoff.after(2, token), output >> 32);
+        }
     }
 
     #[test]
