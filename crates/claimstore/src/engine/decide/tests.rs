@@ -1,6 +1,7 @@
 use super::*;
 use crate::codec::Asked;
 use crate::policy::Backoff;
+use claimstore_hash::{Fingerprinter, JsonRules};
 use proptest::prelude::*;
 
 const NOW_MS: u64 = 1_000_000;
@@ -177,6 +178,26 @@ fn another_payload_is_refused_in_every_state_and_an_absent_one_is_not_compared()
             assert_eq!(decided(None), checked(false));
         }
     }
+}
+
+#[test]
+fn a_refused_payload_is_told_the_fields_that_both_sides_know() {
+    let digests = |key: u8, text: &str| {
+        let maker = Fingerprinter::with_key([key; 32]);
+        maker.json_with_fields(&JsonRules::new(), text.as_bytes()).unwrap().1.to_bytes()
+    };
+    let (stored, given) = (digests(5, r#"{"a":1,"b":2,"c":3}"#), digests(5, r#"{"a":1,"b":3,"c":4}"#));
+    let differing = |stored: Option<&[u8]>, fields: &[u8]| {
+        let extra = stored.map(|fields| Box::new(Extra { fields: fields.into(), ..Extra::default() }));
+        let record = Record { extra, ..record(State::Completed) };
+        differing_pointers(&record, &Wanted { fields, ..wanted() })
+    };
+    assert_eq!(differing(Some(&stored), &given), ["/b", "/c"]);
+    assert_eq!(differing(Some(&stored), &stored), [""; 0]);
+    // Without digests on both sides, or under another key, nothing can be said.
+    assert_eq!(differing(None, &given), [""; 0]);
+    assert_eq!(differing(Some(&stored), b""), [""; 0]);
+    assert_eq!(differing(Some(&stored), &digests(6, r#"{"a":2}"#)), [""; 0]);
 }
 
 #[test]
