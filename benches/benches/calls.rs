@@ -126,8 +126,8 @@ fn transact(criterion: &mut Criterion) {
             let key = keys::key(next);
             let request = ClaimRequest::new(key).ttl(TTL);
             black_box(or_end(bench.store.transact(&request, |tx| {
-                tx.table("invoices")?.insert(key.as_slice(), keys::response(&key).as_slice())?;
-                Ok(keys::response(&key).to_vec())
+                tx.table("invoices")?.insert(key.as_bytes(), keys::response(key.as_bytes()).as_slice())?;
+                Ok(keys::response(key.as_bytes()).to_vec())
             })))
         });
     });

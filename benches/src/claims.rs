@@ -1,17 +1,17 @@
 //! claimstore under load, used as any program would use it.
 
 use crate::Result;
-use crate::drive::Subject;
 use crate::executor::block_on;
-use crate::keys::{self, Key};
+use crate::keys::{self, Key, Keys};
+use crate::stock::Stock;
+use crate::subject::Subject;
 use crate::summary::rate;
 use crate::time::Stopwatch;
-use claimstore::{Claim, ClaimRequest, Lease, Options, Store};
+use claimstore::{Claim, ClaimRequest, Lease, Namespace, Options, Policy, Store, TimeOrdered};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,33 +26,62 @@ const BURST_CLAIMS: u64 = 400_000;
 
 const BURST_TIME: Duration = Duration::from_secs(1);
 
-/// A store and the leases that the current burst has collected.
+/// Most claims in progress: sustained loads collect more of them than the default allows.
+const MAX_IN_PROGRESS: usize = 10_000_000;
+
+const LIVE_BYTES: usize = 6 << 30;
+
+/// How long each key of a load is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ttl {
+    /// [`TTL`], all alike.
+    Same,
+    /// A day or a week, and of either the last half, drawn by the key: two classes of buckets, several in each.
+    Spread,
+}
+
+impl Ttl {
+    fn of(self, key: &Key) -> Duration {
+        if self == Self::Same {
+            return TTL;
+        }
+        let drawn = keys::hash(key.as_bytes());
+        let most = if drawn & 1 == 0 { TTL } else { Duration::from_hours(24) };
+        most.mul_f64(0.5 + f64::from((drawn >> 32) as u32) / f64::from(u32::MAX) / 2.0)
+    }
+}
+
+/// A store and the leases that its workers hold.
 #[derive(Debug)]
 pub struct Claims {
     store: Store,
+    namespace: Namespace,
+    ttl: Ttl,
     /// One list per worker, so that workers do not meet at a lock.
     leases: Vec<Mutex<Vec<Lease>>>,
 }
 
 impl Claims {
-    /// Opens a new store in `dir` with all defaults, for at most `workers` threads.
-    pub fn create(dir: &Path, workers: usize) -> Result<Self> {
-        let store = Options::new().open(dir)?;
-        Ok(Self { store, leases: (0..workers).map(|_| Mutex::default()).collect() })
-    }
-
-    /// Enters the keys of the numbers `0..count` as completed, and moves them to where old records live.
-    pub fn load(&self, count: u64) -> Result<()> {
-        fill(&self.store, 0..count)?;
-        Ok(self.store.checkpoint()?)
+    /// Opens a new store in `dir` with all defaults but the limits on claims in progress, for at most `workers`
+    /// threads. `UUIDv7` keys are declared as what they are.
+    pub fn create(dir: &Path, keys: Keys, ttl: Ttl, workers: usize) -> Result<Self> {
+        let options = Options::new().max_in_progress(MAX_IN_PROGRESS).live_memory_bytes(LIVE_BYTES);
+        let store = options.open(dir)?;
+        let policy = Policy::new().ttl(TTL);
+        let policy = match keys {
+            Keys::Natural => policy,
+            Keys::UuidV7 { .. } => policy.time_ordered_keys(TimeOrdered::UuidV7),
+        };
+        let namespace = store.namespace_with("bench", policy)?;
+        Ok(Self { store, namespace, ttl, leases: (0..workers).map(|_| Mutex::default()).collect() })
     }
 
     /// Claims a second over `duration` of measured time, with `in_flight` claims in flight on this thread.
-    pub fn measure_in_flight(&self, in_flight: u64, duration: Duration, next: &AtomicU64) -> Result<f64> {
+    pub fn measure_in_flight(&self, in_flight: u64, duration: Duration, stock: &Stock) -> Result<f64> {
         let (mut claims, mut elapsed) = (0, Duration::ZERO);
         while elapsed < duration {
             let limit = BURST_TIME.min(duration.saturating_sub(elapsed));
-            let (more, time) = block_on(self.burst_in_flight(in_flight, limit, next))?;
+            let (more, time) = block_on(self.burst_in_flight(in_flight, limit, stock))?;
             claims += more;
             elapsed += time;
             self.settle()?;
@@ -64,9 +93,9 @@ impl Claims {
         &self,
         in_flight: u64,
         duration: Duration,
-        next: &AtomicU64,
+        stock: &Stock,
     ) -> Result<(u64, Duration)> {
-        let call = || self.store.claim_async(&request(&keys::key(next.fetch_add(1, Ordering::Relaxed))));
+        let call = || self.namespace.claim_async(&self.request(&stock.fresh()));
         let watch = Stopwatch::start();
         let mut calls: FuturesUnordered<_> = (0..in_flight).map(|_| call()).collect();
         let (mut leases, mut counted) = (Vec::new(), None);
@@ -84,7 +113,11 @@ impl Claims {
         Ok(counted.unwrap_or_default())
     }
 
-    fn collect(&self, worker: usize) -> Result<MutexGuard<'_, Vec<Lease>>> {
+    fn request(&self, key: &Key) -> ClaimRequest {
+        ClaimRequest::new(key).ttl(self.ttl.of(key))
+    }
+
+    fn held_by(&self, worker: usize) -> Result<MutexGuard<'_, Vec<Lease>>> {
         let leases = self.leases.get(worker).ok_or("more workers than the store was made for")?;
         Ok(leases.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -95,24 +128,36 @@ impl Subject for Claims {
         "claimstore"
     }
 
-    fn claim(&self, worker: usize, first: u64, count: u64) -> Result<u64> {
-        let mut leases = self.collect(worker)?;
+    fn claim(&self, worker: usize, keys: &[Key]) -> Result<u64> {
+        let mut leases = self.held_by(worker)?;
         let before = leases.len();
-        if count == 1 {
-            leases.extend(fresh(self.store.claim(keys::key(first), TTL)?));
+        if let [key] = keys {
+            leases.extend(fresh(self.namespace.claim(key, self.ttl.of(key))?));
         } else {
-            let requests: Vec<ClaimRequest> = requests(first..first + count);
-            for answer in self.store.claim_many(&requests)? {
+            let requests: Vec<ClaimRequest> = keys.iter().map(|key| self.request(key)).collect();
+            for answer in self.namespace.claim_many(&requests)? {
                 leases.extend(fresh(answer?));
             }
         }
         Ok((leases.len() - before) as u64)
     }
 
-    /// Completes what was claimed and checkpoints it, so that every burst begins alike.
+    fn complete(&self, worker: usize, _keys: &[Key]) -> Result<()> {
+        let mut leases = self.held_by(worker)?;
+        if leases.len() == 1
+            && let Some(lease) = leases.pop()
+        {
+            let response = keys::response(lease.key());
+            lease.complete(response)?;
+            return Ok(());
+        }
+        complete(&self.store, std::mem::take(&mut *leases))
+    }
+
+    /// Completes what was claimed and checkpoints it.
     fn settle(&self) -> Result<()> {
         for worker in 0..self.leases.len() {
-            let leases = std::mem::take(&mut *self.collect(worker)?);
+            let leases = std::mem::take(&mut *self.held_by(worker)?);
             complete(&self.store, leases)?;
         }
         Ok(self.store.checkpoint()?)
@@ -170,6 +215,6 @@ fn request(key: &Key) -> ClaimRequest {
 }
 
 fn with_response(lease: Lease) -> (Lease, Vec<u8>) {
-    let response = lease.key().first_chunk().map_or([b'.'; keys::RESPONSE_LEN], keys::response);
+    let response = keys::response(lease.key());
     (lease, response.to_vec())
 }

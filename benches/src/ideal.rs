@@ -1,18 +1,19 @@
 //! The limit of the design: a group-commit journal over an in-memory hash map, and nothing else.
 //!
-//! No checkpoint, no leases, no expiry, no recovery, one fixed size of key. What claimstore does beyond this
+//! No checkpoint, no leases, no expiry, no recovery, no deletion. What claimstore does beyond this
 //! shows as the ratio between the two.
 
 use crate::Result;
 use crate::device::{Access, AlignedBuf, Preallocated, SECTOR};
-use crate::drive::Subject;
-use crate::keys::{self, BuildKeyHasher, Key};
+use crate::group::GroupCommit;
+use crate::keys::{self, BuildKeyHasher, Key, RESPONSE_LEN};
+use crate::subject::Subject;
 use std::collections::HashMap;
+use std::hint::black_box;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
 
 const SHARDS: u64 = 256;
 
@@ -25,32 +26,28 @@ const HEADER: usize = 16;
 /// Batches beyond this go out in pieces. 256 threads with 64 claims each stay below.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// A leader lets others run this often before it closes its batch: it collects nearly everybody who was woken
-/// by the previous commit, and costs a lone caller almost nothing.
-const YIELDS: usize = 4;
-
 /// The store. Share it by reference.
 #[derive(Debug)]
 pub struct Ideal {
     shards: Vec<Mutex<Shard>>,
     sequence: AtomicU64,
-    queue: Mutex<Queue>,
+    commit: GroupCommit<u8>,
     journal: Mutex<Journal>,
-    /// Number of the last batch the device has. Batches count from 1.
-    durable: AtomicU64,
-    failed: AtomicBool,
 }
 
-type Shard = HashMap<Key, u64, BuildKeyHasher>;
-
-/// What waits for the next commit.
-#[derive(Debug)]
-struct Queue {
-    batch: u64,
-    records: Vec<u8>,
-    followers: Vec<Thread>,
-    has_leader: bool,
+/// Part of the map, and the responses of its completed keys.
+#[derive(Debug, Default)]
+struct Shard {
+    keys: HashMap<Key, Held, BuildKeyHasher>,
+    responses: Vec<[u8; RESPONSE_LEN]>,
 }
+
+/// What is known of a key, in eight bytes.
+#[derive(Debug, Clone, Copy)]
+struct Held(u64);
+
+/// Set in a [`Held`] that is the place of a response instead of a sequence number.
+const COMPLETED: u64 = 1 << 63;
 
 impl Ideal {
     /// Creates the journal in `dir` and an empty map.
@@ -59,111 +56,46 @@ impl Ideal {
         Ok(Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             sequence: AtomicU64::new(1),
-            queue: Mutex::new(Queue {
-                batch: 1,
-                records: Vec::new(),
-                followers: Vec::new(),
-                has_leader: false,
-            }),
+            commit: GroupCommit::default(),
             journal: Mutex::new(Journal { file, buf: AlignedBuf::new(BATCH_BYTES), offset: 0 }),
-            durable: AtomicU64::new(0),
-            failed: AtomicBool::new(false),
         })
     }
 
-    /// Enters the keys of the numbers `0..count`, in memory only.
-    pub fn load(&self, count: u64) {
-        (0..count).map(keys::key).for_each(|key| {
-            self.insert(key);
-        });
-    }
-
-    /// Claims a run of keys in one commit; the number of them that were fresh.
-    pub fn claim_range(&self, first: u64, count: u64) -> io::Result<u64> {
-        let mut records = Vec::with_capacity(usize::try_from(count).unwrap_or(0) * 48);
-        let mut fresh = 0;
-        for key in (first..first + count).map(keys::key) {
-            if let Some(sequence) = self.insert(key) {
-                push_record(&mut records, sequence, &key);
-                fresh += 1;
-            }
-        }
-        if fresh > 0 {
-            self.commit(&records)?;
-        }
-        Ok(fresh)
-    }
-
-    fn insert(&self, key: Key) -> Option<u64> {
-        let shard = self.shards.get((keys::hash(&key) >> 56) as usize)?;
-        let mut shard = lock(shard);
+    /// The sequence number of a fresh key's claim.
+    fn insert(&self, key: &Key) -> Option<u64> {
+        let mut shard = self.shard(key)?;
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        match shard.entry(key) {
-            std::collections::hash_map::Entry::Occupied(_) => None,
-            std::collections::hash_map::Entry::Vacant(slot) => Some(*slot.insert(sequence)),
-        }
-    }
-
-    /// Returns when the records are on the device: as the leader of a batch or as a follower.
-    fn commit(&self, records: &[u8]) -> io::Result<()> {
-        let (batch, leads) = self.enqueue(records);
-        if leads {
-            self.lead()?;
-        }
-        while self.durable.load(Ordering::Acquire) < batch {
-            if self.failed.load(Ordering::Acquire) {
-                return Err(io::Error::other("an earlier commit failed"));
+        match shard.keys.get(key) {
+            None => {
+                shard.keys.insert(*key, Held(sequence));
+                Some(sequence)
             }
-            if self.take_over(batch) {
-                self.lead()?;
-            } else {
-                thread::park();
+            Some(Held(held)) => {
+                if held & COMPLETED != 0 {
+                    // Whoever asks wants the response, so it is copied out.
+                    black_box(shard.responses.get((held & !COMPLETED) as usize).map(|found| found.to_vec()));
+                }
+                None
             }
         }
-        Ok(())
     }
 
-    fn enqueue(&self, records: &[u8]) -> (u64, bool) {
-        let mut queue = lock(&self.queue);
-        queue.records.extend_from_slice(records);
-        let leads = !std::mem::replace(&mut queue.has_leader, true);
-        if !leads {
-            queue.followers.push(thread::current());
+    fn finish(&self, key: &Key) -> u64 {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        if let Some(mut shard) = self.shard(key) {
+            let place = COMPLETED | shard.responses.len() as u64;
+            shard.responses.push(keys::response(key.as_bytes()));
+            shard.keys.insert(*key, Held(place));
         }
-        (queue.batch, leads)
+        sequence
     }
 
-    /// A follower whose batch has no leader yet becomes it.
-    fn take_over(&self, batch: u64) -> bool {
-        let mut queue = lock(&self.queue);
-        queue.batch == batch && !std::mem::replace(&mut queue.has_leader, true)
+    fn shard(&self, key: &Key) -> Option<MutexGuard<'_, Shard>> {
+        self.shards.get((keys::hash(key.as_bytes()) >> 56) as usize).map(lock)
     }
 
-    fn lead(&self) -> io::Result<()> {
-        for _ in 0..YIELDS {
-            thread::yield_now();
-        }
-        let mut journal = lock(&self.journal);
-        let (batch, records, followers) = {
-            let mut queue = lock(&self.queue);
-            let queue = &mut *queue;
-            queue.batch += 1;
-            (queue.batch - 1, std::mem::take(&mut queue.records), std::mem::take(&mut queue.followers))
-        };
-        let outcome = journal.append(&records);
-        drop(journal);
-        match outcome {
-            Ok(()) => self.durable.store(batch, Ordering::Release),
-            Err(_) => self.failed.store(true, Ordering::Release),
-        }
-        // The next leader first: its commit runs while the followers of this one are being woken.
-        let next = {
-            let mut queue = lock(&self.queue);
-            queue.has_leader = false;
-            queue.followers.first().cloned()
-        };
-        next.iter().chain(&followers).for_each(Thread::unpark);
-        outcome
+    fn make_durable(&self, records: &[u8]) -> Result<()> {
+        self.commit.commit(records, &|records| Ok(lock(&self.journal).append(records)?))
     }
 }
 
@@ -172,8 +104,36 @@ impl Subject for Ideal {
         "ideal"
     }
 
-    fn claim(&self, _worker: usize, first: u64, count: u64) -> Result<u64> {
-        Ok(self.claim_range(first, count)?)
+    fn claim(&self, _worker: usize, keys: &[Key]) -> Result<u64> {
+        let mut records = Vec::with_capacity(keys.len() * 48);
+        let mut fresh = 0;
+        for key in keys {
+            if let Some(sequence) = self.insert(key) {
+                push_record(&mut records, sequence, key);
+                fresh += 1;
+            }
+        }
+        if fresh > 0 {
+            self.make_durable(&records)?;
+        }
+        Ok(fresh)
+    }
+
+    fn complete(&self, _worker: usize, keys: &[Key]) -> Result<()> {
+        let mut records = Vec::with_capacity(keys.len() * (48 + RESPONSE_LEN));
+        for key in keys {
+            push_record(&mut records, self.finish(key), key);
+            records.extend_from_slice(&keys::response(key.as_bytes()));
+        }
+        self.make_durable(&records)
+    }
+
+    /// In memory only.
+    fn load(&self, keys: &mut dyn Iterator<Item = Key>) -> Result<()> {
+        keys.for_each(|key| {
+            self.finish(&key);
+        });
+        Ok(())
     }
 }
 
@@ -213,7 +173,7 @@ fn fill_frame(frame: &mut [u8], records: &[u8]) {
 /// Sequence, key, and the sixteen bytes that stand for expiry, lease and tags.
 fn push_record(records: &mut Vec<u8>, sequence: u64, key: &Key) {
     records.extend_from_slice(&sequence.to_le_bytes());
-    records.extend_from_slice(key);
+    records.extend_from_slice(key.as_bytes());
     records.extend_from_slice(&[0; 16]);
 }
 
@@ -225,14 +185,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread;
 
     #[test]
     fn threads_share_the_fresh_keys() {
         let dir = tempfile::tempdir().unwrap();
         let ideal = Ideal::create(dir.path()).unwrap();
-        ideal.load(100);
+        ideal.load(&mut (0..100).map(keys::key)).unwrap();
         let fresh: u64 = thread::scope(|scope| {
-            let claimer = || (0..200).map(|n| ideal.claim_range(n, 1).unwrap()).sum::<u64>();
+            let claimer = || (0..200).map(|n| ideal.claim(0, &[keys::key(n)]).unwrap()).sum::<u64>();
             let claimers: Vec<_> = (0..16).map(|_| scope.spawn(claimer)).collect();
             claimers.into_iter().map(|claimer| claimer.join().unwrap()).sum()
         });

@@ -4,8 +4,9 @@
 //! more. So every program here measures claimstore together with its references, in interleaved rounds:
 //!
 //! - [`bare`]: what the device gives one thread that does nothing but overwrite and sync;
-//! - [`redb_group`]: a good embedded database with group commit into one table;
-//! - [`ideal`]: a journal and a hash map with nothing else, the limit of the design.
+//! - [`ideal`]: a journal and a hash map with nothing else, the limit of the design;
+//! - [`engine`]: claim stores as one builds them on other databases; here on [`redb`], on more of them in the workspace
+//!   `benches/rivals`.
 //!
 //! `docs/benchmarks.md` tells how to run them and what the results mean.
 #![forbid(unsafe_code)]
@@ -15,12 +16,20 @@ pub mod args;
 pub mod bare;
 pub mod claims;
 pub mod device;
+pub mod disk;
 pub mod drive;
+pub mod engine;
 pub mod executor;
+pub mod group;
 pub mod ideal;
 pub mod keys;
-pub mod redb_group;
+pub mod load;
+pub mod redb;
+pub mod results;
+pub mod scenario;
 pub mod scratch;
+pub mod stock;
+pub mod subject;
 pub mod summary;
 pub mod time;
 

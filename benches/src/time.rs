@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "benches measure wall time")]
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Measures elapsed wall time.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +19,11 @@ impl Stopwatch {
         self.0.elapsed()
     }
 
+    /// The time since the start, in nanoseconds.
+    pub fn nanos(&self) -> u64 {
+        self.elapsed().as_nanos() as u64
+    }
+
     /// The time since the start, in microseconds.
     pub fn micros(&self) -> f64 {
         self.elapsed().as_secs_f64() * 1e6
@@ -28,4 +33,9 @@ impl Stopwatch {
 /// Waits, off the processor.
 pub fn sleep(duration: Duration) {
     thread::sleep(duration);
+}
+
+/// Wall time since 1970 in milliseconds.
+pub fn unix_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64)
 }

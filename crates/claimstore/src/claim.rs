@@ -1,6 +1,7 @@
 //! The question and its answers: [`ClaimRequest`], [`Claim`], [`Receipt`], [`Holder`].
 
 use crate::codec::Record;
+use crate::key_bytes::KeyBytes;
 use crate::lease::Lease;
 use crate::options::millis;
 use claimstore_hash::{FieldDigests, Fingerprint};
@@ -125,7 +126,7 @@ impl Holder {
 #[derive(Clone)]
 #[must_use]
 pub struct ClaimRequest {
-    pub(crate) key: Box<[u8]>,
+    pub(crate) key: KeyBytes,
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) lease_ms: Option<u64>,
     pub(crate) fingerprint: Option<Fingerprint>,

@@ -7,7 +7,7 @@ use crate::engine::claims::Granted;
 use crate::engine::commit::Waits;
 use crate::engine::decide::Ending;
 use crate::engine::settle::Held;
-use crate::engine::spaces::Space;
+use crate::engine::spaces::{Keyed, Space};
 use crate::error::{Error, ErrorKind};
 use crate::future::SettleFuture;
 use crate::planted;
@@ -28,7 +28,8 @@ use std::time::Duration;
 pub struct Lease {
     engine: Weak<Engine>,
     held: Held,
-    key: Box<[u8]>,
+    /// The key as it was given, where its namespace's rule made another of it.
+    given: Option<Box<[u8]>>,
     attempt: u32,
     progress: Option<Box<[u8]>>,
     /// Whether dropping the lease abandons the claim. Disarmed once it is settled or handed on.
@@ -37,10 +38,11 @@ pub struct Lease {
 
 impl Lease {
     pub(crate) fn new(engine: &Arc<Engine>, space: &Arc<Space>, key: &[u8], granted: Granted) -> Lease {
+        let given = (own_key(&granted.keyed) != key).then(|| key.into());
         Lease {
             engine: Arc::downgrade(engine),
             held: Held { space: space.clone(), keyed: granted.keyed, token: granted.token },
-            key: key.into(),
+            given,
             attempt: granted.attempt,
             progress: granted.progress,
             armed: true,
@@ -49,7 +51,7 @@ impl Lease {
 
     /// The key, as it was given.
     pub fn key(&self) -> &[u8] {
-        &self.key
+        self.given.as_deref().unwrap_or_else(|| own_key(&self.held.keyed))
     }
 
     /// The fencing token: higher than every token given before, by this store, ever. Pass it downstream.
@@ -70,11 +72,7 @@ impl Lease {
     /// A key for one step of the work, the same for every attempt of this key: what to give a downstream API
     /// as its idempotency key.
     pub fn child_key(&self, step: &str) -> [u8; 32] {
-        claimstore_hash::child_key(
-            &self.held.space.name,
-            self.held.keyed.full.get(4..).unwrap_or_default(),
-            step,
-        )
+        claimstore_hash::child_key(&self.held.space.name, own_key(&self.held.keyed), step)
     }
 
     /// The work is done; `response` (at most 1 MiB by default) is stored and given to every duplicate until the
@@ -248,7 +246,7 @@ impl Lease {
     }
 
     pub(crate) fn portable(&self) -> LeaseToken {
-        LeaseToken { space: self.held.space.name.clone(), key: self.key.clone(), token: self.held.token }
+        LeaseToken { space: self.held.space.name.clone(), key: self.key().into(), token: self.held.token }
     }
 
     pub(crate) fn engine(&self) -> Result<Arc<Engine>, Error> {
@@ -263,6 +261,11 @@ impl Lease {
     pub(crate) fn disarm(&mut self) {
         self.armed = false;
     }
+}
+
+/// The key without its namespace.
+fn own_key(keyed: &Keyed) -> &[u8] {
+    keyed.full.get(4..).unwrap_or_default()
 }
 
 impl Drop for Lease {

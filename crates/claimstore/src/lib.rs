@@ -52,6 +52,7 @@ mod error;
 mod future;
 mod history;
 mod import;
+mod key_bytes;
 mod lease;
 mod namespace;
 mod numbers;

@@ -1,6 +1,7 @@
 //! Sorted records packed into blocks under one checksum each, the same for both homes.
 
-use claimstore_bench::keys::{self, KEY_LEN, Key, RESPONSE_LEN};
+use crate::Key;
+use claimstore_bench::keys::{self, KEY_LEN, RESPONSE_LEN};
 
 /// Bytes of a record beside key and response: lengths, sequence, expiry.
 const RECORD_OVERHEAD: usize = 22;
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn packed_keys_are_found_and_damage_is_seen() {
-        let mut keys: Vec<Key> = (0..1000).map(keys::key).collect();
+        let mut keys: Vec<Key> = (0..1000).map(keys::natural).collect();
         keys.sort_unstable();
         let mut blocks = Vec::new();
         pack(1, &keys, 8192, |block| {

@@ -1,10 +1,11 @@
 //! A run as one immutable file; redb keeps only the list of runs.
 
 use crate::Home;
+use crate::Key;
 use crate::blocks;
 use crate::filter::Filter;
 use claimstore_bench::Result;
-use claimstore_bench::keys::{KEY_LEN, Key};
+use claimstore_bench::keys::KEY_LEN;
 use redb::{Builder, Database, Durability, TableDefinition};
 use std::collections::BTreeMap;
 use std::fs::{self, File};

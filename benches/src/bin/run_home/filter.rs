@@ -12,7 +12,7 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    pub(crate) fn build(keys: &[keys::Key]) -> Self {
+    pub(crate) fn build(keys: &[crate::Key]) -> Self {
         let bits = keys.len() * BITS_PER_2_KEYS / 2;
         let mut filter = Self { lines: vec![[0; 8]; bits.div_ceil(LINE_BITS).max(1)] };
         for key in keys {
@@ -28,7 +28,7 @@ impl Filter {
         filter
     }
 
-    pub(crate) fn may_hold(&self, key: &keys::Key) -> bool {
+    pub(crate) fn may_hold(&self, key: &crate::Key) -> bool {
         let hash = keys::hash(key);
         let Some(line) = self.lines.get(self.line_of(hash)) else { return true };
         bits_of(hash).all(|(word, bit)| line.get(word).is_none_or(|word| word & bit != 0))
@@ -58,10 +58,10 @@ mod tests {
 
     #[test]
     fn a_filter_hides_nothing_and_errs_seldom() {
-        let keys: Vec<_> = (0..10_000).map(keys::key).collect();
+        let keys: Vec<_> = (0..10_000).map(keys::natural).collect();
         let filter = Filter::build(&keys);
         assert!(keys.iter().all(|key| filter.may_hold(key)));
-        let wrong = (10_000..110_000).filter(|n| filter.may_hold(&keys::key(*n))).count();
+        let wrong = (10_000..110_000).filter(|n| filter.may_hold(&keys::natural(*n))).count();
         assert!(wrong < 1_000, "{wrong} of 100,000");
     }
 }

@@ -21,13 +21,16 @@ use crate::probe::Probe;
 use crate::table_home::TableHome;
 use claimstore_bench::Result;
 use claimstore_bench::args::Args;
-use claimstore_bench::keys::{self, Key};
+use claimstore_bench::keys::{self, KEY_LEN};
 use claimstore_bench::scratch::Scratch;
 use claimstore_bench::summary::{grouped, mean, median, percentile, rate, worst};
 use claimstore_bench::time::{Stopwatch, sleep};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
+
+/// All keys of this bench are natural ones.
+type Key = [u8; KEY_LEN];
 
 /// A place for runs.
 trait Home {
@@ -87,7 +90,7 @@ fn main() -> Result<()> {
 }
 
 fn sorted_run(run: u64, rows: u64) -> Vec<Key> {
-    let mut keys: Vec<Key> = (run * rows..(run + 1) * rows).map(keys::key).collect();
+    let mut keys: Vec<Key> = (run * rows..(run + 1) * rows).map(keys::natural).collect();
     keys.sort_unstable();
     keys
 }

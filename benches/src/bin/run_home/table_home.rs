@@ -1,10 +1,11 @@
 //! A run as one redb table; a row is a block.
 
 use crate::Home;
+use crate::Key;
 use crate::blocks;
 use crate::filter::Filter;
 use claimstore_bench::Result;
-use claimstore_bench::keys::{self, Key};
+use claimstore_bench::keys;
 use redb::{Builder, Database, Durability, ReadableDatabase, StorageBackend, TableDefinition};
 use std::collections::BTreeMap;
 use std::fs::File;

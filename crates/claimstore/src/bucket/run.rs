@@ -122,6 +122,17 @@ impl Run {
         self.ranges.may_hold(key) && self.filter.as_ref().is_none_or(|filter| filter.may_hold(hash))
     }
 
+    /// Raises the mark of each key that [`may_hold`](Run::may_hold) lets through.
+    ///
+    /// Range by range and then line by line of the filter, with nothing else in between: those reads depend on no other,
+    /// and the processor waits for many of them at once.
+    pub(crate) fn may_hold_each(&self, keys: &[(&[u8], u64)], maybe: &mut [bool]) {
+        let in_range: Vec<bool> = keys.iter().map(|(key, _)| self.ranges.may_hold(key)).collect();
+        for (((_, hash), in_range), maybe) in keys.iter().zip(in_range).zip(maybe) {
+            *maybe |= in_range && self.filter.as_ref().is_none_or(|filter| filter.may_hold(*hash));
+        }
+    }
+
     /// The record of `key`. `None` is proved: the block that would hold it was read and checked.
     pub(crate) fn get(&self, key: &[u8], cache: &BlockCache) -> Result<Option<Record>, Error> {
         if !self.ranges.may_hold(key) {

@@ -65,6 +65,15 @@ impl RunSet {
         Ok(found)
     }
 
+    /// For each of some keys, with its hash, whether a look-up could find it at all. `false` is certain.
+    pub(crate) fn may_hold(&self, keys: &[(&[u8], u64)]) -> Vec<bool> {
+        let mut maybe = vec![false; keys.len()];
+        for run in self.runs.iter().filter(|run| run.bucket() != BucketId::Open) {
+            run.may_hold_each(keys, &mut maybe);
+        }
+        maybe
+    }
+
     /// The newest version of `key` in every bucket that has one, the open bucket and tombstones included.
     pub(crate) fn buckets_holding(
         &self,
@@ -146,6 +155,7 @@ mod tests {
                 let versions = || sets.iter().filter_map(|(bucket, rows)| Some((*bucket, rows.get(key)?)));
                 let newest = |wanted: &dyn Fn(BucketId) -> bool| versions().filter(|(b, _)| wanted(*b)).max_by_key(|(_, r)| r.seq);
                 let found = set.lookup(key, hash, &cache).unwrap();
+                prop_assert!(found.is_none() || set.may_hold(&[(key, hash)]) == [true]);
                 let expected = newest(&|bucket| bucket != BucketId::Open);
                 prop_assert_eq!(found.as_ref().map(|found| (found.bucket, &found.record)), expected);
                 let holding = set.buckets_holding(key, hash, &cache).unwrap();

@@ -107,7 +107,10 @@ impl Asked {
 }
 
 /// One version of one key's record. Everything but the key.
+///
+/// In memory as it is declared: what says which version it is comes first, where the live table has what it looks at.
 #[derive(Clone, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) struct Record {
     /// The number of the operation that made this version; rises over the whole store.
     pub(crate) seq: u64,

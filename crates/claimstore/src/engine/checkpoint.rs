@@ -14,6 +14,7 @@
 //! 7. retire the segments before the noted one.
 
 use super::commit::Leads;
+use super::moving::{Groups, Taken};
 use super::time::Mark;
 use super::{Class, Engine, observe};
 use crate::bucket::{
@@ -25,7 +26,6 @@ use crate::journal;
 use crate::options::Durability;
 use crate::planted;
 use crate::sync::{Arc, MutexGuard, Ordering};
-use std::collections::BTreeMap;
 
 /// A new journal's first segment is small, so that it is made quickly; the next ones have full size.
 pub(crate) const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
@@ -50,21 +50,6 @@ pub(crate) struct Merging {
     pub(crate) merger: Merger,
     pub(crate) inputs: Vec<u64>,
 }
-
-/// An entry a checkpoint takes.
-struct Taken {
-    /// The first bytes of the key, which settle most comparisons without following a pointer.
-    head: u128,
-    hash: u64,
-    key: Box<[u8]>,
-    record: Record,
-    spilled: bool,
-    may_shadow: bool,
-    in_tables: bool,
-}
-
-/// Rows by the bucket they go to. A row refers to its `Taken`, or is a tombstone over it.
-type Groups = BTreeMap<BucketId, Vec<(usize, bool)>>;
 
 impl Home {
     pub(crate) fn new(catalog: Catalog, state: CatalogState) -> Home {
@@ -188,59 +173,6 @@ impl Engine {
         Ok(seq)
     }
 
-    /// Copies the entries at or below `through` that are resolved, or in progress and not yet written out in
-    /// this version.
-    fn take(&self, through: u64) -> Vec<Taken> {
-        let mut taken = Vec::new();
-        self.live.each_shard(|shard| {
-            for (hash, key, entry) in shard.iter() {
-                let (record, marks) = (&entry.record, entry.marks);
-                let written = record.state == State::InProgress && marks.spill_current;
-                if marks.placeholder || written || record.seq > through {
-                    continue;
-                }
-                taken.push(Taken {
-                    head: head_of(key),
-                    hash,
-                    key: key.into(),
-                    record: record.clone(),
-                    spilled: marks.spilled,
-                    may_shadow: marks.may_shadow,
-                    in_tables: marks.in_tables,
-                });
-            }
-        });
-        taken.sort_unstable_by(|a, b| a.head.cmp(&b.head).then_with(|| a.key.cmp(&b.key)));
-        taken
-    }
-
-    /// Sends each row to its bucket, and tombstones to the buckets where an older version would come back.
-    fn group(&self, taken: &[Taken]) -> Result<Groups, Error> {
-        let now_ms = self.time.now_ms();
-        let set = self.cold.set();
-        let mut groups = Groups::new();
-        for (at, row) in taken.iter().enumerate() {
-            let target = bucket_of(&row.record);
-            if let Some(bucket) = target {
-                groups.entry(bucket).or_default().push((at, false));
-            }
-            if row.spilled && target != Some(BucketId::Open) {
-                groups.entry(BucketId::Open).or_default().push((at, true));
-            }
-            if !row.may_shadow || target == Some(BucketId::Open) {
-                continue;
-            }
-            for (bucket, older) in set.buckets_holding(&row.key, row.hash, &self.cold.cache)? {
-                let visible = older.state != State::Erased && !older.is_expired(now_ms);
-                if visible && older.seq < row.record.seq && bucket != BucketId::Open && Some(bucket) != target
-                {
-                    groups.entry(bucket).or_default().push((at, true));
-                }
-            }
-        }
-        Ok(groups)
-    }
-
     fn write_runs(
         &self,
         home: &mut Home,
@@ -301,54 +233,6 @@ impl Engine {
         }
         let unlisted = summaries.iter().filter(|summary| !home.state.runs.contains(&encoded(summary)));
         self.discard(&unlisted.cloned().collect::<Vec<_>>());
-    }
-
-    /// Shows the new runs. From here on the rows are in the runs and in the live table.
-    fn publish_moved(&self, taken: &[Taken], runs: Vec<Arc<Run>>) {
-        for row in taken.iter().filter(|row| counts_in_runs(&row.record)) {
-            self.each_usage(row, |usage, bytes| {
-                usage.moving_records.fetch_add(1, Ordering::AcqRel);
-                usage.moving_bytes.fetch_add(bytes, Ordering::AcqRel);
-            });
-        }
-        self.cold.publish(self.cold.set().with(runs, &[]));
-        self.refresh_run_usage();
-    }
-
-    /// Takes the rows out of the live table, or notes that an older version of them now lies in a run.
-    fn leave_live(&self, taken: &[Taken]) {
-        for row in taken {
-            let mut shard = self.live.shard(row.hash);
-            let Some(entry) = shard.find_mut(row.hash, &row.key) else { continue };
-            let unchanged = entry.record.seq == row.record.seq;
-            let in_progress = row.record.state == State::InProgress;
-            if in_progress {
-                entry.marks.spilled = true;
-                entry.marks.spill_current = unchanged;
-            } else if unchanged && !entry.marks.reserved {
-                self.live.remove(&mut shard, row.hash, &row.key);
-                self.each_usage(row, |usage, bytes| usage.remove_live(bytes as usize));
-            } else {
-                // The newer version must be followed by a tombstone in the bucket just written.
-                entry.marks.may_shadow = true;
-                entry.marks.spilled = false;
-            }
-            drop(shard);
-            if counts_in_runs(&row.record) {
-                self.each_usage(row, |usage, bytes| {
-                    usage.moving_records.fetch_sub(1, Ordering::AcqRel);
-                    usage.moving_bytes.fetch_sub(bytes, Ordering::AcqRel);
-                });
-            }
-        }
-        self.live.each_shard(super::live::Shard::shrink);
-    }
-
-    fn each_usage(&self, row: &Taken, change: impl Fn(&super::spaces::Usage, u64)) {
-        let id = row.key.first_chunk::<4>().map(|id| u32::from_be_bytes(*id));
-        if let Some(space) = id.and_then(|id| self.spaces.by_id(id)) {
-            change(&space.usage, (row.key.len() + row.record.body.len()) as u64);
-        }
     }
 
     /// Rows of `tables.redb` whose keys were erased since, and rows left over from earlier checkpoints, go
@@ -496,22 +380,6 @@ impl Engine {
 }
 
 /// Where a record goes; tombstones of their own go nowhere.
-fn bucket_of(record: &Record) -> Option<BucketId> {
-    match record.state {
-        State::Completed | State::Failed => Some(BucketId::for_expiry(record.until_ms, record.ttl_ms)),
-        State::Retry | State::Parked => Some(BucketId::Held),
-        State::InProgress => Some(BucketId::Open),
-        State::Erased => None,
-    }
-}
-
-/// The first sixteen bytes of a key as a number that sorts like them.
-fn head_of(key: &[u8]) -> u128 {
-    let mut head = [0u8; 16];
-    head.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
-    u128::from_be_bytes(head)
-}
-
 fn table_row(row: &Taken) -> (Vec<u8>, u64) {
     (row.key.to_vec(), row.record.seq)
 }
@@ -527,10 +395,6 @@ fn is_full(error: &Error) -> bool {
         cause = error.source();
     }
     false
-}
-
-fn counts_in_runs(record: &Record) -> bool {
-    !matches!(record.state, State::InProgress | State::Erased)
 }
 
 pub(crate) fn encoded(summary: &RunSummary) -> Vec<u8> {

@@ -25,6 +25,9 @@ use std::time::Duration;
 /// Bytes an operation takes beside key, body, origin and digests of fields.
 pub(crate) const OP_BYTES: usize = 192;
 
+/// So many answers of a batch are handed out with one reading of the clock.
+const DELIVERED_AT_ONCE: usize = 64;
+
 /// A claim that has been decided; the answer may be given once `batch` is committed.
 #[derive(Debug)]
 pub(crate) struct Begun {
@@ -55,7 +58,7 @@ pub(crate) struct Granted {
 pub(crate) struct Prepared<'a> {
     pub(crate) keyed: Keyed,
     pub(crate) wanted: Wanted<'a>,
-    pub(crate) policy: Arc<Policy>,
+    pub(crate) policy: &'a Policy,
 }
 
 impl Engine {
@@ -73,7 +76,8 @@ impl Engine {
     /// Decides a claim and queues its effect. Nothing may be told before [`Begun::batch`] is committed.
     pub(crate) fn begin(&self, space: &Space, request: &ClaimRequest, waits: Waits) -> Result<Begun, Error> {
         self.check_open()?;
-        let mut prepared = self.prepare(space, &space.policy(), request)?;
+        let policy = space.policy();
+        let mut prepared = self.prepare(space, &policy, request)?;
         // Facts in the live table are answered without the order lock or a look at the runs.
         let seen_live = {
             let shard = self.live.shard(prepared.keyed.hash);
@@ -121,10 +125,7 @@ impl Engine {
         loop {
             let generation = self.cold.generation();
             let set = self.cold.set();
-            let found = prepared
-                .iter()
-                .map(|item| self.look_cold(&set, item.as_ref().ok()))
-                .collect::<Result<Vec<_>, _>>()?;
+            let found = self.look_cold_many(&set, &prepared)?;
             let bytes = requests.iter().zip(&prepared).zip(&found).map(|((request, item), cold)| {
                 let known = item.as_ref().map_or(0, |item| self.known_bytes(&item.keyed, cold.as_ref()));
                 request_bytes(request, known)
@@ -154,6 +155,23 @@ impl Engine {
     fn look_cold(&self, set: &RunSet, prepared: Option<&Prepared<'_>>) -> Result<Option<Record>, Error> {
         let Some(Prepared { keyed, .. }) = prepared else { return Ok(None) };
         Ok(set.lookup(&keyed.full, keyed.hash, &self.cold.cache)?.map(|found| found.record))
+    }
+
+    /// The same for a batch: the runs' filters are asked for all its keys first, so that the processor waits for many
+    /// of their cache lines at once.
+    fn look_cold_many(
+        &self,
+        set: &RunSet,
+        prepared: &[Result<Prepared<'_>, Error>],
+    ) -> Result<Vec<Option<Record>>, Error> {
+        let keys: Vec<(&[u8], u64)> =
+            prepared.iter().flatten().map(|item| (&*item.keyed.full, item.keyed.hash)).collect();
+        let mut maybe = set.may_hold(&keys).into_iter();
+        let look = |item: &Result<Prepared<'_>, Error>| match item {
+            Ok(item) if maybe.next() != Some(false) => self.look_cold(set, Some(item)),
+            _ => Ok(None),
+        };
+        prepared.iter().map(look).collect()
     }
 
     /// `None`: a checkpoint passed before anything was decided; look again. Once an item took effect the
@@ -221,7 +239,7 @@ impl Engine {
     pub(crate) fn prepare<'a>(
         &self,
         space: &Space,
-        policy: &Arc<Policy>,
+        policy: &'a Policy,
         request: &'a ClaimRequest,
     ) -> Result<Prepared<'a>, Error> {
         planted::remember_time(|| self.time.now_ms());
@@ -251,7 +269,7 @@ impl Engine {
         let key_time_ms = keyed.time_ms;
         let (fields, origin) = (&*request.fields, &*request.origin);
         let wanted = Wanted { ttl_ms, lease_ms, fingerprint, fields, origin, key_time_ms };
-        Ok(Prepared { keyed, wanted, policy: policy.clone() })
+        Ok(Prepared { keyed, wanted, policy })
     }
 
     /// The answer, if the live table alone gives one.
@@ -323,7 +341,7 @@ impl Engine {
             None => cold.map(|record| (record, Hold::Orphaned)),
         };
         let now = Now { store_ms, wall_ms };
-        decide::decide(standing, &prepared.wanted, &prepared.policy, space.watermark_ms(), now)
+        decide::decide(standing, &prepared.wanted, prepared.policy, space.watermark_ms(), now)
     }
 
     /// Decides under both locks and applies the effect. `None`: a checkpoint passed since the look-up.
@@ -393,7 +411,7 @@ impl Engine {
                 Begun { batch, answer: Answer::Claimed(granted) }
             }
             Decision::Park => {
-                let note = decide::parking_note(earlier?, &prepared.policy);
+                let note = decide::parking_note(earlier?, prepared.policy);
                 let mut record = decide::parked(earlier?, note, order.take_seq(), at.store_ms);
                 remember_orphan(&mut record, earlier, orphaned, at);
                 let marks = carried(entry, cold.is_some());
@@ -405,7 +423,7 @@ impl Engine {
                     decide::Ending::Fail(&crate::claim::FailureClass::Terminal { response: Box::default() });
                 let (seq, now_ms) = (order.take_seq(), at.store_ms);
                 let mut record =
-                    decide::settled(earlier?, &ending, &prepared.policy, keyed.time_ms, seq, now_ms);
+                    decide::settled(earlier?, &ending, prepared.policy, keyed.time_ms, seq, now_ms);
                 remember_orphan(&mut record, earlier, orphaned, at);
                 let receipt = Receipt::of(&record, true, false);
                 let marks = carried(entry, cold.is_some());
@@ -445,7 +463,7 @@ impl Engine {
                 "results wait for a checkpoint; retry in a moment",
             ));
         }
-        if is_new { Self::check_quota(space, &prepared.policy, prepared.keyed.full.len()) } else { Ok(()) }
+        if is_new { Self::check_quota(space, prepared.policy, prepared.keyed.full.len()) } else { Ok(()) }
     }
 
     pub(crate) fn granted(keyed: &Keyed, record: &Record) -> Granted {
@@ -473,7 +491,7 @@ impl Engine {
     ) -> u64 {
         let batch = order.append_record(&keyed.full, &record, at.store_ms, waits);
         let lease_until_ms = at.boot_ms.saturating_add(record.lease_ms);
-        let entry = Entry { record, batch, lease_until_ms, marks };
+        let entry = Entry { marks, lease_until_ms, batch, record };
         self.put_entry(shard, space, keyed, entry);
         batch
     }
@@ -502,9 +520,21 @@ impl Engine {
         key: &[u8],
         answer: Answer,
     ) -> Result<Claim, Error> {
+        let now_ms = self.time.moment().boot_ms;
+        self.deliver_at(space, key, answer, now_ms)
+    }
+
+    /// The same, `now_ms` of boot time.
+    fn deliver_at(
+        self: &Arc<Self>,
+        space: &Arc<Space>,
+        key: &[u8],
+        answer: Answer,
+        now_ms: u64,
+    ) -> Result<Claim, Error> {
         match answer {
             Answer::Claimed(granted) => {
-                self.start_lease(&granted);
+                self.start_lease(&granted, now_ms);
                 Ok(Claim::Claimed(Lease::new(self, space, key, granted)))
             }
             Answer::Duplicate(receipt) => {
@@ -524,13 +554,11 @@ impl Engine {
 
     /// The lease runs from here: a lease of T does not lapse before T after the acknowledgement, and nobody
     /// took the claim over while its answer was on the way.
-    fn start_lease(&self, granted: &Granted) {
+    fn start_lease(&self, granted: &Granted, now_ms: u64) {
         let mut shard = self.live.shard(granted.keyed.hash);
-        if let Some(entry) = shard.find_mut(granted.keyed.hash, &granted.keyed.full)
-            && entry.record.token == granted.token
-        {
+        if let Some(entry) = shard.find_claim(granted.keyed.hash, granted.token) {
             entry.marks.undelivered = false;
-            entry.lease_until_ms = self.time.moment().boot_ms.saturating_add(granted.lease_ms);
+            entry.lease_until_ms = now_ms.saturating_add(granted.lease_ms);
             self.lapses.note(entry.lease_until_ms);
         }
     }
@@ -552,11 +580,16 @@ impl Engine {
         requests: &[ClaimRequest],
         answers: Vec<Answer>,
     ) -> Vec<Result<Claim, Error>> {
-        requests
-            .iter()
-            .zip(answers)
-            .map(|(request, answer)| self.deliver(space, &request.key, answer))
-            .collect()
+        let mut now_ms = 0;
+        let items = requests.iter().zip(answers).enumerate();
+        let deliver = |(place, (request, answer)): (usize, (&ClaimRequest, Answer))| {
+            // Not once for all: the leases of a large batch would begin before it is handed out.
+            if place.is_multiple_of(DELIVERED_AT_ONCE) {
+                now_ms = self.time.moment().boot_ms;
+            }
+            self.deliver_at(space, &request.key, answer, now_ms)
+        };
+        items.map(deliver).collect()
     }
 
     /// Claims, or waits until the holder is done or gone, or `limit` is over.

@@ -194,18 +194,22 @@ pub(crate) fn claimed(
     let earlier = earlier.filter(|_| attempt > 1);
     let given = wanted.fingerprint.map(Box::new);
     let kept = earlier.and_then(|record| record.fingerprint.clone());
-    let mut extra = earlier.and_then(|record| record.extra.clone()).unwrap_or_default();
-    if kept.is_none() {
-        // Digests of fields belong to the fingerprint beside them.
-        extra.fields = wanted.fields.into();
+    let mut extra = earlier.and_then(|record| record.extra.clone());
+    // Most claims have none of this, and then nothing is made of it.
+    if extra.is_some() || !wanted.fields.is_empty() || !wanted.origin.is_empty() {
+        let extra = extra.get_or_insert_default();
+        if kept.is_none() {
+            // Digests of fields belong to the fingerprint beside them.
+            extra.fields = wanted.fields.into();
+        }
+        extra.earlier_progress = None;
+        extra.note = Box::default();
+        extra.asked = None;
+        if !wanted.origin.is_empty() {
+            extra.origin = wanted.origin.into();
+        }
     }
     let fingerprint = kept.or(given);
-    extra.earlier_progress = None;
-    extra.note = Box::default();
-    extra.asked = None;
-    if !wanted.origin.is_empty() {
-        extra.origin = wanted.origin.into();
-    }
     Record {
         seq,
         token: seq,
@@ -218,7 +222,7 @@ pub(crate) fn claimed(
         lease_ms: wanted.lease_ms,
         fingerprint,
         body: earlier.map_or_else(Box::default, |record| record.body.clone()),
-        extra: some_extra(*extra),
+        extra: extra.and_then(some_extra),
     }
 }
 
@@ -306,7 +310,7 @@ pub(crate) fn parked(held: &Record, note: &[u8], seq: u64, now_ms: u64) -> Recor
     let mut record = left(held, State::Parked, seq, now_ms);
     let mut extra = record.extra.take().unwrap_or_default();
     extra.note = note.into();
-    record.extra = some_extra(*extra);
+    record.extra = some_extra(extra);
     record
 }
 
@@ -328,13 +332,13 @@ fn left(held: &Record, state: State, seq: u64, now_ms: u64) -> Record {
     record.extra = record.extra.and_then(|mut extra| {
         extra.earlier_progress = None;
         extra.asked = None;
-        some_extra(*extra)
+        some_extra(extra)
     });
     record
 }
 
-fn some_extra(extra: Extra) -> Option<Box<Extra>> {
-    if extra == Extra::default() { None } else { Some(Box::new(extra)) }
+fn some_extra(extra: Box<Extra>) -> Option<Box<Extra>> {
+    if *extra == Extra::default() { None } else { Some(extra) }
 }
 
 #[cfg(test)]

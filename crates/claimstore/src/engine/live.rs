@@ -9,8 +9,10 @@
 
 use super::decide::Hold;
 use crate::codec::{Record, State};
+use crate::key_bytes::KeyBytes;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as HashEntry;
 
 /// Parts of the table, each under a lock of its own.
 ///
@@ -36,10 +38,13 @@ pub(crate) struct Shard {
     slots: HashTable<Slot>,
 }
 
+/// Three cache lines. What a claim's delivery looks for and changes stands in the first; another processor is likely to
+/// have written them last.
+#[repr(C, align(64))]
 struct Slot {
     hash: u64,
-    key: Box<[u8]>,
     entry: Entry,
+    key: KeyBytes,
 }
 
 impl std::fmt::Debug for Slot {
@@ -53,13 +58,14 @@ impl std::fmt::Debug for Slot {
 
 /// One key's newest record, and what is known of it in memory only.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub(crate) struct Entry {
-    pub(crate) record: Record,
-    /// The journal batch that carries `record`; 0 for what was durable at open.
-    pub(crate) batch: u64,
+    pub(crate) marks: Marks,
     /// Boot time at which the holder's lease lapses; for a claim of this life.
     pub(crate) lease_until_ms: u64,
-    pub(crate) marks: Marks,
+    /// The journal batch that carries `record`; 0 for what was durable at open.
+    pub(crate) batch: u64,
+    pub(crate) record: Record,
 }
 
 /// What is known of an entry in memory only.
@@ -135,10 +141,8 @@ impl Live {
 
     /// Locks the shard of a key. Lock order: order lock first, one shard at a time.
     pub(crate) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
-        // Middle bits: the table inside uses the lowest ones for the place and the highest ones for the tag.
-        let at = (hash >> 40) as usize % SHARDS;
         #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
-        self.shards[at].lock()
+        self.shards[number_of(hash)].lock()
     }
 
     /// All shards, one after the other; each lock is held only while `visit` looks at that shard.
@@ -156,7 +160,7 @@ impl Live {
     }
 
     /// A copy of one shard.
-    pub(crate) fn entries(&self, shard: usize) -> Vec<(u64, Box<[u8]>, Entry)> {
+    pub(crate) fn entries(&self, shard: usize) -> Vec<(u64, KeyBytes, Entry)> {
         let shard = self.shards.get(shard).map(Mutex::lock);
         let slots = shard.iter().flat_map(|shard| shard.slots.iter());
         slots.map(|slot| (slot.hash, slot.key.clone(), slot.entry.clone())).collect()
@@ -178,13 +182,16 @@ impl Live {
     /// Puts `entry` in the place of what is there, keeping the counts. Answers what was there.
     pub(crate) fn put(&self, shard: &mut Shard, hash: u64, key: &[u8], entry: Entry) -> Option<Entry> {
         self.count(key, &entry, true);
-        if let Some(slot) = shard.slots.find_mut(hash, |slot| *slot.key == *key) {
-            let old = std::mem::replace(&mut slot.entry, entry);
-            self.count(key, &old, false);
-            Some(old)
-        } else {
-            shard.slots.insert_unique(hash, Slot { hash, key: key.into(), entry }, |slot| slot.hash);
-            None
+        match shard.slots.entry(hash, |slot| *slot.key == *key, |slot| slot.hash) {
+            HashEntry::Occupied(mut slot) => {
+                let old = std::mem::replace(&mut slot.get_mut().entry, entry);
+                self.count(key, &old, false);
+                Some(old)
+            }
+            HashEntry::Vacant(place) => {
+                place.insert(Slot { hash, key: key.into(), entry });
+                None
+            }
         }
     }
 
@@ -210,6 +217,17 @@ impl Live {
     }
 }
 
+/// Whether two keys, by their hashes, lie in one shard.
+pub(crate) fn share_a_shard(one: u64, other: u64) -> bool {
+    number_of(one) == number_of(other)
+}
+
+/// The shard of a key.
+fn number_of(hash: u64) -> usize {
+    // Middle bits: the table inside uses the lowest ones for the place and the highest ones for the tag.
+    (hash >> 40) as usize % SHARDS
+}
+
 impl Shard {
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
         self.slots.find(hash, |slot| *slot.key == *key).map(|slot| &slot.entry)
@@ -218,6 +236,11 @@ impl Shard {
     /// For changing lease terms and marks; records change through [`Live::put`], which counts.
     pub(crate) fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Entry> {
         self.slots.find_mut(hash, |slot| *slot.key == *key).map(|slot| &mut slot.entry)
+    }
+
+    /// The claim of a token. No token is given twice, so that the key need not be compared.
+    pub(crate) fn find_claim(&mut self, hash: u64, token: u64) -> Option<&mut Entry> {
+        self.slots.find_mut(hash, |slot| slot.entry.record.token == token).map(|slot| &mut slot.entry)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &[u8], &Entry)> {
@@ -311,6 +334,13 @@ mod tests {
         assert!(live.remove(&mut live.shard(1), 1, b"one").is_some());
         assert!(live.remove(&mut live.shard(2), 2, b"two").is_some());
         assert_eq!((live.in_progress(), live.bytes(), live.resolved_bytes()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_slot_has_three_cache_lines_and_the_first_says_whose_it_is() {
+        use std::mem::offset_of;
+        assert_eq!((size_of::<Slot>(), align_of::<Slot>()), (192, 64));
+        assert!(offset_of!(Slot, entry) + offset_of!(Entry, record) + offset_of!(Record, token) + 8 <= 64);
     }
 
     #[test]

@@ -154,7 +154,8 @@ impl Engine {
         self.tables.start_writing()?;
         let _owed = OwedClose(self);
         let tables = self.tables()?;
-        let mut prepared = self.prepare(space, &space.policy(), request)?;
+        let policy = space.policy();
+        let mut prepared = self.prepare(space, &policy, request)?;
         let (attempt, earlier, batch) = loop {
             match self.reserve(space, request, &mut prepared)? {
                 Reserved::Taken { attempt, earlier, batch } => break (attempt, earlier, batch),
@@ -166,7 +167,7 @@ impl Engine {
                         // The holder let go between the two looks: give the claim back, and reserve the key.
                         Claim::Claimed(lease) => lease.release()?,
                     }
-                    prepared = self.prepare(space, &space.policy(), request)?;
+                    prepared = self.prepare(space, &policy, request)?;
                 }
             }
         };
@@ -180,8 +181,7 @@ impl Engine {
         let (seq, now_ms) = (self.local_seq()?, self.time.now_ms());
         let claimed = decide::claimed(earlier.as_ref(), attempt, &prepared.wanted, seq, now_ms);
         let ending = Ending::Complete(&response);
-        let record =
-            decide::settled(&claimed, &ending, &prepared.policy, prepared.keyed.time_ms, seq, now_ms);
+        let record = decide::settled(&claimed, &ending, prepared.policy, prepared.keyed.time_ms, seq, now_ms);
         self.stage(&mut write, &prepared.keyed, &record)?;
         Self::finish_local(&tables, write, &mut reservation, record)?;
         space.counters.claimed(attempt > 1);

@@ -22,6 +22,7 @@ pub(crate) mod live;
 pub(crate) mod local;
 pub(crate) mod look;
 pub(crate) mod measures;
+pub(crate) mod moving;
 pub(crate) mod observe;
 pub(crate) mod orphans;
 pub(crate) mod poison;

@@ -185,7 +185,7 @@ impl Engine {
         record.seq = order.take_seq();
         change(&mut record);
         let batch = order.append_record(&keyed.full, &record, self.time.now_ms(), waits);
-        self.put_entry(&mut shard, space, keyed, Entry { record, batch, lease_until_ms, marks });
+        self.put_entry(&mut shard, space, keyed, Entry { marks, lease_until_ms, batch, record });
         Ok(batch)
     }
 

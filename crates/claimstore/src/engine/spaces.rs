@@ -6,6 +6,7 @@ use super::sequences::SEQUENCES;
 use super::{Class, Engine};
 use crate::codec::{Cursor, Malformed, put_bytes, put_varint};
 use crate::error::{Error, ErrorKind};
+use crate::key_bytes::KeyBytes;
 use crate::planted;
 use crate::policy::{Policy, TimeOrdered};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock};
@@ -45,7 +46,7 @@ pub(crate) struct Usage {
 #[derive(Clone, Default)]
 pub(crate) struct Keyed {
     /// Namespace id, big-endian, then the key: injective, and sorted by namespace first.
-    pub(crate) full: Box<[u8]>,
+    pub(crate) full: KeyBytes,
     pub(crate) hash: u64,
     pub(crate) time_ms: Option<u64>,
 }
@@ -281,23 +282,23 @@ impl Engine {
     }
 
     fn join(&self, space: &Space, key: &[u8], time_ms: Option<u64>) -> Keyed {
-        let full: Box<[u8]> = if planted::active(19) {
+        let full = if planted::active(19) {
             self.run_together(space, key)
         } else {
-            [&space.id.to_be_bytes(), key].concat().into()
+            KeyBytes::joined(&space.id.to_be_bytes(), key)
         };
         Keyed { hash: self.hasher.hash(&full), full, time_ms }
     }
 
     /// Planted bug 19: a name directly before the key, read back as the longest name that fits. Keys of two
     /// namespaces meet where one name goes on like a key of the other.
-    fn run_together(&self, space: &Space, key: &[u8]) -> Box<[u8]> {
+    fn run_together(&self, space: &Space, key: &[u8]) -> KeyBytes {
         let joined = [space.name.as_bytes(), key].concat();
         let spaces = self.spaces.all();
         let fits =
             spaces.iter().filter_map(|space| Some((space.id, joined.strip_prefix(space.name.as_bytes())?)));
         let (id, key) = fits.min_by_key(|(_, key)| key.len()).unwrap_or((space.id, key));
-        [&id.to_be_bytes(), key].concat().into()
+        KeyBytes::joined(&id.to_be_bytes(), key)
     }
 
     /// Whether a further key of `bytes` fits the namespace's quota.
