@@ -419,11 +419,11 @@ mod tests {
             .flat_map(|shard| {
                 let copy = live.entries(shard);
                 assert_eq!(copy.len(), if shard < SHARDS { 2 } else { 0 });
-                copy.into_iter().map(|(hash, key, entry)| (hash, key, entry.record.until_ms))
+                copy.into_iter().map(|(hash, key, entry)| (hash, key.to_vec(), entry.record.until_ms))
             })
             .collect();
         copied.sort_unstable();
-        let expected: Vec<_> = hashes.iter().map(|&hash| (hash, hash.to_le_bytes().into(), hash)).collect();
+        let expected: Vec<_> = hashes.iter().map(|&hash| (hash, hash.to_le_bytes().to_vec(), hash)).collect();
         assert_eq!(copied, expected);
         let mut visited = Vec::new();
         (0..=SHARDS).for_each(|shard| live.one_shard(shard, |_, entry| visited.push(entry.record.until_ms)));
@@ -432,6 +432,8 @@ mod tests {
         assert_eq!((visited.len(), changed), (hashes.len(), visited.clone()));
         visited.sort_unstable();
         assert_eq!(visited, hashes);
+        let (first, same, next) = (hashes[0], hashes[SHARDS], hashes[1]);
+        assert!(share_a_shard(first, same) && !share_a_shard(first, next));
     }
 
     #[test]
@@ -441,5 +443,9 @@ mod tests {
         assert!(live.shard(1).find_mut(1, b"uno").is_none());
         live.shard(1).find_mut(1, b"one").unwrap().lease_until_ms = 77;
         assert_eq!(live.shard(1).find(1, b"one").unwrap().lease_until_ms, 77);
+        let token = live.shard(1).find(1, b"one").unwrap().record.token;
+        live.shard(1).find_claim(1, token).unwrap().marks.leased = true;
+        assert!(live.shard(1).find(1, b"one").unwrap().marks.leased);
+        assert!(live.shard(1).find_claim(1, token + 1).is_none());
     }
 }
