@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn every_entry_is_met_once_in_the_shard_that_its_hash_names() {
         let live = Live::new();
-        let hashes: Vec<u64> = (0..2 * SHARDS as u64).map(|n| n << 40 | n * 7).collect();
+        let hashes: Vec<u64> = (0..2 * SHARDS as u64).map(|n| (n << 40) + n * 7).collect();
         for &hash in &hashes {
             let entry = entry(State::Completed, hash, Marks::default());
             live.put(&mut live.shard(hash), hash, &hash.to_le_bytes(), entry);
