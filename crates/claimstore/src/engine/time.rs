@@ -279,6 +279,36 @@ mod tests {
         );
     }
 
+    /// A machine that starts with the test; its wall clock is an hour ahead of what the store took it for at first.
+    #[derive(Debug, Default)]
+    struct Started(AtomicU64);
+
+    impl Clock for Started {
+        fn wall_ms(&self) -> u64 {
+            let boot_ms = self.boot_ms();
+            if boot_ms == 0 { START_S * 1_000 } else { (START_S + 3_600) * 1_000 + boot_ms }
+        }
+
+        fn boot_ms(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn boot_id(&self) -> [u8; 16] {
+            [3; 16]
+        }
+    }
+
+    #[test]
+    fn p9_a_machine_that_has_just_started_has_its_first_correction_after_a_second() {
+        let started = Arc::new(Started::default());
+        let store = StoreClock::begin(started.clone(), &Limits::default());
+        let shown = [0, 999, 1_000].map(|boot_ms| {
+            started.0.store(boot_ms, Ordering::Relaxed);
+            store.now_ms() - START_S * 1_000
+        });
+        assert_eq!(shown, [0, 999, 1_100]);
+    }
+
     #[test]
     fn p9_the_wall_clock_is_reached_and_not_passed() {
         for off_ms in [-30, 0, 30] {

@@ -241,6 +241,27 @@ fn a_claim_without_anything_beside_it_has_no_extras() {
 }
 
 #[test]
+fn origin_and_digests_of_fields_are_kept_each_by_itself() {
+    for (origin, fields) in [(&b"mail"[..], &b""[..]), (b"", b"fields"), (b"mail", b"fields")] {
+        let claimed = claimed(None, 1, &Wanted { origin, fields, ..wanted() }, 40, NOW_MS);
+        let extra = claimed.extra.unwrap();
+        assert_eq!((&*extra.origin, &*extra.fields), (origin, fields));
+    }
+}
+
+#[test]
+fn a_later_attempt_without_anything_beside_it_forgets_what_was_of_the_one_before() {
+    let mut earlier = record(State::Parked);
+    earlier.extra = Some(Box::new(Extra {
+        earlier_progress: Some(b"before"[..].into()),
+        note: b"why"[..].into(),
+        asked: Some(Asked { token: 1, cause: 1, times: 1, at_ms: 1 }),
+        ..Extra::default()
+    }));
+    assert_eq!(claimed(Some(&earlier), 3, &wanted(), 40, NOW_MS).extra, None);
+}
+
+#[test]
 fn a_later_attempt_goes_on_from_the_progress_and_keeps_what_is_known() {
     let mut earlier = Record { fingerprint: Some(Box::new(print(200, 5))), ..record(State::Retry) };
     earlier.extra = Some(Box::new(Extra {
