@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Changes the pure modules of claimstore in one place at a time, and names the changes that no test notices.
 #
-# usage: scripts/mutants.sh [argument of cargo-mutants ...]
+# usage: [AGAIN=1] scripts/mutants.sh [argument of cargo-mutants ...]
 #
-# Needs cargo-mutants; 27.1 is what it was written with. Each change (a mutant) is built and meets the quick unit tests of
-# these modules. What they let pass meets all unit tests and the integration tests of the crate. Works in a copy of the
-# tree. Arguments go to both passes: `-F NAME` for some mutants only, `--in-place` to work without a copy. Ends with 2 if a
-# mutant survives; which ones did is in target/mutants/mutants.out/missed.txt, and every change and what was said about it
-# beside it. About 2 s a mutant on an idle core; a core that is shared may need a longer TIMEOUT (seconds; default 20).
+# Needs cargo-mutants; 27.1 is what it was written with. Each change (a mutant) is built and meets the quick unit tests
+# of these modules. What they let pass meets all unit tests and the integration tests of the crate. Works in a copy of
+# the tree. AGAIN=1 tries only what the run before has not caught: for after a test was written. Arguments go to both
+# passes: `-F NAME` for some mutants only, `--in-place` to work without a copy. Ends with 2 if a mutant survives. Which
+# ones did is in target/mutants/mutants.out/missed.txt, with what was tried and said beside it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=target/mutants
@@ -34,7 +34,9 @@ mutants() {
   cargo mutants -p claimstore -o "$out" --no-shuffle "${files[@]}" "${chosen[@]}" -C=--lib "$@"
 }
 
-PROPTEST_CASES=32 mutants --timeout "${TIMEOUT:-20}" "$@" -- -- \
+again=()
+[[ -z ${AGAIN:-} ]] || again=(--iterate)
+PROPTEST_CASES=32 mutants "${again[@]}" --timeout 30 "$@" -- -- \
   engine::{decide,live,time,lapses} journal:: recovery:: bucket::{plan,id} codec:: policy:: \
   --skip journal::tests::history --skip every_flipped_byte --skip every_shorter && exit || code=$?
 ((code == 2 || code == 3)) || exit "$code"
