@@ -173,44 +173,53 @@ mod tests {
         assert!(lapses.begin_watch());
     }
 
-    /// A watch that sleeps on a thread of its own, by a clock that the test sets. Its terms are hours: it wakes up
-    /// because it is told to, or not before the test has failed.
+    const HOUR_MS: u64 = 3_600_000;
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// What a watch sleeps by: a clock that the test sets, and how often it was read.
+    #[derive(Default)]
+    struct Night {
+        lapses: Lapses,
+        clock_ms: AtomicU64,
+        readings: AtomicU64,
+    }
+
+    impl Night {
+        fn sleep(&self, due_ms: u64) {
+            let read = || {
+                self.readings.fetch_add(1, Ordering::SeqCst);
+                self.clock_ms.load(Ordering::SeqCst)
+            };
+            self.lapses.sleep(due_ms, read, || false);
+        }
+    }
+
+    /// A watch that sleeps on a thread of its own. Its terms are hours: it wakes up because it is told to, or not before
+    /// the test has failed.
     struct Sleeper {
-        lapses: Arc<Lapses>,
-        clock_ms: Arc<AtomicU64>,
-        /// How often it has read the clock.
-        readings: Arc<AtomicU64>,
+        night: Arc<Night>,
         over: Receiver<()>,
         thread: JoinHandle<()>,
     }
 
-    const HOUR_MS: u64 = 3_600_000;
-    const PATIENCE: Duration = Duration::from_secs(20);
-
     impl Sleeper {
         fn until(due_ms: u64) -> Sleeper {
-            let (lapses, clock_ms, readings) = (Arc::new(Lapses::default()), Arc::default(), Arc::default());
-            assert!(lapses.begin_watch());
-            lapses.begin_looking();
+            let night = Arc::new(Night::default());
+            assert!(night.lapses.begin_watch());
+            night.lapses.begin_looking();
             let (tell, over) = channel();
-            let of_thread: (Arc<Lapses>, Arc<AtomicU64>, Arc<AtomicU64>) =
-                (lapses.clone(), Arc::clone(&clock_ms), Arc::clone(&readings));
+            let of_thread = night.clone();
             let thread = spawn("sleeper", move || {
-                let (lapses, clock_ms, readings) = of_thread;
-                let read = || {
-                    readings.fetch_add(1, Ordering::SeqCst);
-                    clock_ms.load(Ordering::SeqCst)
-                };
-                lapses.sleep(due_ms, read, || false);
+                of_thread.sleep(due_ms);
                 tell.send(()).unwrap();
             });
-            let sleeper = Sleeper { lapses, clock_ms, readings, over, thread: thread.unwrap() };
+            let sleeper = Sleeper { night, over, thread: thread.unwrap() };
             sleeper.sleeps_until(due_ms);
             sleeper
         }
 
         fn sleeps_until(&self, due_ms: u64) {
-            let asleep = || self.lapses.asleep_until_ms.load(Ordering::SeqCst) == due_ms;
+            let asleep = || self.night.lapses.asleep_until_ms.load(Ordering::SeqCst) == due_ms;
             let looks = PATIENCE.as_millis();
             assert!((0..looks).any(|_| asleep() || self.over.recv_timeout(Duration::from_millis(1)).is_ok()));
             assert!(asleep(), "it has ended");
@@ -219,7 +228,7 @@ mod tests {
         fn ends(self) {
             assert!(self.over.recv_timeout(PATIENCE).is_ok(), "a lost wake-up");
             self.thread.join().unwrap();
-            let readings = self.readings.load(Ordering::SeqCst);
+            let readings = self.night.readings.load(Ordering::SeqCst);
             assert!(readings < 20, "it slept little: {readings} readings of the clock");
         }
     }
@@ -227,20 +236,20 @@ mod tests {
     #[test]
     fn a_shorter_lease_shortens_the_sleep_and_a_longer_one_does_not() {
         let sleeper = Sleeper::until(5 * HOUR_MS);
-        sleeper.lapses.note(7 * HOUR_MS);
-        sleeper.lapses.note(4 * HOUR_MS);
+        sleeper.night.lapses.note(7 * HOUR_MS);
+        sleeper.night.lapses.note(4 * HOUR_MS);
         // It only sleeps to another time.
         sleeper.sleeps_until(4 * HOUR_MS);
         // The next one wakes it up for good, since by now it is due.
-        sleeper.clock_ms.store(3 * HOUR_MS, Ordering::SeqCst);
-        sleeper.lapses.note(3 * HOUR_MS);
+        sleeper.night.clock_ms.store(3 * HOUR_MS, Ordering::SeqCst);
+        sleeper.night.lapses.note(3 * HOUR_MS);
         sleeper.ends();
     }
 
     #[test]
     fn a_ring_ends_a_sleep() {
         let sleeper = Sleeper::until(HOUR_MS);
-        sleeper.lapses.ring();
+        sleeper.night.lapses.ring();
         sleeper.ends();
     }
 

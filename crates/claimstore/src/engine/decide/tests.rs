@@ -242,10 +242,10 @@ fn a_claim_without_anything_beside_it_has_no_extras() {
 
 #[test]
 fn origin_and_digests_of_fields_are_kept_each_by_itself() {
-    for (origin, fields) in [(&b"mail"[..], &b""[..]), (b"", b"fields"), (b"mail", b"fields")] {
-        let claimed = claimed(None, 1, &Wanted { origin, fields, ..wanted() }, 40, NOW_MS);
+    for (fields, origin) in [(&b"fields"[..], &b""[..]), (b"", b"mail"), (b"fields", b"mail")] {
+        let claimed = claimed(None, 1, &Wanted { fields, origin, ..wanted() }, 40, NOW_MS);
         let extra = claimed.extra.unwrap();
-        assert_eq!((&*extra.origin, &*extra.fields), (origin, fields));
+        assert_eq!((&*extra.fields, &*extra.origin), (fields, origin));
     }
 }
 
