@@ -202,6 +202,13 @@ mod tests {
         thread: JoinHandle<()>,
     }
 
+    fn falls_asleep(lapses: &Lapses, due_ms: u64, over: &Receiver<()>) {
+        let asleep = || lapses.asleep_until_ms.load(Ordering::SeqCst) == due_ms;
+        let mut looks = 0..PATIENCE.as_millis();
+        assert!(looks.any(|_| asleep() || over.recv_timeout(Duration::from_millis(1)).is_ok()));
+        assert!(asleep(), "it has ended");
+    }
+
     impl Sleeper {
         fn until(due_ms: u64) -> Sleeper {
             let night = Arc::new(Night::default());
@@ -219,10 +226,7 @@ mod tests {
         }
 
         fn sleeps_until(&self, due_ms: u64) {
-            let asleep = || self.night.lapses.asleep_until_ms.load(Ordering::SeqCst) == due_ms;
-            let looks = PATIENCE.as_millis();
-            assert!((0..looks).any(|_| asleep() || self.over.recv_timeout(Duration::from_millis(1)).is_ok()));
-            assert!(asleep(), "it has ended");
+            falls_asleep(&self.night.lapses, due_ms, &self.over);
         }
 
         fn ends(self) {
@@ -326,5 +330,41 @@ mod tests {
         assert_eq!(earliest_ms(&store, at_ms(3)), NEVER_MS);
         clock.advance(hours(20));
         assert_eq!(earliest_ms(&store, 0), at_ms(3), "also when it is past");
+    }
+
+    /// What is called last before the sleep is `ended`: nothing can come closer to it.
+    #[test]
+    fn a_ring_behind_the_last_look_is_not_lost() {
+        let lapses = Lapses::default();
+        assert!(lapses.begin_watch());
+        lapses.begin_looking();
+        let started_ms = SystemClock.boot_ms();
+        let ring = || {
+            lapses.ring();
+            false
+        };
+        lapses.sleep(NEVER_MS, || 0, ring);
+        assert!(SystemClock.boot_ms() - started_ms < 20_000, "it fell asleep");
+    }
+
+    #[test]
+    fn a_watch_sleeps_to_the_first_lapse_and_sees_the_clock_moved() {
+        let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let options = Options::new().clock(clock.clone()).background(false).segment_bytes(8 << 20);
+        let store = options.open_on(Arc::new(MemoryStorage::new())).unwrap();
+        let engine = store.engine().clone();
+        assert!(engine.lapses.begin_watch());
+        let _seven = claim(&store, "seven", hours(7));
+        let looked_at_ms = engine.begin_looking();
+        let (tell, over) = channel();
+        let of_thread = engine.clone();
+        let thread = spawn("watch", move || {
+            of_thread.sleep_until_orphan(looked_at_ms, NEVER_MS);
+            tell.send(()).unwrap();
+        });
+        falls_asleep(&engine.lapses, looked_at_ms + 7 * HOUR_MS, &over);
+        clock.advance(hours(7));
+        assert!(over.recv_timeout(PATIENCE).is_ok(), "it sleeps on");
+        thread.unwrap().join().unwrap();
     }
 }
