@@ -40,6 +40,11 @@ pub enum Ttl {
     Spread,
 }
 
+/// Opens a store that may hold as many claims in progress as a load leaves behind.
+pub fn open(dir: &Path, options: Options) -> Result<Store> {
+    Ok(options.max_in_progress(MAX_IN_PROGRESS).live_memory_bytes(LIVE_BYTES).open(dir)?)
+}
+
 impl Ttl {
     fn of(self, key: &Key) -> Duration {
         if self == Self::Same {
@@ -65,8 +70,11 @@ impl Claims {
     /// Opens a new store in `dir` with all defaults but the limits on claims in progress, for at most `workers`
     /// threads. `UUIDv7` keys are declared as what they are.
     pub fn create(dir: &Path, keys: Keys, ttl: Ttl, workers: usize) -> Result<Self> {
-        let options = Options::new().max_in_progress(MAX_IN_PROGRESS).live_memory_bytes(LIVE_BYTES);
-        let store = options.open(dir)?;
+        Self::over(open(dir, Options::new())?, keys, ttl, workers)
+    }
+
+    /// Drives a store that is open.
+    pub fn over(store: Store, keys: Keys, ttl: Ttl, workers: usize) -> Result<Self> {
         let policy = Policy::new().ttl(TTL);
         let policy = match keys {
             Keys::Natural => policy,
@@ -74,6 +82,11 @@ impl Claims {
         };
         let namespace = store.namespace_with("bench", policy)?;
         Ok(Self { store, namespace, ttl, leases: (0..workers).map(|_| Mutex::default()).collect() })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Claims a second over `duration` of measured time, with `in_flight` claims in flight on this thread.

@@ -88,15 +88,28 @@ impl Measured {
     }
 }
 
+/// Drives a store while `work` goes on, on this thread.
+pub fn measure_during(
+    subject: &dyn Subject,
+    load: Load,
+    stock: &Stock,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<Measured> {
+    let (measured, done) = burst(subject, load, stock, |_| work())?;
+    done.map(|()| measured)
+}
+
 /// Drives a store for `duration` of measured time with keys of its stock.
 pub fn measure(subject: &dyn Subject, load: Load, duration: Duration, stock: &Stock) -> Result<Measured> {
     let mut total = Measured::nothing()?;
     match load.pace {
-        Pace::Sustained { most } => total.add(&burst(subject, load, duration, most, stock)?)?,
+        Pace::Sustained { most } => {
+            total.add(&burst(subject, load, stock, |progress| progress.wait(duration, most))?.0)?;
+        }
         Pace::Bursts => {
             while total.elapsed < duration {
                 let time = BURST_TIME.min(duration.saturating_sub(total.elapsed));
-                total.add(&burst(subject, load, time, BURST_KEYS, stock)?)?;
+                total.add(&burst(subject, load, stock, |progress| progress.wait(time, BURST_KEYS))?.0)?;
                 subject.settle()?;
             }
         }
@@ -104,13 +117,13 @@ pub fn measure(subject: &dyn Subject, load: Load, duration: Duration, stock: &St
     Ok(total)
 }
 
-fn burst(
+/// Runs the threads of a load until `meanwhile` returns.
+fn burst<T>(
     subject: &dyn Subject,
     load: Load,
-    duration: Duration,
-    most: u64,
     stock: &Stock,
-) -> Result<Measured> {
+    meanwhile: impl FnOnce(&Progress<'_>) -> T,
+) -> Result<(Measured, T)> {
     let counts: Vec<Count> = (0..load.threads).map(|_| Count::default()).collect();
     let (stop, start) = (AtomicBool::new(false), Barrier::new(load.threads + 1));
     thread::scope(|scope| {
@@ -131,20 +144,38 @@ fn burst(
             .collect();
         let threads = threads?;
         start.wait();
-        let watch = Stopwatch::start();
-        let total = || counts.iter().map(|count| count.keys.load(Ordering::Relaxed)).sum::<u64>();
         let running = || threads.iter().all(|thread| !thread.is_finished());
-        while watch.elapsed() < duration && total() < most && running() {
-            sleep(Duration::from_millis(2));
-        }
+        let progress = Progress { counts: &counts, running: &running, watch: Stopwatch::start() };
+        let done = meanwhile(&progress);
         // Keys answered after this moment do not count, and neither does the time they take.
-        let mut measured = Measured { keys: total(), elapsed: watch.elapsed(), ..Measured::nothing()? };
+        let (keys, elapsed) = (progress.keys(), progress.watch.elapsed());
         stop.store(true, Ordering::Relaxed);
+        let mut measured = Measured { keys, elapsed, ..Measured::nothing()? };
         for thread in threads {
             measured.latencies.add(thread.join().map_err(|_| "a worker panicked")??)?;
         }
-        Ok(measured)
+        Ok((measured, done))
     })
+}
+
+/// How far a load has come.
+struct Progress<'a> {
+    counts: &'a [Count],
+    running: &'a dyn Fn() -> bool,
+    watch: Stopwatch,
+}
+
+impl Progress<'_> {
+    fn keys(&self) -> u64 {
+        self.counts.iter().map(|count| count.keys.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Returns after some time, or some keys, or the failure of a worker.
+    fn wait(&self, duration: Duration, most: u64) {
+        while self.watch.elapsed() < duration && self.keys() < most && (self.running)() {
+            sleep(Duration::from_millis(2));
+        }
+    }
 }
 
 /// Keys a worker has had answered, on a cache line of its own.

@@ -1,4 +1,4 @@
-//! What ten million keys cost: memory per key, a clean open, an open after a crash.
+//! What ten million keys cost: memory and disk per key, a clean open, an open after a crash.
 //!
 //! ```text
 //! cargo run --release -p claimstore-bench --bin scale -- [--keys 10000000] [--operations 1000000] [--dir DIR]
@@ -11,14 +11,19 @@
 use claimstore::{Options, Store};
 use claimstore_bench::Result;
 use claimstore_bench::args::Args;
-use claimstore_bench::claims::{TTL, claimed, complete, fill};
-use claimstore_bench::keys;
+use claimstore_bench::claims::{self, Claims, TTL, Ttl, claimed, complete, fill};
+use claimstore_bench::drive::{self, Load, Pace, Workload};
+use claimstore_bench::keys::{self, KEY_LEN, Keys, RESPONSE_LEN};
 use claimstore_bench::scratch::Scratch;
+use claimstore_bench::stock::Stock;
+use claimstore_bench::summary::grouped;
 use claimstore_bench::time::Stopwatch;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// Most resident bytes per key beyond those of an empty store.
 const BYTES_PER_KEY: f64 = 2.0;
@@ -27,7 +32,16 @@ const BYTES_PER_KEY: f64 = 2.0;
 const CLEAN_OPEN_MS: f64 = 100.0;
 
 /// Longest time from an open after a crash, a million operations behind, to the first answered claim.
-const CRASH_OPEN_MS: f64 = 2_000.0;
+const CRASH_OPEN_MS: f64 = 1_000.0;
+
+/// Most bytes of runs per key, as a share of key, response and sixteen bytes.
+const DISK_SHARE: f64 = 1.2;
+
+/// What the journal is read with, for comparison.
+const READ_BYTES: usize = 1 << 20;
+
+/// How long the store is driven after the open behind a crash.
+const DRIVEN: Duration = Duration::from_secs(5);
 
 /// Look-ups after which a store counts as in use.
 const LOOK_UPS: u64 = 10_000;
@@ -77,9 +91,20 @@ impl Steps {
         );
         verdict("clean open to first claim, ms", value(&with, "open_ms")?, CLEAN_OPEN_MS);
 
+        let logical = (KEY_LEN + RESPONSE_LEN + 16) as f64;
+        let share =
+            |name| Ok::<f64, claimstore_bench::Error>(value(&loaded, name)? / self.keys as f64 / logical);
+        verdict("bytes of the runs / (key + response + 16)", share("run_bytes")?, DISK_SHARE);
+        println!("the same of all files: {:.2}", share("file_bytes")?);
+
         self.spawn("crash", &full)?;
-        let crashed = self.spawn("open", &full)?;
+        println!("reading the journal's bytes, ms: {:.0}", value(&self.spawn("read", &full)?, "read_ms")?);
+        let crashed = self.spawn("drive", &full)?;
         verdict("open after a crash to first claim, ms", value(&crashed, "open_ms")?, CRASH_OPEN_MS);
+        println!(
+            "claims/s of 16 threads in the five seconds after it: {}",
+            grouped(value(&crashed, "claims")?)
+        );
         Ok(())
     }
 
@@ -103,6 +128,8 @@ impl Steps {
             "open" => self.open(store, true),
             "idle" => self.open(store, false),
             "crash" => self.crash(store),
+            "read" => read(store),
+            "drive" => self.drive(store),
             _ => Err(format!("no step {step}").into()),
         }
     }
@@ -112,8 +139,10 @@ impl Steps {
         let store = Store::open(path)?;
         fill(&store, 0..self.keys)?;
         store.checkpoint()?;
-        store.close()?;
         println!("seconds {}", watch.elapsed().as_secs_f64());
+        println!("run_bytes {}", store.stats()?.run_bytes);
+        store.close()?;
+        println!("file_bytes {}", file_bytes(path)?);
         Ok(())
     }
 
@@ -134,6 +163,21 @@ impl Steps {
         Ok(store.close()?)
     }
 
+    /// Opens, claims a key, and drives the store for a while with fresh claims.
+    fn drive(&self, path: &Path) -> Result<()> {
+        let watch = Stopwatch::start();
+        let store = claims::open(path, Options::new())?;
+        let lease = claimed(store.claim(keys::key(u64::MAX), TTL)?)?;
+        println!("open_ms {}", watch.micros() / 1000.0);
+        lease.release()?;
+        let (threads, most) = (16, u64::MAX);
+        let claims = Claims::over(store, Keys::Natural, Ttl::Same, threads)?;
+        let load = Load { workload: Workload::Fresh, threads, per_call: 1, pace: Pace::Sustained { most } };
+        let stock = Stock::new(Keys::Natural, self.keys + self.operations);
+        println!("claims {}", drive::measure(&claims, load, DRIVEN, &stock)?.rate());
+        Ok(claims.store().clone().close()?)
+    }
+
     /// Claims and completes keys that no checkpoint takes up, then dies with the store open.
     fn crash(&self, path: &Path) -> Result<()> {
         let store = Options::new().background(false).open(path)?;
@@ -151,6 +195,29 @@ impl Steps {
 fn verdict(what: &str, measured: f64, target: f64) {
     let word = if measured <= target { "met" } else { "MISSED" };
     println!("{what}: {measured:.2} (target {target}: {word})");
+}
+
+/// Reads every byte of the journal, in order.
+fn read(store: &Path) -> Result<()> {
+    let watch = Stopwatch::start();
+    let mut piece = vec![0; READ_BYTES];
+    for entry in fs::read_dir(store.join("journal"))? {
+        let mut file = fs::File::open(entry?.path())?;
+        while file.read(&mut piece)? > 0 {}
+    }
+    println!("read_ms {}", watch.micros() / 1000.0);
+    Ok(())
+}
+
+/// Bytes of all files of a directory and those in it.
+fn file_bytes(dir: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        bytes +=
+            if entry.file_type()?.is_dir() { file_bytes(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(bytes)
 }
 
 fn parse(text: &str) -> Printed {

@@ -19,12 +19,16 @@ use crate::store::{CompleteManyError, hand_out};
 use crate::sync::Arc;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 /// Waits for a commit on behalf of a future.
 pub(crate) fn poll_commit(engine: &Engine, batch: u64, waker: &Waker) -> Poll<Result<(), Error>> {
-    match engine.commit.poll(batch, waker, engine) {
+    as_poll(engine.commit.poll(batch, waker, engine))
+}
+
+fn as_poll(committed: Result<bool, Error>) -> Poll<Result<(), Error>> {
+    match committed {
         Ok(true) => Poll::Ready(Ok(())),
         Ok(false) => Poll::Pending,
         Err(error) => Poll::Ready(Err(error)),
@@ -55,9 +59,19 @@ impl ClaimFuture {
         ClaimFuture { engine: engine.clone(), space: space.clone(), request, begun: None }
     }
 
-    fn begin(&self) -> Result<Begun, Error> {
+    /// Begins, or goes on to wait.
+    fn poll_begun(&mut self, waker: &Waker) -> Poll<Result<(), Error>> {
+        if let Some(begun) = &self.begun {
+            return poll_commit(&self.engine, begun.batch, waker);
+        }
         self.engine.serve_futures()?;
-        self.engine.begin(&self.space, &self.request, Waits::Elsewhere)
+        let begun = self.engine.begin(&self.space, &self.request, Waits::Polled(waker))?;
+        let Begun { batch, answer } = self.begun.insert(begun);
+        match answer {
+            // Its operation is queued, and the waker with it.
+            Answer::Claimed(_) => as_poll(self.engine.commit.poll_queued(*batch, &*self.engine)),
+            _ => poll_commit(&self.engine, *batch, waker),
+        }
     }
 }
 
@@ -66,22 +80,13 @@ impl Future for ClaimFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let begun = match this.begun.take() {
-            Some(begun) => begun,
-            None => match this.begin() {
-                Ok(begun) => begun,
-                Err(error) => return Poll::Ready(Err(error)),
-            },
-        };
-        match poll_commit(&this.engine, begun.batch, cx.waker()) {
-            Poll::Ready(Ok(())) => {
-                Poll::Ready(this.engine.deliver(&this.space, &this.request.key, begun.answer))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                this.begun = Some(begun);
-                Poll::Pending
-            }
+        let committed = ready!(this.poll_begun(cx.waker()));
+        // Whatever came of the commit, nothing is left for a drop to take back.
+        let begun = this.begun.take();
+        committed?;
+        match begun {
+            Some(begun) => Poll::Ready(this.engine.deliver(&this.space, &this.request.key, begun.answer)),
+            None => Poll::Pending,
         }
     }
 }
@@ -129,22 +134,18 @@ impl Future for ClaimManyFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let (batch, answers) = match this.begun.take() {
-            Some(begun) => begun,
-            None => match this.begin() {
-                Ok(begun) => begun,
-                Err(error) => return Poll::Ready(Err(error)),
-            },
+        let batch = match &this.begun {
+            Some((batch, _)) => *batch,
+            None => this.begun.insert(this.begin()?).0,
         };
-        match poll_commit(&this.engine, batch, cx.waker()) {
-            Poll::Ready(Ok(())) => {
+        let committed = ready!(poll_commit(&this.engine, batch, cx.waker()));
+        let begun = this.begun.take();
+        committed?;
+        match begun {
+            Some((_, answers)) => {
                 Poll::Ready(Ok(this.engine.deliver_many(&this.space, &this.requests, answers)))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                this.begun = Some((batch, answers));
-                Poll::Pending
-            }
+            None => Poll::Pending,
         }
     }
 }

@@ -253,6 +253,11 @@ impl Lease {
         self.engine.upgrade().ok_or_else(|| Error::new(ErrorKind::Closed, "the store was closed"))
     }
 
+    /// Whether this engine granted it. As long as the lease exists, no other engine has its address.
+    pub(crate) fn is_of(&self, engine: &Arc<Engine>) -> bool {
+        std::ptr::eq(self.engine.as_ptr(), Arc::as_ptr(engine))
+    }
+
     pub(crate) fn held(&self) -> &Held {
         &self.held
     }

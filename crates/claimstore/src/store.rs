@@ -307,14 +307,14 @@ impl Store {
             return Err(Error::new(ErrorKind::TooLarge, "a batch must have at most 65,536 items"));
         }
         for (lease, _) in items {
-            if !Arc::ptr_eq(&lease.engine()?, engine) {
+            if !lease.is_of(engine) {
+                // A store that is closed goes before one that is another.
+                lease.engine()?;
                 return Err(Error::new(ErrorKind::Misuse, "a lease of another store"));
             }
         }
-        let endings: Vec<(Held, Ending<'_>)> = items
-            .iter()
-            .map(|(lease, response)| (lease.held().clone(), Ending::Complete(response)))
-            .collect();
+        let endings: Vec<(&Held, Ending<'_>)> =
+            items.iter().map(|(lease, response)| (lease.held(), Ending::Complete(response))).collect();
         engine.settle_many(&endings, waits)
     }
 

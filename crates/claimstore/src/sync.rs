@@ -34,7 +34,8 @@ use std::time::Duration;
 /// either before that check (seen) or after the sleep began (the notification reaches it).
 #[derive(Debug, Default)]
 pub(crate) struct Event {
-    gate: Gate<()>,
+    /// How many sleep: a bell that nobody hears would cost a system call.
+    gate: Gate<usize>,
     bell: Condvar,
 }
 
@@ -42,33 +43,45 @@ impl Event {
     /// Sleeps until `ready` answers true.
     pub(crate) fn wait_until(&self, mut ready: impl FnMut() -> bool) {
         let mut gate = self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *gate += 1;
         while !ready() {
             gate = self.bell.wait(gate).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
+        *gate -= 1;
     }
 
     /// Sleeps until `ready` answers true or about `limit` has gone by; answers what `ready` said last.
     ///
     /// May return early with `false`: the caller decides by its own clock whether to wait again.
     pub(crate) fn wait_for(&self, limit: Duration, mut ready: impl FnMut() -> bool) -> bool {
-        let gate = self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut gate = self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if ready() {
             return true;
         }
-        let woken = self.bell.wait_timeout(gate, limit);
-        drop(woken);
+        *gate += 1;
+        let woken = self.bell.wait_timeout(gate, limit).unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (mut gate, _) = woken;
+        *gate -= 1;
+        drop(gate);
         ready()
     }
 
     /// Wakes one waiter, if there is one.
     pub(crate) fn signal_one(&self) {
-        drop(self.gate.lock());
-        self.bell.notify_one();
+        if self.has_sleepers() {
+            self.bell.notify_one();
+        }
     }
 
     /// Wakes every waiter.
     pub(crate) fn signal_all(&self) {
-        drop(self.gate.lock());
-        self.bell.notify_all();
+        if self.has_sleepers() {
+            self.bell.notify_all();
+        }
+    }
+
+    /// Waits for those on their way into sleep. Who comes later finds the condition changed.
+    fn has_sleepers(&self) -> bool {
+        *self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner) > 0
     }
 }

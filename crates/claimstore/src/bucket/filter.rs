@@ -54,6 +54,15 @@ impl Filter {
         words.iter().zip(bits_of(hash)).fold(0, |missing, (word, bit)| missing | (bit & !word)) == 0
     }
 
+    /// Whether the first of the key's bits is there: one read, of the line that has the other seven as well.
+    ///
+    /// A loop over many keys that does only this waits for many lines at once, and what follows finds them near.
+    pub(super) fn has_first_bit(&self, hash: u64) -> bool {
+        let Some(Line([first, ..])) = self.lines.get(self.line_of(hash)) else { return true };
+        let [bit, ..] = bits_of(hash);
+        first & bit != 0
+    }
+
     /// Halves the filter while it is at least twice as large as `keys` keys need.
     ///
     /// A hash picks its line by its share of the hash range. Halving the number of lines puts lines 2k and
@@ -163,7 +172,7 @@ mod tests {
                 stored.append(&line);
             }
             prop_assert!(stored == filter);
-            prop_assert!(keys.iter().all(|hash| stored.may_hold(*hash)));
+            prop_assert!(keys.iter().all(|hash| stored.may_hold(*hash) && stored.has_first_bit(*hash)));
         }
     }
 }

@@ -41,6 +41,13 @@ pub(crate) struct Run {
     max_key: Box<[u8]>,
 }
 
+/// A key in the range of a run: its place in a batch, its hash, and whether the filter lets it through so far.
+pub(crate) struct Candidate {
+    place: usize,
+    hash: u64,
+    held: bool,
+}
+
 impl Run {
     /// Opens the run the catalogue knows as `summary`.
     ///
@@ -122,14 +129,25 @@ impl Run {
         self.ranges.may_hold(key) && self.filter.as_ref().is_none_or(|filter| filter.may_hold(hash))
     }
 
-    /// Raises the mark of each key that [`may_hold`](Run::may_hold) lets through.
-    ///
-    /// Range by range and then line by line of the filter, with nothing else in between: those reads depend on no other,
-    /// and the processor waits for many of them at once.
-    pub(crate) fn may_hold_each(&self, keys: &[(&[u8], u64)], maybe: &mut [bool]) {
-        let in_range: Vec<bool> = keys.iter().map(|(key, _)| self.ranges.may_hold(key)).collect();
-        for (((_, hash), in_range), maybe) in keys.iter().zip(in_range).zip(maybe) {
-            *maybe |= in_range && self.filter.as_ref().is_none_or(|filter| filter.may_hold(*hash));
+    /// Raises the mark of each key that [`may_hold`](Run::may_hold) lets through. `candidates` is reused from run to
+    /// run.
+    pub(crate) fn may_hold_each(
+        &self,
+        keys: &[(&[u8], u64)],
+        maybe: &mut [bool],
+        candidates: &mut Vec<Candidate>,
+    ) {
+        candidates.clear();
+        let in_range = keys.iter().enumerate().filter(|(_, (key, _))| self.ranges.may_hold(key));
+        candidates.extend(in_range.map(|(place, (_, hash))| Candidate { place, hash: *hash, held: true }));
+        if let Some(filter) = &self.filter {
+            candidates.iter_mut().for_each(|key| key.held = filter.has_first_bit(key.hash));
+            candidates.iter_mut().for_each(|key| key.held &= filter.may_hold(key.hash));
+        }
+        for Candidate { place, held, .. } in candidates {
+            if let Some(maybe) = maybe.get_mut(*place) {
+                *maybe |= *held;
+            }
         }
     }
 

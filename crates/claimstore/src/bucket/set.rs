@@ -67,9 +67,9 @@ impl RunSet {
 
     /// For each of some keys, with its hash, whether a look-up could find it at all. `false` is certain.
     pub(crate) fn may_hold(&self, keys: &[(&[u8], u64)]) -> Vec<bool> {
-        let mut maybe = vec![false; keys.len()];
+        let (mut maybe, mut scratch) = (vec![false; keys.len()], Vec::with_capacity(keys.len()));
         for run in self.runs.iter().filter(|run| run.bucket() != BucketId::Open) {
-            run.may_hold_each(keys, &mut maybe);
+            run.may_hold_each(keys, &mut maybe, &mut scratch);
         }
         maybe
     }

@@ -96,7 +96,12 @@ impl Engine {
             {
                 return Ok(begun);
             }
-            let known = self.known_bytes(&prepared.keyed, cold.as_ref());
+            // What comes in behind these looks is noticed under the locks.
+            let known = if seen_live || cold.is_some() {
+                self.known_bytes(&prepared.keyed, cold.as_ref())
+            } else {
+                0
+            };
             let mut order = self.admit(request_bytes(request, known), Class::Claim)?;
             let at = self.time.moment();
             let begun =

@@ -68,11 +68,13 @@ pub(crate) struct Pending {
 }
 
 /// Who waits for an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waits {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Waits<'a> {
     /// This thread, in [`Commit::wait`].
     Here,
-    /// A future, or nobody: the service thread leads if no other caller does.
+    /// A future that is being polled: its waker stays with the batch. The service thread leads if no caller does.
+    Polled(&'a Waker),
+    /// A future that will be polled, or nobody.
     Elsewhere,
 }
 
@@ -158,8 +160,12 @@ impl Order {
         self.queued_bytes += (framed_bytes(open.payload.len()) - before) as u64;
         open.last_seq = seq;
         open.ops += 1;
-        if waits == Waits::Here {
-            open.blocking += 1;
+        match waits {
+            Waits::Here => open.blocking += 1,
+            Waits::Polled(waker) if open.wakers.last().is_none_or(|last| !last.will_wake(waker)) => {
+                open.wakers.push(waker.clone());
+            }
+            Waits::Polled(_) | Waits::Elsewhere => {}
         }
         open.number
     }
@@ -299,14 +305,21 @@ impl Commit {
             return Ok(true);
         }
         let left = self.order.lock().wake_with(batch, waker);
-        if !left {
-            // The batch is being written: its leader took the wakers with it. Ask to be woken after it.
-            engine.park_waker(batch, waker);
-        } else if !self.baton.is_taken() {
+        if left {
+            return self.poll_queued(batch, engine);
+        }
+        // The batch is being written: its leader took the wakers with it. Ask to be woken after it.
+        engine.park_waker(batch, waker);
+        // Both are set before the wakers are taken: they are seen here, or the waker there.
+        self.is_committed(batch, engine)
+    }
+
+    /// The same when the batch has the waker already ([`Waits::Polled`]).
+    pub(crate) fn poll_queued(&self, batch: u64, engine: &impl Leads) -> Result<bool, Error> {
+        if !self.baton.is_taken() {
             // Whoever leads now looks at the queue when it is done, and finds this batch.
             engine.nudge_service();
         }
-        // Both are set before the wakers are taken: they are seen here, or the waker there.
         self.is_committed(batch, engine)
     }
 

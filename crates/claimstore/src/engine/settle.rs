@@ -11,12 +11,14 @@ use super::commit::{Order, Waits};
 use super::decide::{self, Ending};
 use super::live::{Entry, Marks};
 use super::spaces::{Keyed, Space};
+use super::time::Moment;
 use crate::claim::FailureClass;
 use crate::codec::{Record, State};
 use crate::error::{Error, ErrorKind};
 use crate::history::{self, ENTRY_BYTES, Happened};
 use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, millis};
 use crate::planted;
+use crate::policy::Policy;
 use crate::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -34,7 +36,8 @@ impl Engine {
         self.check_ending(ending)?;
         let batch = {
             let mut order = self.admit(self.ending_bytes(held, ending), Class::Settlement)?;
-            self.settle_under(&mut order, held, ending, waits)?
+            let policy = held.space.policy();
+            self.settle_under(&mut order, held, ending, &policy, self.time.moment(), waits)?
         };
         // Not under the order lock: a bell may run code of the caller's.
         self.waiters.ring(held.keyed.hash);
@@ -44,15 +47,20 @@ impl Engine {
     /// Ends many claims in one batch. Answers the batch, and per item whether it was accepted.
     pub(crate) fn settle_many(
         &self,
-        items: &[(Held, Ending<'_>)],
+        items: &[(&Held, Ending<'_>)],
         waits: Waits,
     ) -> Result<(u64, Vec<Result<(), Error>>), Error> {
         let bytes = items.iter().map(|(held, ending)| self.ending_bytes(held, ending)).sum();
         let mut order = self.admit(bytes, Class::Settlement)?;
+        let at = self.time.moment();
         let mut last_batch = 0;
+        // Neighbours are mostly of one namespace: its policy is asked for once.
+        let mut known: Option<(&Arc<Space>, Arc<Policy>)> = None;
         let verdicts = items.iter().map(|(held, ending)| {
             self.check_ending(ending)?;
-            let batch = self.settle_under(&mut order, held, ending, waits)?;
+            let same = known.take().filter(|(space, _)| Arc::ptr_eq(space, &held.space));
+            let (_, policy) = known.insert(same.unwrap_or_else(|| (&held.space, held.space.policy())));
+            let batch = self.settle_under(&mut order, held, ending, policy, at, waits)?;
             last_batch = last_batch.max(batch);
             Ok(())
         });
@@ -67,6 +75,8 @@ impl Engine {
         order: &mut MutexGuard<'_, Order>,
         held: &Held,
         ending: &Ending<'_>,
+        policy: &Policy,
+        at: Moment,
         waits: Waits,
     ) -> Result<u64, Error> {
         let Held { space, keyed, .. } = held;
@@ -82,9 +92,8 @@ impl Engine {
         if !order.takes(OP_BYTES + keyed.full.len() + entry.record.loose_bytes() + ending.body_len()) {
             return Err(Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry"));
         }
-        let (seq, at) = (order.take_seq(), self.time.moment());
-        let mut record =
-            decide::settled(&entry.record, ending, &space.policy(), keyed.time_ms, seq, at.store_ms);
+        let seq = order.take_seq();
+        let mut record = decide::settled(&entry.record, ending, policy, keyed.time_ms, seq, at.store_ms);
         if planted::active(7) && record.state == State::Erased {
             record.token = entry.record.token;
         }
