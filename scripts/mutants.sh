@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Changes the pure modules of claimstore in one place at a time, and names the changes that no test notices.
 #
-# usage: [AGAIN=1] scripts/mutants.sh [argument of cargo-mutants ...]
+# usage: [ONLY=REGEX] [AGAIN=1] scripts/mutants.sh [argument of cargo-mutants ...]
 #
 # Needs cargo-mutants; 27.1 is what it was written with. Each change (a mutant) is built and meets the quick unit tests
 # of these modules. What they let pass meets all unit tests and the integration tests of the crate. Works in a copy of
-# the tree. AGAIN=1 tries only what the run before has not caught: for after a test was written. Arguments go to both
-# passes: `-F NAME` for some mutants only, `--in-place` to work without a copy. Ends with 2 if a mutant survives. Which
-# ones did is in target/mutants/mutants.out/missed.txt, with what was tried and said beside it.
+# the tree. ONLY tries mutants whose name (file, place, change, function) fits; AGAIN=1 only what the run before has not
+# caught: for after a test was written. Arguments go to both passes: `--in-place` works without a copy. Ends with 2 if a
+# mutant survives. Which ones did is in target/mutants/mutants.out/missed.txt, with what was tried and said beside it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=target/mutants
@@ -27,7 +27,8 @@ for file in engine/{decide,live,time,lapses,settle} journal/{scan,frame} recover
   files+=(-f "$source/$file.rs")
 done
 in_whole='/(decide|live|time|lapses|scan|frame|plan|id|cursor|record|checksum)\.rs'
-chosen=(--re "$in_whole|Backoff|orphan_wait_ms|Engine::(renew|detach)" --exclude-re 'impl std::fmt::(Debug|Display)')
+chosen=(--re "${ONLY:-$in_whole|Backoff|orphan_wait_ms|Engine::(renew|detach)}")
+chosen+=(--exclude-re 'impl std::fmt::(Debug|Display)')
 
 # cargo-mutants ends with 2 for a survivor and with 3 for a test that did not end.
 mutants() {
