@@ -53,6 +53,7 @@ bugs=(
   "29:trailing bytes accepted:pure"
   "30:prune behind a look-up:model"
   "31:merge hides what it has not read:model"
+  "32:import over a claim in progress:model"
 )
 layers=(model pure small large lives crash faults damage kill races)
 

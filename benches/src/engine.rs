@@ -67,6 +67,13 @@ impl Record {
     }
 }
 
+/// Puts in the order of their keys: one after the other, a B-tree then finds many of its pages at hand.
+pub fn in_key_order(puts: &[(Key, Record)]) -> Vec<&(Key, Record)> {
+    let mut sorted: Vec<_> = puts.iter().collect();
+    sorted.sort_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
+    sorted
+}
+
 /// Who makes writes durable.
 #[derive(Debug)]
 enum Commit {

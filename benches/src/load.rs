@@ -36,7 +36,7 @@ pub struct Maker {
 pub type Make = fn(&Path) -> Result<Option<Box<dyn Subject>>>;
 
 /// Most threads of a scenario.
-const MAX_THREADS: usize = 256;
+pub const MAX_THREADS: usize = 256;
 
 const KNOWN: [&str; 9] =
     ["scenarios", "subjects", "keys", "loaded", "seconds", "long-seconds", "rounds", "dir", "out"];

@@ -1,7 +1,7 @@
-//! redb, in one table with its own defaults, also its 1 GiB cache.
+//! redb, in one table with its own defaults, also its 1 GiB cache. Puts of a batch are made in the order of the keys.
 
 use crate::Result;
-use crate::engine::{Engine, Record};
+use crate::engine::{Engine, Record, in_key_order};
 use crate::keys::Key;
 use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 use std::path::Path;
@@ -43,7 +43,7 @@ impl Engine for Redb {
         transaction.set_durability(Durability::Immediate)?;
         {
             let mut table = transaction.open_table(CLAIMS)?;
-            for (key, record) in puts {
+            for (key, record) in in_key_order(puts) {
                 table.insert(key.as_bytes(), record.as_bytes())?;
             }
         }

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::drive::Measured;
 use crate::summary::{grouped, median};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -31,7 +31,8 @@ pub struct Line {
     pub p999_us: f64,
     /// The slowest step in microseconds.
     pub worst_us: f64,
-    /// Bytes the device was asked to write for each key, by everybody.
+    /// Bytes the device was asked to write for each key, by everybody; `NaN`, in JSON `null`, if that is not known.
+    #[serde(deserialize_with = "or_nan")]
     pub device_bytes: f64,
 }
 
@@ -48,6 +49,10 @@ impl Line {
             ..self
         }
     }
+}
+
+fn or_nan<'de, D: Deserializer<'de>>(figure: D) -> std::result::Result<f64, D::Error> {
+    Ok(Option::deserialize(figure)?.unwrap_or(f64::NAN))
 }
 
 /// All lines of a run.
@@ -201,6 +206,7 @@ mod tests {
                     subject: subject.into(),
                     turn,
                     rate,
+                    device_bytes: f64::NAN,
                     ..Line::default()
                 };
                 results.note(line).unwrap();
@@ -210,5 +216,6 @@ mod tests {
         assert!((read.ratio("w1", "natural", "other", |line| line.rate) - 2.0).abs() < 1e-9);
         assert!((read.median("w1", "natural", OURS, |line| line.rate) - 10.0).abs() < 1e-9);
         assert!(read.ratio("w1", "natural", "third", |line| line.rate).is_nan());
+        assert!(read.lines().iter().all(|line| line.device_bytes.is_nan()));
     }
 }

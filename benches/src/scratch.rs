@@ -1,7 +1,8 @@
 //! Where a bench puts its files.
 
 use crate::Result;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -18,7 +19,10 @@ impl Scratch {
             None => build_dir()?,
         };
         fs::create_dir_all(&parent)?;
-        Ok(Self(tempfile::Builder::new().prefix("claimstore-bench-").tempdir_in(parent)?))
+        // Servers that refuse to be run by root reach their files as somebody else.
+        let permissions = Permissions::from_mode(0o755);
+        let mut builder = tempfile::Builder::new();
+        Ok(Self(builder.prefix("claimstore-bench-").permissions(permissions).tempdir_in(parent)?))
     }
 
     /// The directory.

@@ -66,6 +66,9 @@ pub enum Answer {
     Refused(Refusal),
 }
 
+/// How many other namespaces of a key are named.
+const MOST_ELSEWHERE: usize = 3;
+
 /// Why a request got no answer. The message holds no key and no payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
@@ -73,6 +76,9 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// For people.
     pub message: String,
+    /// Of a key that the default namespace does not have: others that do, three at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<String>,
 }
 
 /// What can be done about a [`Refusal`].
@@ -98,7 +104,7 @@ pub enum RefusalKind {
 
 impl Refusal {
     pub(crate) fn new(kind: RefusalKind, message: impl Into<String>) -> Refusal {
-        Refusal { kind, message: message.into() }
+        Refusal { kind, message: message.into(), elsewhere: Vec::new() }
     }
 }
 
@@ -126,7 +132,7 @@ impl From<claimstore::Error> for Refusal {
             let _ = write!(message, ": {error}");
             cause = error.source();
         }
-        Refusal { kind, message }
+        Refusal::new(kind, message)
     }
 }
 
@@ -173,13 +179,27 @@ pub(crate) fn namespace(store: &Store, name: &str) -> Result<Namespace, Refusal>
 }
 
 fn get(store: &Store, name: &str, key: &[u8], show: Show, history: bool) -> Result<RecordView, Refusal> {
-    let record = namespace(store, name)?.get(key)?.ok_or_else(|| {
-        // By its hash: what stands in a log must not give a key away.
-        let name = format!("{}+{}B", key_hash(key), key.len());
-        Refusal::new(RefusalKind::NotFound, format!("the store knows no key {name} in this namespace"))
-    })?;
+    let record = namespace(store, name)?.get(key)?.ok_or_else(|| unknown(store, name, key))?;
     let view = RecordView::new(&record, show);
     Ok(if history { view.with_history(&record, show) } else { view })
+}
+
+/// The key is not there. Whoever left the namespace out may have meant another one.
+fn unknown(store: &Store, name: &str, key: &[u8]) -> Refusal {
+    // By its hash: what stands in a log must not give a key away.
+    let message = format!("the store knows no key {}+{}B in this namespace", key_hash(key), key.len());
+    let mut refusal = Refusal::new(RefusalKind::NotFound, message);
+    if name.is_empty() {
+        // Where it cannot be a key, it is none.
+        let has = |other: &String| {
+            let found = store.namespace(other).and_then(|namespace| namespace.get(key));
+            matches!(found, Ok(Some(_)))
+        };
+        let others = store.namespaces().into_iter().filter(|other| !other.is_empty() && has(other));
+        refusal.elsewhere = others.take(MOST_ELSEWHERE).collect();
+        refusal.elsewhere.sort();
+    }
+    refusal
 }
 
 fn policies(store: &Store, name: Option<&str>) -> Result<Answer, Refusal> {

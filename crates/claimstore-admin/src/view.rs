@@ -48,6 +48,10 @@ pub struct RecordView {
     pub attempt: u32,
     pub attempts_granted: u32,
     pub asked: u32,
+    #[serde(default)]
+    pub replays: u32,
+    #[serde(default)]
+    pub mismatches: u32,
     pub claimed_at_ms: u64,
     pub settled_at_ms: Option<u64>,
     pub expires_at_ms: Option<u64>,
@@ -128,6 +132,8 @@ impl RecordView {
             attempt: record.attempt(),
             attempts_granted: record.attempts_granted(),
             asked: record.asked(),
+            replays: record.replays(),
+            mismatches: record.mismatches(),
             claimed_at_ms: ms(record.claimed_at()),
             settled_at_ms: record.settled_at().map(ms),
             expires_at_ms: record.expires_at().map(ms),

@@ -1,9 +1,12 @@
 //! One key, looked at: the part that `get` and `explain` share.
 
-use claimstore_admin::{Answer, Key, RecordView, Request};
+use claimstore_admin::{Answer, Key, RecordView, Refusal, Request};
 use clap::Args;
+use serde_json::json;
 
 use crate::args::StoreArgs;
+use crate::exit::{Exit, Failure};
+use crate::print;
 use crate::show::ShowArgs;
 use crate::source::{self, unexpected};
 use crate::target::KeyArgs;
@@ -25,9 +28,29 @@ impl LookArgs {
         let key = Key::new(&self.key.bytes()?);
         let namespace = self.key.namespace.clone();
         let request = Request::Get { namespace, key, show: self.show.shown(), history };
-        match source::ask(&self.store, &request)? {
-            Answer::Record { record, store_time_ms } => Ok((*record, store_time_ms)),
-            _ => Err(unexpected()),
+        match source::ask(&self.store, &request) {
+            Ok(Answer::Record { record, store_time_ms }) => Ok((*record, store_time_ms)),
+            Ok(_) => Err(unexpected()),
+            Err(error) => Err(self.with_hint(error)?),
         }
+    }
+
+    /// Says where the key is, if it is not there because nobody said where. A failure to say it is an error too.
+    fn with_hint(&self, error: anyhow::Error) -> anyhow::Result<anyhow::Error> {
+        let Some(refusal) = error.downcast_ref::<Refusal>().filter(|refusal| !refusal.elsewhere.is_empty())
+        else {
+            return Ok(error);
+        };
+        if self.show.json {
+            print::json(&json!({ "found": false, "elsewhere": refusal.elsewhere }))?;
+        }
+        let names: Vec<_> = refusal.elsewhere.iter().map(|name| name.escape_debug().to_string()).collect();
+        let message = match &names[..] {
+            [name] => format!("{refusal}; there is one in namespace `{name}`: pass `--namespace {name}`"),
+            names => {
+                format!("{refusal}; namespaces `{}` have one: pass `--namespace`", names.join("`, `"))
+            }
+        };
+        Ok(Failure::new(Exit::NotFound, message).into())
     }
 }

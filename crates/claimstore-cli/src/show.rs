@@ -83,6 +83,8 @@ pub(crate) fn lines(record: &RecordView, now_ms: u64) -> String {
         ("asked", record.asked_at_ms),
     ];
     lines.extend(times.into_iter().filter_map(|(name, time)| Some((name, when(now_ms, time?)))));
+    lines.push(("replays", record.replays.to_string()));
+    lines.push(("mismatches", record.mismatches.to_string()));
     let stored = record.stored().into_iter().filter(|(_, length, _)| *length > 0);
     lines.extend(stored.map(|(name, length, bytes)| (name, payload(length, bytes))));
     lines.into_iter().fold(String::new(), |text, (name, value)| text + &format!("{name:<10} {value}\n"))

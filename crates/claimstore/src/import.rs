@@ -1,6 +1,6 @@
 //! Records that came to be elsewhere, written as they stand: [`Import`], [`Imported`].
 
-use crate::codec::State;
+use crate::codec::{Repeats, State};
 use crate::error::Error;
 use crate::history::Past;
 use crate::namespace::Namespace;
@@ -37,6 +37,7 @@ pub struct Import {
     /// Response or progress, by state.
     pub(crate) body: Box<[u8]>,
     pub(crate) granted: u32,
+    pub(crate) repeats: Repeats,
     pub(crate) history: Vec<Past>,
 }
 
@@ -71,6 +72,7 @@ impl Import {
             note: Box::default(),
             body: Box::default(),
             granted: 0,
+            repeats: Repeats::default(),
             history: Vec::new(),
         }
     }
@@ -141,6 +143,19 @@ impl Import {
     /// Up to which attempt a reviewer let the key go; see [`Record::attempts_granted`](crate::Record::attempts_granted).
     pub fn attempts_granted(mut self, attempts: u32) -> Import {
         self.granted = attempts;
+        self
+    }
+
+    /// How many claims were answered from the record; see [`Record::replays`](crate::Record::replays). Default: 0.
+    pub fn replays(mut self, replays: u32) -> Import {
+        self.repeats.replays = replays;
+        self
+    }
+
+    /// How many claims were refused because they came with another payload; see
+    /// [`Record::mismatches`](crate::Record::mismatches). Default: 0.
+    pub fn mismatches(mut self, mismatches: u32) -> Import {
+        self.repeats.mismatches = mismatches;
         self
     }
 

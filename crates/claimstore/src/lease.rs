@@ -8,6 +8,7 @@ use crate::engine::commit::Waits;
 use crate::engine::decide::Ending;
 use crate::engine::settle::Held;
 use crate::engine::spaces::{Keyed, Space};
+use crate::engine::spans;
 use crate::error::{Error, ErrorKind};
 use crate::future::SettleFuture;
 use crate::planted;
@@ -96,7 +97,9 @@ impl Lease {
     }
 
     fn settle(self, ending: &Ending<'_>) -> Result<(), SettleError> {
-        let settled = self.engine().and_then(|engine| {
+        let settled = spans::settle().run(|span| {
+            span.name("how", ending.name());
+            let engine = self.engine()?;
             let batch = engine.settle(&self.held, ending, Waits::Here)?;
             engine.wait(batch)
         });

@@ -9,6 +9,7 @@ use crate::engine::commit::Waits;
 use crate::engine::decide::Ending;
 use crate::engine::look::Records;
 use crate::engine::settle::Held;
+use crate::engine::spans;
 use crate::engine::upkeep::Pruned;
 use crate::error::{Error, ErrorKind};
 use crate::future::{BatchSettleFuture, ClaimFuture, ClaimManyFuture, WaitFuture};
@@ -276,14 +277,16 @@ impl Store {
         &self,
         items: Vec<(Lease, Vec<u8>)>,
     ) -> Result<Vec<Result<(), SettleError>>, CompleteManyError> {
-        let (batch, verdicts) = match self.queue_completions(&items, Waits::Here) {
-            Ok(queued) => queued,
-            Err(error) => return Err(CompleteManyError { error, items }),
-        };
-        if let Err(error) = self.engine().wait(batch) {
-            return Err(CompleteManyError { error, items });
+        let completed = spans::complete_many().run(|span| {
+            span.count("items", items.len() as u64);
+            let (batch, verdicts) = self.queue_completions(&items, Waits::Here)?;
+            self.engine().wait(batch)?;
+            Ok(verdicts)
+        });
+        match completed {
+            Ok(verdicts) => Ok(hand_out(items, verdicts)),
+            Err(error) => Err(CompleteManyError { error, items }),
         }
-        Ok(hand_out(items, verdicts))
     }
 
     /// Like [`complete_many`](Store::complete_many), as a future. Dropping the future does not stop the

@@ -1,6 +1,6 @@
 //! Looking at a store: [`Record`], [`Filter`], [`Stats`], [`Report`].
 
-use crate::codec::{self, State};
+use crate::codec::{self, Repeats, State};
 use crate::engine::decide::Hold;
 use crate::history::{self, Orphaned, Past};
 use claimstore_hash::{FieldDigests, Fingerprint};
@@ -26,17 +26,37 @@ pub enum RecordState {
 }
 
 /// What the store knows about one key.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// Two are equal if they show the same version of the key; how often it was [claimed again](Record::replays) is not
+/// compared.
+#[derive(Clone)]
 pub struct Record {
     pub(crate) namespace: Box<str>,
     pub(crate) key: Box<[u8]>,
     pub(crate) state: RecordState,
     pub(crate) orphaned: Option<Orphaned>,
+    /// Without the counts.
     pub(crate) version: codec::Record,
+    repeats: Repeats,
 }
 
+impl PartialEq for Record {
+    fn eq(&self, other: &Record) -> bool {
+        let of = |record: &Record| (record.state, record.orphaned);
+        of(self) == of(other)
+            && (&self.namespace, &self.key, &self.version) == (&other.namespace, &other.key, &other.version)
+    }
+}
+
+impl Eq for Record {}
+
 impl Record {
-    pub(crate) fn new(namespace: &str, full_key: &[u8], record: codec::Record, hold: Hold) -> Option<Record> {
+    pub(crate) fn new(
+        namespace: &str,
+        full_key: &[u8],
+        mut record: codec::Record,
+        hold: Hold,
+    ) -> Option<Record> {
         let state = match record.state {
             State::InProgress if hold == Hold::Orphaned => RecordState::Orphaned,
             State::InProgress => RecordState::InProgress,
@@ -47,7 +67,8 @@ impl Record {
             State::Erased => return None,
         };
         let key = full_key.get(4..)?.into();
-        Some(Record { namespace: namespace.into(), key, state, orphaned: None, version: record })
+        let repeats = record.take_repeats();
+        Some(Record { namespace: namespace.into(), key, state, orphaned: None, version: record, repeats })
     }
 
     pub(crate) fn orphan(
@@ -158,6 +179,22 @@ impl Record {
     /// How earlier attempts ended and what reviewers decided: the last 16 entries, oldest first.
     pub fn history(&self) -> Vec<Past> {
         self.version.extra.as_ref().map_or_else(Vec::new, |extra| history::read(&extra.history))
+    }
+
+    /// How many claims were answered [`Duplicate`](crate::Claim::Duplicate) from the record, at most `u32::MAX`.
+    ///
+    /// Such answers are counted in memory, and saved with the next version of the record or the checkpoint that takes
+    /// it out of the journal, as every close does; a crash loses what is not saved. Of records that are checkpointed
+    /// already, those of about 65,536 keys are counted, until the store is closed. A key that is claimed anew, after
+    /// it was forgotten or released, begins at 0.
+    pub fn replays(&self) -> u32 {
+        self.repeats.replays
+    }
+
+    /// How many claims were refused as [`PayloadMismatch`](crate::ErrorKind::PayloadMismatch), counted like
+    /// [`replays`](Record::replays).
+    pub fn mismatches(&self) -> u32 {
+        self.repeats.mismatches
     }
 
     /// How long the key is remembered once it has resolved.

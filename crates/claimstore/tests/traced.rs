@@ -1,6 +1,6 @@
 //! Feature `tracing`: what is told, and that nothing telltale is in it (P18). A process of its own, because
 //! the subscriber is one for all threads, the upkeep thread's included.
-#![allow(clippy::unwrap_used, missing_docs, reason = "tests may panic")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests may panic")]
 
 #[path = "it/rig.rs"]
 #[expect(dead_code, reason = "what other tests need of it")]
@@ -16,38 +16,83 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Every event as a line: target, level, fields.
-#[derive(Default, Clone)]
-struct Lines(Arc<Mutex<String>>);
+/// Every event as a line: target, level, fields. And every span, once it is over, with what was noted in it.
+#[derive(Clone)]
+struct Lines {
+    most: Level,
+    told: Arc<Mutex<String>>,
+    spans: Arc<Mutex<Vec<(String, u32)>>>,
+}
 
 impl Subscriber for Lines {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.most
     }
     fn new_span(&self, span: &Attributes<'_>) -> Id {
-        self.line(span.metadata(), |line| span.record(line));
-        Id::from_u64(1)
+        let mut line = Line::new(span.metadata());
+        write!(line.0, " span {}", span.metadata().name()).unwrap();
+        span.record(&mut line);
+        let mut spans = self.spans.lock().unwrap();
+        spans.push((line.0, 0));
+        Id::from_u64(spans.len() as u64)
     }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record(&self, id: &Id, values: &Record<'_>) {
+        self.with(id, |(line, _)| {
+            let mut noted = Line(std::mem::take(line));
+            values.record(&mut noted);
+            *line = noted.0;
+        });
+    }
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn event(&self, event: &Event<'_>) {
-        self.line(event.metadata(), |line| event.record(line));
+        let mut line = Line::new(event.metadata());
+        event.record(&mut line);
+        self.tell(&line.0);
     }
-    fn enter(&self, _: &Id) {}
+    fn enter(&self, id: &Id) {
+        self.with(id, |(_, entered)| *entered += 1);
+    }
     fn exit(&self, _: &Id) {}
+    fn try_close(&self, id: Id) -> bool {
+        let ended = self.with(&id, |(line, entered)| format!("{line} entered={entered}"));
+        self.tell(&ended);
+        true
+    }
 }
 
 impl Lines {
-    fn line(&self, metadata: &Metadata<'_>, record: impl FnOnce(&mut Line)) {
-        let mut line = Line(format!("{} {}", metadata.target(), metadata.level()));
-        record(&mut line);
-        self.0.lock().unwrap().push_str(&(line.0 + "\n"));
+    fn new(most: Level) -> Lines {
+        Lines { most, told: Arc::default(), spans: Arc::default() }
+    }
+
+    fn with<T>(&self, id: &Id, of: impl FnOnce(&mut (String, u32)) -> T) -> T {
+        of(&mut self.spans.lock().unwrap()[id.into_u64() as usize - 1])
+    }
+
+    fn tell(&self, line: &str) {
+        let mut told = self.told.lock().unwrap();
+        told.push_str(line);
+        told.push('\n');
+    }
+
+    /// What spans of the store there were, by name, in the order they ended, with their level and fields.
+    fn spans_of(&self, name: &str) -> Vec<String> {
+        let told = self.told.lock().unwrap();
+        let spans = told.lines().filter_map(|line| line.strip_prefix("claimstore "));
+        let of = spans.filter(|line| line.split(' ').skip(1).take(2).eq(["span", name]));
+        of.map(str::to_owned).collect()
     }
 }
 
 struct Line(String);
+
+impl Line {
+    fn new(metadata: &Metadata<'_>) -> Line {
+        Line(format!("{} {}", metadata.target(), metadata.level()))
+    }
+}
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
@@ -84,10 +129,54 @@ fn finished<F: Future + Unpin>(mut future: F) -> F::Output {
     }
 }
 
+fn check_spans(all: &Lines) {
+    let mut missing = Vec::new();
+    for (name, expected) in [
+        ("open", "INFO span open life=1 entered=1"),
+        ("recovery", "INFO span recovery runs=2 replayed_batches="),
+        ("close", "INFO span close life=1 entered=1"),
+        ("checkpoint", "DEBUG span checkpoint rows=3 entered=1"),
+        ("merge", "DEBUG span merge runs=4 done=true entered=1"),
+        ("prune", "DEBUG span prune runs=1 records=1"),
+        ("compact", "INFO span compact slices=1 entered=1"),
+        ("backup", "INFO span backup with_key=false runs="),
+        ("verify", "INFO span verify runs=2 rows="),
+        ("claim", "TRACE span claim outcome=\"claimed\" entered=1"),
+        ("claim", "TRACE span claim outcome=\"duplicate\" entered=1"),
+        ("claim", "TRACE span claim error=PayloadMismatch entered=1"),
+        ("claim_many", "TRACE span claim_many items=2 entered=1"),
+        ("settle", "TRACE span settle how=\"complete\" entered=1"),
+        ("settle", "TRACE span settle how=\"park\" entered=1"),
+        ("complete_many", "TRACE span complete_many items=2 entered=1"),
+        ("close", "INFO span close life=1 error=Poisoned entered=1"),
+    ] {
+        let spans = all.spans_of(name);
+        if !spans.iter().any(|span| span.starts_with(expected)) {
+            missing.push(format!("{expected} is not in {spans:#?}"));
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// Where nobody asks for `TRACE`, claims and settlements make no span.
+#[test]
+fn claims_are_spans_for_who_asks_for_all() {
+    let most = Lines::new(Level::DEBUG);
+    tracing::subscriber::with_default(most.clone(), || {
+        let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let store = Rig::default().open(rig::quiet(&clock));
+        claimed(store.claim("canary-key", DAY)).complete("").unwrap();
+        store.close().unwrap();
+    });
+    assert_eq!((most.spans_of("claim").len(), most.spans_of("settle").len()), (0, 0));
+    assert_eq!((most.spans_of("open").len(), most.spans_of("checkpoint").len()), (1, 1));
+    assert!(!most.told.lock().unwrap().contains("canary"));
+}
+
 #[test]
 fn p18_the_life_of_a_store_is_told_and_nothing_telltale_with_it() {
-    let lines = Lines::default();
-    tracing::subscriber::set_global_default(lines.clone()).unwrap();
+    let all = Lines::new(Level::TRACE);
+    tracing::subscriber::set_global_default(all.clone()).unwrap();
     let dir = tempfile::Builder::new().prefix("canary-dir").tempdir().unwrap();
     let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let open =
@@ -108,13 +197,19 @@ fn p18_the_life_of_a_store_is_told_and_nothing_telltale_with_it() {
         store.checkpoint().unwrap();
     }
     store.compact().unwrap();
+    store.verify().unwrap();
+    store.backup(dir.path().join("canary-backup")).unwrap();
+    let batch = [ClaimRequest::new("canary-3"), ClaimRequest::new("canary-4")];
+    let claims = store.claim_many(&batch).unwrap().into_iter().map(claimed);
+    store.complete_many(claims.map(|lease| (lease, b"canary-response".to_vec())).collect()).unwrap();
     clock.advance(20 * DAY);
     store.prune().unwrap();
     drop(tenant);
     store.close().unwrap();
     open(true).close().unwrap();
     poison_one();
-    let lines = lines.0.lock().unwrap();
+    check_spans(&all);
+    let lines = all.told.lock().unwrap();
     let told = ["store opened", "store closed", "checkpoint", "merge", "prune"];
     for told in told.iter().chain(&["the journal failed", "upkeep failed"]) {
         assert!(lines.contains(told), "{told} is not told: {lines}");

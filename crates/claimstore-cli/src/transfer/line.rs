@@ -72,6 +72,10 @@ pub(crate) struct RecordLine<'a> {
     note_base64: Text<'a>,
     #[serde(default, skip_serializing_if = "is_zero")]
     attempts_granted: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    replays: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    mismatches: u32,
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     history: Vec<PastLine<'a>>,
 }
@@ -160,6 +164,8 @@ impl<'a> RecordLine<'a> {
             note,
             note_base64,
             attempts_granted: record.attempts_granted(),
+            replays: record.replays(),
+            mismatches: record.mismatches(),
             history: history.iter().map(PastLine::of).collect(),
         }
     }
@@ -187,6 +193,8 @@ impl<'a> RecordLine<'a> {
             .progress(progress)
             .attempt(self.attempt)
             .attempts_granted(self.attempts_granted)
+            .replays(self.replays)
+            .mismatches(self.mismatches)
             .origin(join("origin", &self.origin, &self.origin_base64)?)
             .claimed_at(at(self.claimed_at_ms))
             .settled_at(at(settled_at))

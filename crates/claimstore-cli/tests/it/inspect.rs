@@ -1,8 +1,11 @@
 //! `list`, `get`, `explain`, `stuck`, `orphans`, `parked`: what they show, and of what.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use serde_json::Value;
+use claimstore::{ClaimRequest, Policy, TimeOrdered};
+use claimstore_admin::ServeAdmin as _;
+use serde_json::{Value, json};
 
 use crate::sandbox::{Sandbox, key, payload};
 
@@ -90,8 +93,8 @@ fn the_names_stay() {
     assert_eq!(
         names.join(" "),
         "asked asked_at_ms attempt attempts_granted claimed_at_ms expires_at_ms has_fingerprint key_bytes key_hash \
-         namespace note_bytes origin_bytes orphaned progress_bytes response_bytes retry_at_ms settled_at_ms state \
-         token work_token"
+         mismatches namespace note_bytes origin_bytes orphaned progress_bytes replays response_bytes retry_at_ms \
+         settled_at_ms state token work_token"
     );
     let explained = sandbox.json(&format!("explain {} --namespace shop", key("retry")));
     let names: Vec<_> = explained["history"][0].as_object().unwrap().keys().map(String::as_str).collect();
@@ -112,6 +115,55 @@ fn get_shows_a_key_by_its_hash_and_its_payload_when_asked() {
     assert!(text.contains(&key("done")) && !text.contains("canary-payload"), "{text}");
 }
 
+/// Of a closed store and of a live one.
+#[test]
+fn a_key_of_another_namespace_is_pointed_at() {
+    let sandbox = filled();
+    let store = sandbox.open();
+    let other = store.namespace("prod/\u{1b}other").unwrap();
+    store.namespace_with("ordered", Policy::new().time_ordered_keys(TimeOrdered::UuidV7)).unwrap();
+    for (namespace, name) in [(&store.namespace("shop").unwrap(), "both"), (&other, "both")] {
+        namespace
+            .claim(key(name), Duration::from_secs(3_600))
+            .unwrap()
+            .claimed()
+            .unwrap()
+            .complete("")
+            .unwrap();
+    }
+    drop(other);
+    let ask = |is: &str| {
+        for verb in ["get", "explain"] {
+            for (words, said, elsewhere) in [
+                (key("done"), "; there is one in namespace `shop`: pass `--namespace shop`", &["shop"][..]),
+                (
+                    key("both"),
+                    "; namespaces `prod/\\u{1b}other`, `shop` have one",
+                    &["prod/\u{1b}other", "shop"],
+                ),
+                (key("none"), "in this namespace\n", &[]),
+                (format!("{} --namespace prod/other", key("done")), "no namespace", &[]),
+            ] {
+                let ran = sandbox.run(&format!("{verb} {words}"));
+                assert_eq!((ran.code, ran.out.len()), (1, 0), "{is}: {verb} {words}: {}", ran.err);
+                assert!(ran.err.contains(said) && !ran.err.contains("canary"), "{is}: {}", ran.err);
+                let ran = sandbox.run(&format!("{verb} {words} --json"));
+                assert!(ran.code == 1 && ran.err.contains(said), "{is}: {}", ran.err);
+                if elsewhere.is_empty() {
+                    assert!(ran.out.is_empty(), "{is}");
+                } else {
+                    let told: Value = serde_json::from_slice(&ran.out).unwrap();
+                    assert_eq!(told, json!({ "found": false, "elsewhere": elsewhere }), "{is}");
+                }
+            }
+        }
+    };
+    drop(store.serve_admin().unwrap());
+    ask("live");
+    store.close().unwrap();
+    ask("closed");
+}
+
 #[test]
 fn a_key_of_any_bytes_can_be_named_in_hex() {
     let sandbox = Sandbox::new();
@@ -123,6 +175,27 @@ fn a_key_of_any_bytes_can_be_named_in_hex() {
     assert_eq!((&record["key_hex"], &record["response"]), (&"00ff".into(), &"\u{1b}[2J".into()));
     let text = sandbox.run("get 00ff --hex --show-keys --show-payload").out;
     assert!(!text.contains(&0x1b), "a terminal is not told to do anything");
+}
+
+#[test]
+fn explain_tells_how_often_a_key_came_again() {
+    let sandbox = Sandbox::new();
+    let store = sandbox.open();
+    let request =
+        |print| ClaimRequest::new(key("again")).ttl(Duration::from_secs(3_600)).fingerprint([print; 32]);
+    store.claim_with(&request(1)).unwrap().claimed().unwrap().complete(payload("response")).unwrap();
+    for _ in 0..3 {
+        assert!(store.claim_with(&request(1)).unwrap().claimed().is_none());
+    }
+    assert!(store.claim_with(&request(2)).is_err());
+    store.close().unwrap();
+    for verb in ["get", "explain"] {
+        let words = format!("{verb} {}", key("again"));
+        let shown = sandbox.json(&words);
+        assert_eq!((&shown["replays"], &shown["mismatches"]), (&3.into(), &1.into()), "{verb}");
+        let text = String::from_utf8(sandbox.run(&words).out).unwrap();
+        assert!(text.contains("\nreplays    3\nmismatches 1\n"), "{text}");
+    }
 }
 
 #[test]

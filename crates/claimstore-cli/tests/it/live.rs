@@ -113,6 +113,7 @@ fn numbers_of_a_live_store_tell_what_it_is_doing() {
         assert!(store.claim("canary-key-more", DAY).unwrap().claimed().is_none());
     }
     let numbers = sandbox.json("stats");
+    assert_eq!(sandbox.json("explain canary-key-more")["replays"], 30);
     assert_eq!(numbers["completed"], 2);
     assert_eq!(numbers["live"]["outcomes"][0]["duplicates"], 30);
     assert_eq!(numbers["live"]["duplicate_ttl_percent"]["p99"], 0);

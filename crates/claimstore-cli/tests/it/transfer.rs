@@ -88,6 +88,27 @@ fn what_was_exported_comes_back_with_times_and_history() {
     assert_eq!(sandbox.run_at("verify", &copy).code, 0);
 }
 
+#[test]
+fn how_often_a_key_came_again_comes_along() {
+    let sandbox = Sandbox::new();
+    let store = sandbox.open();
+    let request = |print| claimstore::ClaimRequest::new(key("again")).fingerprint([print; 32]);
+    store.claim_with(&request(1)).unwrap().claimed().unwrap().complete("").unwrap();
+    for _ in 0..3 {
+        assert!(store.claim_with(&request(1)).unwrap().claimed().is_none());
+        assert!(store.claim_with(&request(2)).is_err());
+    }
+    store.close().unwrap();
+    let copy = sandbox.path("copy");
+    let exported = export(&sandbox, "");
+    assert!(String::from_utf8(exported.clone()).unwrap().contains(r#""replays":3,"mismatches":3"#));
+    assert_eq!(import_at(&sandbox, "", &copy, &exported).code, 0);
+    let words = format!("explain {} --json", key("again"));
+    let explained: Value = serde_json::from_slice(&sandbox.run_at(&words, &copy).out).unwrap();
+    assert_eq!((&explained["replays"], &explained["mismatches"]), (&3.into(), &3.into()));
+    assert_eq!(sandbox.run_at("verify", &copy).code, 0);
+}
+
 /// Programs rely on these.
 #[test]
 fn the_names_stay() {

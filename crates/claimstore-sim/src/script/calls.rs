@@ -6,7 +6,7 @@ use super::runner::{Done, ROWS, Runner, disagree};
 use claimstore::{Claim, ClaimRequest, Error, ErrorKind, Lease, LeaseToken, SettleError, Transacted};
 use std::time::Duration;
 
-fn fingerprint(payload: u8) -> [u8; 32] {
+pub(super) fn fingerprint(payload: u8) -> [u8; 32] {
     [payload; 32]
 }
 

@@ -32,6 +32,13 @@ fn decode([what, a, b]: [u8; 3]) -> Step {
         20 => Step::Resume { token: held },
         21 => Step::Transact { key, fail: b % 4 == 0 },
         22 => Step::CompleteIn { held },
+        23 if b >= 192 => Step::Import {
+            keys: vec![key, key + (b & 7)],
+            state: b % 5,
+            attempt: (b >> 2) as u32 % 3,
+            payload: (b >> 4) as u8 % 3,
+            ago_s: [0, 7_200][usize::from(a >> 7)],
+        },
         23 => Step::Forget { key },
         24 => Step::Advance { stretch: usize::from(a % 9) },
         25 => Step::StepWall { step: usize::from(a % 3) },
@@ -59,7 +66,7 @@ mod tests {
         let bytes: Vec<u8> = (0..=255).flat_map(|n| [n, n >> 5, n]).collect();
         let kinds: HashSet<_> =
             bytes.chunks(150).flat_map(decode_steps).map(|step| discriminant(&step)).collect();
-        assert_eq!(kinds.len(), 27);
+        assert_eq!(kinds.len(), 28);
         assert!(!kinds.contains(&discriminant(&Step::Audit)), "a run audits at its end");
     }
 

@@ -9,6 +9,7 @@ mod coded;
 mod compare;
 mod crash;
 mod failing;
+mod imports;
 mod model;
 mod probe;
 mod runner;

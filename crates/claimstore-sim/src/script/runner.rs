@@ -1,6 +1,7 @@
 //! Carries scripts out, and holds every answer against the model.
 
 use super::compare::compare;
+use super::imports::Like;
 use super::model::{KEYS, LEASE_MS, Model};
 use super::steps::Step;
 use super::world::{START_MS, World};
@@ -247,6 +248,11 @@ impl Runner {
         match step {
             Step::Claim { key, ttl, payload } => self.claim(key % KEYS, *ttl, *payload),
             Step::ClaimMany { keys } => self.claim_many(keys),
+            Step::Import { keys, state, attempt, payload, ago_s } => {
+                let like =
+                    Like { state: *state, attempt: 1 + attempt, payload: *payload, ago_ms: ago_s * 1_000 };
+                self.import_many(keys, like)
+            }
             Step::Complete { held, len } => {
                 let response = vec![b'r'; *len];
                 self.settle(

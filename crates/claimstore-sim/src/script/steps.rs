@@ -19,6 +19,19 @@ pub enum Step {
         /// Which keys.
         keys: Vec<usize>,
     },
+    /// Imports records of several keys in one batch; a key may be named twice.
+    Import {
+        /// Which keys.
+        keys: Vec<usize>,
+        /// Where they stand: done, failed, to be retried (now or later), parked.
+        state: usize,
+        /// Which attempt it was, less one.
+        attempt: u32,
+        /// Which payload; 0: none.
+        payload: u8,
+        /// How long ago they were settled, in seconds.
+        ago_s: u64,
+    },
     /// Completes a held claim with a response of `len` bytes.
     Complete {
         /// Which lease.
@@ -165,7 +178,14 @@ pub fn random_step(rng: &mut Rng) -> Step {
         63..=64 => Step::Resume { token: pick(8) },
         65..=67 => Step::Transact { key: pick(64), fail: pick(4) == 0 },
         68 => Step::CompleteIn { held: pick(64) },
-        69..=71 => Step::Forget { key: pick(64) },
+        69..=70 => Step::Forget { key: pick(64) },
+        71 => Step::Import {
+            keys: (0..=pick(5)).map(|_| pick(64)).collect(),
+            state: pick(5),
+            attempt: pick(3) as u32,
+            payload: pick(6).saturating_sub(3) as u8,
+            ago_s: [0, 0, 30, 7_200][pick(4)],
+        },
         72..=80 => Step::Advance { stretch: pick(7) },
         81 => Step::StepWall { step: pick(3) },
         82..=86 => Step::Checkpoint,

@@ -12,4 +12,4 @@ pub(crate) use checksum::crc32;
 pub(crate) use cursor::{Cursor, Malformed, put_bytes, put_varint};
 #[cfg(fuzzing)]
 pub(crate) use fuzzed::decode_any;
-pub(crate) use record::{Asked, Base, Extra, Fingerprint, Record, State};
+pub(crate) use record::{Asked, Base, Extra, Fingerprint, Record, Repeats, State};

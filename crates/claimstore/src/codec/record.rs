@@ -66,8 +66,19 @@ pub(crate) struct Extra {
     pub(crate) asked: Option<Asked>,
     /// Up to which attempt a reviewer let the key go, where that is beyond the policy's; else 0.
     pub(crate) granted: u32,
+    /// Claims that came again.
+    pub(crate) repeats: Repeats,
     /// Fields of a later version: kept as they are.
     pub(crate) unknown: Vec<(u16, Box<[u8]>)>,
+}
+
+/// How often the key was claimed again since it was first claimed, by answers that left the record as it was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Repeats {
+    /// Answered from the record, as a duplicate.
+    pub(crate) replays: u32,
+    /// Refused because the payload is another.
+    pub(crate) mismatches: u32,
 }
 
 /// What is known of a claim that was taken over from its holder so that somebody can be asked about it.
@@ -103,6 +114,39 @@ impl Asked {
         let at_ms = cursor.varint("asked at")?;
         cursor.finish("asked end")?;
         Ok(Asked { token, cause, times, at_ms })
+    }
+}
+
+impl Repeats {
+    /// Both together. A count stays at the highest number.
+    pub(crate) fn and(self, more: Repeats) -> Repeats {
+        Repeats {
+            replays: self.replays.saturating_add(more.replays),
+            mismatches: self.mismatches.saturating_add(more.mismatches),
+        }
+    }
+
+    /// What came since there were only `earlier` ones.
+    pub(crate) fn since(self, earlier: Repeats) -> Repeats {
+        Repeats {
+            replays: self.replays.saturating_sub(earlier.replays),
+            mismatches: self.mismatches.saturating_sub(earlier.mismatches),
+        }
+    }
+
+    fn encode(self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_varint(u64::from(self.replays), &mut out);
+        put_varint(u64::from(self.mismatches), &mut out);
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Repeats, Malformed> {
+        let mut cursor = Cursor::new(bytes);
+        let mut count = || u32::try_from(cursor.varint("repeats")?).map_err(|_| Malformed("repeats"));
+        let (replays, mismatches) = (count()?, count()?);
+        cursor.finish("repeats end")?;
+        Ok(Repeats { replays, mismatches })
     }
 }
 
@@ -154,6 +198,7 @@ const TAG_FIELDS: u16 = 4;
 const TAG_HISTORY: u16 = 5;
 const TAG_ASKED: u16 = 6;
 const TAG_GRANTED: u16 = 7;
+const TAG_REPEATS: u16 = 8;
 
 impl Record {
     /// Appends the record's bytes. [`Record::decode`] with the same `base` reads them back.
@@ -267,6 +312,16 @@ impl Record {
         self.body.len() + self.extra.as_ref().map_or(0, |extra| extra.loose_bytes())
     }
 
+    /// Takes the counts out, so that the record is as if nobody had come again.
+    pub(crate) fn take_repeats(&mut self) -> Repeats {
+        let Some(extra) = &mut self.extra else { return Repeats::default() };
+        let repeats = std::mem::take(&mut extra.repeats);
+        if **extra == Extra::default() {
+            self.extra = None;
+        }
+        repeats
+    }
+
     /// Whether the record has ended at store time `now_ms`: at `until_ms` it has, before it has not.
     pub(crate) fn is_expired(&self, now_ms: u64) -> bool {
         self.state.expires() && self.until_ms <= now_ms
@@ -291,6 +346,7 @@ impl Extra {
         if self.granted != 0 {
             put_varint(u64::from(self.granted), &mut granted);
         }
+        let repeats = (self.repeats != Repeats::default()).then(|| self.repeats.encode());
         let mut fields: Vec<(u16, &[u8])> = Vec::with_capacity(4 + self.unknown.len());
         if !self.origin.is_empty() {
             fields.push((TAG_ORIGIN, &self.origin));
@@ -313,6 +369,9 @@ impl Extra {
         if self.granted != 0 {
             fields.push((TAG_GRANTED, &granted));
         }
+        if let Some(repeats) = &repeats {
+            fields.push((TAG_REPEATS, repeats));
+        }
         fields.extend(self.unknown.iter().map(|(tag, bytes)| (*tag, &**bytes)));
         put_varint(fields.len() as u64, out);
         for (tag, bytes) in fields {
@@ -334,6 +393,7 @@ impl Extra {
                 TAG_HISTORY => extra.history = bytes.into(),
                 TAG_ASKED => extra.asked = Some(Asked::decode(bytes)?),
                 TAG_GRANTED => extra.granted = decode_granted(bytes)?,
+                TAG_REPEATS => extra.repeats = Repeats::decode(bytes)?,
                 _ => extra.unknown.push((tag, bytes.into())),
             }
         }
@@ -381,7 +441,7 @@ fn offset(from: u64, distance: i64) -> u64 {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::{Asked, Base, Cursor, Extra, Fingerprint, Record, State};
+    use super::{Asked, Base, Cursor, Extra, Fingerprint, Record, Repeats, State};
     use proptest::prelude::*;
 
     pub(crate) fn any_record() -> impl Strategy<Value = Record> {
@@ -396,11 +456,22 @@ pub(crate) mod tests {
         let bytes = || prop::collection::vec(any::<u8>(), 0..40).prop_map(Vec::into_boxed_slice);
         let asked = (any::<u64>(), any::<u8>(), any::<u32>(), any::<u64>())
             .prop_map(|(token, cause, times, at_ms)| Asked { token, cause, times, at_ms });
-        let recovery = (bytes(), prop::option::of(asked), any::<u32>());
+        let repeats = any::<(u32, u32)>().prop_map(|(replays, mismatches)| Repeats { replays, mismatches });
+        let recovery = (bytes(), prop::option::of(asked), any::<u32>(), repeats);
         let unknown = prop::collection::vec((9u16.., bytes()), 0..3);
         let extra = (bytes(), prop::option::of(bytes()), [bytes(), bytes()], recovery, unknown).prop_map(
-            |(origin, earlier_progress, [note, fields], (history, asked, granted), unknown)| {
-                Box::new(Extra { origin, earlier_progress, note, fields, history, asked, granted, unknown })
+            |(origin, earlier_progress, [note, fields], (history, asked, granted, repeats), unknown)| {
+                Box::new(Extra {
+                    origin,
+                    earlier_progress,
+                    note,
+                    fields,
+                    history,
+                    asked,
+                    granted,
+                    repeats,
+                    unknown,
+                })
             },
         );
         let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), any::<[u64; 5]>());
@@ -469,6 +540,22 @@ pub(crate) mod tests {
         let mut bytes = Vec::new();
         record.encode(&base, &mut bytes);
         assert!(bytes.len() <= 20, "{} bytes", bytes.len());
+    }
+
+    /// The example of docs/file-format.md.
+    #[test]
+    fn counts_of_claims_that_came_again_stand_under_their_tag() {
+        const GOLDEN: &[u8] = b"\x22\x12\x02\x01\x0a\x14\x02\x00\x01\x08\x00\x02\x02\xfa\x02ok";
+        let mut record = Record::erased(9);
+        (record.state, record.token, record.attempt) = (State::Completed, 8, 1);
+        (record.claimed_at_ms, record.settled_at_ms, record.until_ms, record.ttl_ms) = (5, 6, 16, 10);
+        record.body = b"ok"[..].into();
+        record.extra.get_or_insert_default().repeats = Repeats { replays: 2, mismatches: 250 };
+        let mut bytes = Vec::new();
+        record.encode(&Base::default(), &mut bytes);
+        assert_eq!(bytes, GOLDEN, "{bytes:02x?}");
+        let mut cursor = Cursor::new(GOLDEN);
+        assert_eq!(Record::decode(&mut cursor, &Base::default()), Ok(record));
     }
 
     #[test]

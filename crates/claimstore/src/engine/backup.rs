@@ -4,8 +4,8 @@
 //! on, and are not in the copy. The copy begins a life far above the original's, so that no token of the one
 //! is ever given by the other.
 
-use super::Engine;
 use super::checkpoint::{Home, clock_mark};
+use super::{Engine, spans};
 use crate::bucket::{Catalog, CatalogState, RUNS_DIR, RunSummary, run_file_name};
 use crate::codec::Cursor;
 use crate::error::{Error, ErrorKind};
@@ -22,6 +22,17 @@ const TABLES: &str = "tables.redb";
 impl Engine {
     /// Copies the store as of now into `target`, which must be empty; the key of its fingerprints only if asked.
     pub(crate) fn backup(&self, target: &Arc<dyn Storage>, with_key: bool) -> Result<(), Error> {
+        spans::backup().run(|span| {
+            span.flag("with_key", with_key);
+            let runs = self.copy_whole(target, with_key)?;
+            span.count("runs", runs.len() as u64);
+            span.count("bytes", runs.iter().map(|run| run.bytes).sum());
+            Ok(())
+        })
+    }
+
+    /// Answers the runs that were copied.
+    fn copy_whole(&self, target: &Arc<dyn Storage>, with_key: bool) -> Result<Vec<RunSummary>, Error> {
         let mut home = self.upkeep_lock()?;
         let occupied =
             target.list("").map_err(|error| Error::io("the backup directory cannot be read", error))?;
@@ -32,18 +43,23 @@ impl Engine {
         if with_key {
             self.copy_fingerprint_key(target)?;
         }
-        self.copy_to(&home, target)
+        let runs = home.state.runs.iter();
+        let runs: Vec<_> = runs.filter_map(|row| RunSummary::decode(&mut Cursor::new(row)).ok()).collect();
+        self.copy_to(&home, &runs, target)
             .map_err(|error| Error::io("the backup could not be written", error))??;
-        Ok(())
+        Ok(runs)
     }
 
-    fn copy_to(&self, home: &Home, target: &Arc<dyn Storage>) -> std::io::Result<Result<(), Error>> {
+    fn copy_to(
+        &self,
+        home: &Home,
+        runs: &[RunSummary],
+        target: &Arc<dyn Storage>,
+    ) -> std::io::Result<Result<(), Error>> {
         target.create_dir(journal::JOURNAL_DIR)?;
         target.create_dir(RUNS_DIR)?;
-        for row in &home.state.runs {
-            if let Ok(summary) = RunSummary::decode(&mut Cursor::new(row)) {
-                self.copy_file(target, &run_file_name(summary.number))?;
-            }
+        for run in runs {
+            self.copy_file(target, &run_file_name(run.number))?;
         }
         target.sync_dir(RUNS_DIR)?;
         if let Some(tables) = self.tables.existing() {

@@ -16,7 +16,7 @@
 use super::commit::Leads;
 use super::moving::{Groups, Taken};
 use super::time::Mark;
-use super::{Class, Engine, observe};
+use super::{Class, Engine, observe, spans};
 use crate::bucket::{
     BucketId, Catalog, CatalogState, ClockMark, Merger, NamespaceRow, Run, RunSummary, RunWriter, remove_run,
 };
@@ -105,6 +105,15 @@ impl Engine {
     }
 
     pub(crate) fn checkpoint_in(&self, home: &mut Home) -> Result<(), Error> {
+        spans::checkpoint().run(|span| {
+            let rows = self.measured_checkpoint(home)?;
+            span.count("rows", rows);
+            Ok(())
+        })
+    }
+
+    /// Answers how many rows were taken.
+    fn measured_checkpoint(&self, home: &mut Home) -> Result<u64, Error> {
         let (began_ns, before_bytes) = (self.time.lap_ns(), self.journal_bytes_written());
         let rows = self.move_out(home)?;
         self.note_checkpoint(before_bytes);
@@ -115,7 +124,7 @@ impl Engine {
             self.measures.checkpointed_rows.fetch_add(rows, Ordering::Relaxed);
             observe::checkpointed(rows, took_ms);
         }
-        Ok(())
+        Ok(rows.unwrap_or(0))
     }
 
     /// The steps of the module's order. Answers how many rows were taken, or `None` if there was nothing to do.

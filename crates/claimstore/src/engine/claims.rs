@@ -9,10 +9,10 @@ use super::decide::{self, Decision, Hold, Now, Wanted};
 use super::live::{Entry, Marks, Shard};
 use super::spaces::{Keyed, Space};
 use super::time::Moment;
-use super::{Class, Engine};
+use super::{Class, Engine, spans};
 use crate::bucket::RunSet;
 use crate::claim::{Claim, ClaimRequest, Holder, Receipt};
-use crate::codec::{Fingerprint, Record, State};
+use crate::codec::{Fingerprint, Record, Repeats, State};
 use crate::error::{Error, ErrorKind};
 use crate::history::{self, ENTRY_BYTES, Happened, Orphaned};
 use crate::lease::Lease;
@@ -43,6 +43,14 @@ pub(crate) enum Answer {
     Refused(Error),
 }
 
+impl Answer {
+    /// What it counts as for the record it was read from.
+    fn repeats(&self) -> Repeats {
+        let mismatch = matches!(self, Answer::Refused(error) if error.kind() == ErrorKind::PayloadMismatch);
+        Repeats { replays: u32::from(matches!(self, Answer::Duplicate(_))), mismatches: u32::from(mismatch) }
+    }
+}
+
 /// A granted claim before its lease is handed out.
 #[derive(Debug)]
 pub(crate) struct Granted {
@@ -68,9 +76,13 @@ impl Engine {
         space: &Arc<Space>,
         request: &ClaimRequest,
     ) -> Result<Claim, Error> {
-        let begun = self.begin(space, request, Waits::Here)?;
-        self.wait(begun.batch)?;
-        self.deliver(space, &request.key, begun.answer)
+        spans::claim().run(|span| {
+            let begun = self.begin(space, request, Waits::Here)?;
+            self.wait(begun.batch)?;
+            let claim = self.deliver(space, &request.key, begun.answer)?;
+            span.name("outcome", claim.name());
+            Ok(claim)
+        })
     }
 
     /// Decides a claim and queues its effect. Nothing may be told before [`Begun::batch`] is committed.
@@ -281,6 +293,7 @@ impl Engine {
     fn answer_live(&self, space: &Space, prepared: &Prepared<'_>, entry: Option<&Entry>) -> Option<Begun> {
         let entry = entry?;
         let answer = self.answer_without_effect(space, prepared, Some(entry), None, self.time.moment())?;
+        entry.count(answer.repeats());
         Some(Begun { batch: resting_on(entry), answer })
     }
 
@@ -292,12 +305,14 @@ impl Engine {
         cold: Option<&Record>,
         generation: u64,
     ) -> Option<Begun> {
-        let shard = self.live.shard(prepared.keyed.hash);
+        let mut shard = self.live.shard(prepared.keyed.hash);
         let moved = self.cold.generation() != generation;
         if moved || shard.find(prepared.keyed.hash, &prepared.keyed.full).is_some() {
             return None;
         }
-        let answer = self.answer_without_effect(space, prepared, None, cold, self.time.moment())?;
+        let at = self.time.moment();
+        let answer = self.answer_without_effect(space, prepared, None, cold, at)?;
+        shard.cold_repeats.count(prepared.keyed.hash, cold?, answer.repeats(), at.store_ms);
         Some(Begun { batch: 0, answer })
     }
 
@@ -390,6 +405,9 @@ impl Engine {
             let error = Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry");
             return Some(Begun { batch: 0, answer: Answer::Refused(error) });
         }
+        // With what was counted since it was written: a new version saves it. What has no effect needs no copy of it.
+        let known = if has_effect { shard.known(keyed.hash, entry, cold) } else { None };
+        let earlier = known.as_deref();
         let begun = match decision {
             Decision::Claim { attempt } => {
                 if let Err(error) = self.check_new_claim(space, prepared, earlier.is_none()) {
@@ -445,7 +463,15 @@ impl Engine {
             }
             Decision::Duplicate { .. } | Decision::InProgress { .. } | Decision::Refuse(_) => {
                 let batch = entry.map_or(0, resting_on);
-                Begun { batch, answer: self.answer_without_effect(space, prepared, entry, cold, at)? }
+                let answer = self.answer_without_effect(space, prepared, entry, cold, at)?;
+                match (entry, cold) {
+                    (Some(entry), _) => entry.count(answer.repeats()),
+                    (None, Some(cold)) => {
+                        shard.cold_repeats.count(keyed.hash, cold, answer.repeats(), at.store_ms);
+                    }
+                    (None, None) => {}
+                }
+                Begun { batch, answer }
             }
         };
         Some(begun)
@@ -496,7 +522,7 @@ impl Engine {
     ) -> u64 {
         let batch = order.append_record(&keyed.full, &record, at.store_ms, waits);
         let lease_until_ms = at.boot_ms.saturating_add(record.lease_ms);
-        let entry = Entry { marks, lease_until_ms, batch, record };
+        let entry = Entry { marks, ..Entry::new(record, batch, lease_until_ms) };
         self.put_entry(shard, space, keyed, entry);
         batch
     }
@@ -510,6 +536,9 @@ impl Engine {
         entry: Entry,
     ) -> Option<Entry> {
         let added = keyed.full.len() + entry.record.body.len();
+        if !entry.marks.placeholder {
+            shard.cold_repeats.forget(keyed.hash);
+        }
         let old = self.live.put(shard, keyed.hash, &keyed.full, entry);
         space.usage.add_live(added);
         if let Some(old) = &old {
@@ -574,9 +603,12 @@ impl Engine {
         space: &Arc<Space>,
         requests: &[ClaimRequest],
     ) -> Result<Vec<Result<Claim, Error>>, Error> {
-        let (batch, answers) = self.begin_many(space, requests, Waits::Here)?;
-        self.wait(batch)?;
-        Ok(self.deliver_many(space, requests, answers))
+        spans::claim_many().run(|span| {
+            span.count("items", requests.len() as u64);
+            let (batch, answers) = self.begin_many(space, requests, Waits::Here)?;
+            self.wait(batch)?;
+            Ok(self.deliver_many(space, requests, answers))
+        })
     }
 
     pub(crate) fn deliver_many(

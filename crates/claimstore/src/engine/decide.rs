@@ -234,6 +234,19 @@ pub(crate) enum Ending<'a> {
     Release,
 }
 
+impl Ending<'_> {
+    /// What the ending is called where nothing of what it says may be told.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Ending::Complete(_) => "complete",
+            Ending::Fail(FailureClass::Terminal { .. }) => "fail",
+            Ending::Fail(FailureClass::Retry { .. }) => "retry",
+            Ending::Fail(FailureClass::Park { .. }) => "park",
+            Ending::Release => "release",
+        }
+    }
+}
+
 /// The record after a settlement of `held`, which must be in progress. `key_time_ms` and the policy's ttl
 /// bound the expiry of time-ordered keys from below.
 pub(crate) fn settled(

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::history;
 use crate::import::{Import, Imported};
 use crate::options::{MAX_BATCH_ITEMS, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL, millis};
+use crate::planted;
 use crate::policy::Policy;
 use crate::sync::{Arc, MutexGuard};
 
@@ -233,6 +234,7 @@ fn times(import: &Import, policy: &Policy, key_time_ms: Option<u64>, now_ms: u64
 /// What becomes of `import` beside what is known of the key.
 fn judge(known: Option<&Record>, import: &Record, now_ms: u64) -> Imported {
     let known = known.filter(|known| known.state != State::Erased && !known.is_expired(now_ms));
+    let known = known.filter(|known| !planted::active(32) || known.state != State::InProgress);
     let Some(known) = known else {
         return if import.is_expired(now_ms) { Imported::Expired } else { Imported::Stored };
     };
@@ -254,6 +256,7 @@ fn extra(import: &Import) -> Option<Box<Extra>> {
         fields,
         history: history::write(&import.history),
         granted: import.granted,
+        repeats: import.repeats,
         ..Extra::default()
     };
     if extra == Extra::default() { None } else { Some(Box::new(extra)) }

@@ -2,17 +2,19 @@
 //!
 //! Invariants:
 //! - An entry changes only under its shard's lock *and* the order lock of `commit`, except for what lives in
-//!   memory alone (lease terms, the marks of `Entry`).
+//!   memory alone (lease terms, the marks and the counts of `Entry`).
 //! - `Entry::batch` names the journal batch that carries `Entry::record`; no answer rests on the entry
 //!   before that batch is committed.
 //! - Only a checkpoint removes entries, after their records became visible in a run.
 
 use super::decide::Hold;
-use crate::codec::{Record, State};
+use super::repeats::ColdRepeats;
+use crate::codec::{Record, Repeats, State};
 use crate::key_bytes::KeyBytes;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as HashEntry;
+use std::cell::Cell;
 
 /// Parts of the table, each under a lock of its own.
 ///
@@ -36,6 +38,8 @@ pub(crate) struct Live {
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     slots: HashTable<Slot>,
+    /// Of records that have no entry.
+    pub(crate) cold_repeats: ColdRepeats,
 }
 
 /// Three cache lines. What a claim's delivery looks for and changes stands in the first; another processor is likely to
@@ -46,6 +50,8 @@ struct Slot {
     entry: Entry,
     key: KeyBytes,
 }
+
+const _: () = assert!(size_of::<Slot>() == 192, "a slot fills its three cache lines");
 
 impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,6 +67,9 @@ impl std::fmt::Debug for Slot {
 #[repr(C)]
 pub(crate) struct Entry {
     pub(crate) marks: Marks,
+    /// Claims answered from `record` since it was written. Counted through a shared reference, so that an answer
+    /// needs no second look-up to be counted.
+    pub(crate) repeats: Cell<Repeats>,
     /// Boot time at which the holder's lease lapses; for a claim of this life.
     pub(crate) lease_until_ms: u64,
     /// The journal batch that carries `record`; 0 for what was durable at open.
@@ -94,7 +103,7 @@ pub(crate) struct Marks {
 
 impl Entry {
     pub(crate) fn new(record: Record, batch: u64, lease_until_ms: u64) -> Entry {
-        Entry { record, batch, lease_until_ms, marks: Marks::default() }
+        Entry { record, batch, lease_until_ms, marks: Marks::default(), repeats: Cell::default() }
     }
 
     /// Who stands behind it. `life` is the store's present life, `now_ms` store time, `boot_ms` boot time.

@@ -18,6 +18,7 @@ use crate::codec::{Base, Cursor, Record};
 use crate::error::{Error, ErrorKind};
 use crate::sync::{Arc, Mutex, ThreadId, current_thread};
 use crate::transact::{Transacted, Transaction};
+use std::borrow::Cow;
 
 /// The second redb file, opened at its first use.
 #[derive(Debug)]
@@ -207,7 +208,7 @@ impl Engine {
                 return Err(Error::new(ErrorKind::Misuse, "a settlement of this claim is running"));
             }
             entry.marks = entry.marks.reserved();
-            (entry.record.clone(), entry.batch)
+            (entry.known().into_owned(), entry.batch)
         };
         let mut reservation = Reservation { engine: self, space, keyed, kept: false };
         self.wait(batch)?;
@@ -262,7 +263,7 @@ impl Engine {
                     None => continue,
                 }
             };
-            let earlier = entry.map(|entry| entry.record.clone()).or_else(|| cold.clone());
+            let earlier = shard.known(keyed.hash, entry, cold.as_ref()).map(Cow::into_owned);
             if let Err(error) = self.check_new_claim(space, prepared, earlier.is_none()) {
                 return Ok(Reserved::Answered(Begun { batch: 0, answer: Answer::Refused(error) }));
             }

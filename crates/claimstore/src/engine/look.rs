@@ -6,12 +6,13 @@ use super::decide::Hold;
 use super::live::Entry;
 use super::spaces::{Keyed, Space, is_reserved};
 use super::time::Moment;
-use super::{Class, Engine};
+use super::{Class, Engine, spans};
 use crate::bucket::{BucketId, RunCursor, is_newer};
 use crate::codec::{self, State};
 use crate::error::Error;
 use crate::sync::{Arc, Ordering};
 use crate::view::{Bucket, Census, Filter, Outcomes, Record, RecordState, Report, Stats};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 /// Live shards are listed one at a time.
@@ -42,8 +43,12 @@ impl Engine {
             let now = shard.find(keyed.hash, &keyed.full);
             let unchanged = reserved_at_most && now.is_none_or(|entry| entry.marks.placeholder);
             if self.cold.generation() == generation && unchanged {
-                let record = cold.and_then(|found| self.show(space, &keyed.full, found.record, Hold::Lapsed));
-                return Ok((0, record));
+                let known = cold.map(|found| shard.cold_repeats.known(keyed.hash, Cow::Owned(found.record)));
+                drop(shard);
+                let show = |known: Cow<'_, codec::Record>| {
+                    self.show(space, &keyed.full, known.into_owned(), Hold::Lapsed)
+                };
+                return Ok((0, known.and_then(show)));
             }
         }
     }
@@ -53,7 +58,7 @@ impl Engine {
             return None;
         }
         let hold = entry.hold(self.life, self.time.now_ms(), self.time.boot_ms());
-        self.show(space, full_key, entry.record, hold)
+        self.show(space, full_key, entry.into_known(), hold)
     }
 
     fn show(&self, space: &Space, full_key: &[u8], record: codec::Record, hold: Hold) -> Option<Record> {
@@ -238,6 +243,16 @@ impl Engine {
 
     /// Reads every byte of every run, and checks the live table's invariants. Holds upkeep up meanwhile.
     pub(crate) fn verify(&self) -> Result<Report, Error> {
+        spans::verify().run(|span| {
+            let report = self.read_everything()?;
+            let Report { runs, rows, table_rows, live } = report;
+            let found = [("runs", runs), ("rows", rows), ("table_rows", table_rows), ("live", live)];
+            found.into_iter().for_each(|(field, count)| span.count(field, count));
+            Ok(report)
+        })
+    }
+
+    fn read_everything(&self) -> Result<Report, Error> {
         let home = self.upkeep_lock()?;
         home.verify()?;
         let mut report = Report::default();
@@ -329,7 +344,11 @@ impl Records {
         }
         match self.next_cold()? {
             Some((key, record)) => {
-                if !self.seen.contains(&self.engine.hasher.hash(&key)) {
+                let hash = self.engine.hasher.hash(&key);
+                if !self.seen.contains(&hash) {
+                    let shard = self.engine.live.shard(hash);
+                    let record = shard.cold_repeats.known(hash, Cow::Owned(record)).into_owned();
+                    drop(shard);
                     self.list(&key, record, None);
                 }
                 Ok(true)
@@ -348,7 +367,7 @@ impl Records {
             self.engine.wait(entry.batch)?;
             self.seen.insert(hash);
             let hold = entry.hold(self.engine.life, self.engine.time.now_ms(), self.engine.time.boot_ms());
-            self.list(&key, entry.record, Some(hold));
+            self.list(&key, entry.into_known(), Some(hold));
         }
         Ok(())
     }

@@ -29,9 +29,11 @@ pub(crate) mod poison;
 pub(crate) mod positions;
 #[cfg(feature = "metrics")]
 pub(crate) mod publish;
+pub(crate) mod repeats;
 pub(crate) mod sequences;
 pub(crate) mod settle;
 pub(crate) mod spaces;
+pub(crate) mod spans;
 pub(crate) mod tasks;
 pub(crate) mod time;
 pub(crate) mod upkeep;
@@ -248,6 +250,14 @@ impl Engine {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        spans::close().run(|span| {
+            span.count("life", self.life);
+            self.wind_up()
+        })
+    }
+
+    /// The rest of a close, once.
+    fn wind_up(&self) -> Result<(), Error> {
         // Nobody gets in any more; who got in before has queued by the time this lock is ours.
         let (last_batch, _) = self.commit.frontier();
         let drained = self.commit.wait(last_batch, self);

@@ -6,7 +6,7 @@
 use super::Engine;
 use super::live::share_a_shard;
 use crate::bucket::{BucketId, Run};
-use crate::codec::{Record, State};
+use crate::codec::{Record, Repeats, State};
 use crate::error::Error;
 use crate::key_bytes::KeyBytes;
 use crate::sync::{Arc, Ordering};
@@ -20,6 +20,8 @@ pub(crate) struct Taken {
     pub(crate) hash: u64,
     pub(crate) key: KeyBytes,
     pub(crate) record: Record,
+    /// Of the counts in `record`, those that no earlier version has.
+    repeats: Repeats,
     spilled: bool,
     may_shadow: bool,
     pub(crate) in_tables: bool,
@@ -53,7 +55,8 @@ impl Engine {
                 taken.push(Taken {
                     hash,
                     key: key.into(),
-                    record: record.clone(),
+                    record: entry.known().into_owned(),
+                    repeats: entry.repeats.get(),
                     spilled: marks.spilled,
                     may_shadow: marks.may_shadow,
                     in_tables: marks.in_tables,
@@ -147,7 +150,13 @@ impl Engine {
                 entry.marks.spilled = true;
                 entry.marks.spill_current = unchanged;
             } else if unchanged && !entry.marks.reserved {
-                self.live.remove(&mut shard, row.hash, &row.key);
+                if let Some(entry) = self.live.remove(&mut shard, row.hash, &row.key) {
+                    // What came since the row was written goes on being counted.
+                    let more = entry.repeats.get().since(row.repeats);
+                    if more != Repeats::default() {
+                        shard.cold_repeats.count(row.hash, &row.record, more, self.time.now_ms());
+                    }
+                }
                 count(left, row);
             } else {
                 // The newer version must be followed by a tombstone in the bucket just written.

@@ -7,9 +7,9 @@ use super::Opening;
 use super::upkeep::Pruned;
 use crate::error::ErrorKind;
 
-/// Where all events are from, whatever module they are of.
+/// Where all events and spans are from, whatever module they are of.
 #[cfg(feature = "tracing")]
-const TARGET: &str = "claimstore";
+pub(super) const TARGET: &str = "claimstore";
 
 macro_rules! event {
     ($level:ident, $($rest:tt)*) => {

@@ -64,7 +64,7 @@ impl Engine {
         let mut shard = self.live.shard(keyed.hash);
         let (entry, cause) = self.orphan(&shard, keyed, *token, at)?;
         check_room(&order, added + entry.record.loose_bytes())?;
-        let record = taken_over(&entry.record, cause, order.take_seq(), at.store_ms);
+        let record = taken_over(&entry.known(), cause, order.take_seq(), at.store_ms);
         let mut granted = Self::granted(keyed, &record);
         granted.lease_ms = lease_ms;
         let mut marks = carried(Some(entry), false);
@@ -116,7 +116,8 @@ impl Engine {
         let (entry, cause) = self.orphan(&shard, keyed, *token, at)?;
         check_room(order, orphan_bytes(held, class) + entry.record.loose_bytes())?;
         let (seq, now_ms) = (order.take_seq(), at.store_ms);
-        let mut record = decide::settled(&entry.record, &ending, &space.policy(), keyed.time_ms, seq, now_ms);
+        let mut record =
+            decide::settled(&entry.known(), &ending, &space.policy(), keyed.time_ms, seq, now_ms);
         if entry.record.asked().is_none() {
             let what = Happened::Orphaned(cause);
             remember(&mut record, &entry.record, what, now_ms, b"", ending.note());
@@ -179,9 +180,9 @@ impl Engine {
             if entry.is_some_and(|entry| entry.marks.reserved) {
                 return Err(Error::new(ErrorKind::Overloaded, "a transact is running on the key; retry"));
             }
-            let known = entry.map(|entry| &entry.record).or(cold.as_ref());
+            let known = shard.known(keyed.hash, entry, cold.as_ref());
             let is_listed = |record: &&Record| record.state == State::Parked && record.token == *token;
-            let parked = known.filter(is_listed).ok_or_else(stale)?;
+            let parked = known.as_deref().filter(is_listed).ok_or_else(stale)?;
             check_room(&order, added + parked.loose_bytes())?;
             let (seq, now_ms) = (order.take_seq(), at.store_ms);
             let policy = space.policy();
@@ -267,7 +268,7 @@ impl Unheld {
                 && !entry.marks.placeholder
             {
                 last_batch = last_batch.max(entry.batch);
-                found.push((Box::<[u8]>::from(key), entry.record.clone(), cause));
+                found.push((Box::<[u8]>::from(key), entry.known().into_owned(), cause));
             }
         });
         self.next_shard += 1;

@@ -93,7 +93,7 @@ impl Engine {
             return Err(Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry"));
         }
         let seq = order.take_seq();
-        let mut record = decide::settled(&entry.record, ending, policy, keyed.time_ms, seq, at.store_ms);
+        let mut record = decide::settled(&entry.known(), ending, policy, keyed.time_ms, seq, at.store_ms);
         if planted::active(7) && record.state == State::Erased {
             record.token = entry.record.token;
         }
@@ -190,11 +190,12 @@ impl Engine {
         }
         let marks = Marks { spill_current: false, ..entry.marks };
         let lease_until_ms = entry.lease_until_ms;
-        let mut record = entry.record.clone();
+        let mut record = entry.known().into_owned();
         record.seq = order.take_seq();
         change(&mut record);
         let batch = order.append_record(&keyed.full, &record, self.time.now_ms(), waits);
-        self.put_entry(&mut shard, space, keyed, Entry { marks, lease_until_ms, batch, record });
+        let entry = Entry { marks, ..Entry::new(record, batch, lease_until_ms) };
+        self.put_entry(&mut shard, space, keyed, entry);
         Ok(batch)
     }
 

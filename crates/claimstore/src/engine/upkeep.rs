@@ -7,8 +7,8 @@
 use super::checkpoint::{Home, Merging, encoded};
 use super::commit::Leads;
 use super::tasks::Tasks;
-use super::{Class, Engine, observe};
-use crate::bucket::{self, Merger, RunSummary, Step, remove_run};
+use super::{Class, Engine, observe, spans};
+use crate::bucket::{self, Merger, RunSet, RunSummary, Step, remove_run};
 use crate::codec::Cursor;
 use crate::error::{Error, ErrorKind};
 use crate::io::OpenMode;
@@ -459,13 +459,23 @@ impl Engine {
         if ended.is_empty() {
             return Ok(Pruned::default());
         }
+        spans::prune().run(|span| {
+            let pruned = self.drop_runs(&mut home, &set, &ended)?;
+            span.count("runs", pruned.runs);
+            span.count("records", pruned.records);
+            span.count("bytes", pruned.bytes);
+            Ok(pruned)
+        })
+    }
+
+    fn drop_runs(&self, home: &mut Home, set: &RunSet, ended: &[u64]) -> Result<Pruned, Error> {
         let runs: Vec<_> = set.runs().iter().filter(|run| ended.contains(&run.number())).cloned().collect();
         for run in &runs {
             self.raise_watermarks(run);
         }
         let rows: Vec<Vec<u8>> = runs.iter().map(|run| encoded(run.summary())).collect();
-        self.commit_catalogue(&mut home, |state| state.runs.retain(|row| !rows.contains(row)))?;
-        self.replace_runs(&mut home, &ended, Vec::new());
+        self.commit_catalogue(home, |state| state.runs.retain(|row| !rows.contains(row)))?;
+        self.replace_runs(home, ended, Vec::new());
         let pruned = runs.iter().fold(Pruned::default(), |pruned, run| pruned.and(run.summary()));
         self.counters.pruned.fetch_add(pruned.records, Ordering::Relaxed);
         self.measures.pruned(&pruned);
@@ -531,6 +541,16 @@ impl Engine {
             );
             home.merge = Some(Merging { merger, inputs: plan.runs });
         }
+        spans::merge().run(|span| {
+            span.count("runs", home.merge.as_ref().map_or(0, |merge| merge.inputs.len() as u64));
+            let more = self.merge_on(home)?;
+            span.flag("done", home.merge.is_none());
+            Ok(more)
+        })
+    }
+
+    /// A slice of the merge that is under way.
+    fn merge_on(&self, home: &mut Home) -> Result<bool, Error> {
         let Some(merging) = &mut home.merge else { return Ok(false) };
         let rows = (self.limits.checkpoint_bytes / BYTES_PER_SLICE_ROW).clamp(1, 8_192);
         match merging.merger.step(rows) {
@@ -582,6 +602,16 @@ impl Engine {
 
     /// Brings every bucket that gets no more records down to one run. Claims go on meanwhile.
     pub(crate) fn compact(&self) -> Result<(), Error> {
+        spans::compact().run(|span| {
+            let slices = self.merge_all()?;
+            span.count("slices", slices);
+            Ok(())
+        })
+    }
+
+    /// Answers in how many slices.
+    fn merge_all(&self) -> Result<u64, Error> {
+        let mut slices = 0;
         self.checkpoint()?;
         self.prune()?;
         loop {
@@ -589,8 +619,9 @@ impl Engine {
             // this is the upkeep thread, nobody else would make them.
             self.keep_journal_going()?;
             if !self.merge_slice(&mut *self.upkeep_lock()?, true)? {
-                return Ok(());
+                return Ok(slices);
             }
+            slices += 1;
         }
     }
 

@@ -18,7 +18,7 @@ use crate::engine::local::{TableHome, read_claim_row};
 use crate::engine::spaces::Spaces;
 use crate::engine::time::{Mark, StoreClock};
 use crate::engine::upkeep::Segments;
-use crate::engine::{Engine, Opening, Parts, observe};
+use crate::engine::{Engine, Opening, Parts, observe, spans};
 use crate::error::{Error, ErrorKind};
 use crate::io::Storage;
 use crate::journal::{self, Frame, Recovered, Start, Writer};
@@ -30,6 +30,14 @@ use std::collections::{HashMap, HashSet};
 
 /// Opens or creates the store on `storage`.
 pub(crate) fn open(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<Engine>, Error> {
+    spans::open().run(|span| {
+        let engine = begin(options, storage)?;
+        span.count("life", engine.life);
+        Ok(engine)
+    })
+}
+
+fn begin(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<Engine>, Error> {
     let began_ns = options.clock.lap_ns();
     // Before anything is created: a foreign directory stays as it is. Whatever else may be wrong is judged
     // under the lock.
@@ -44,7 +52,15 @@ pub(crate) fn open(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<En
     })?;
     let opened = match identity::identify(&storage)? {
         Identity::Unborn => create(&options, &storage)?,
-        Identity::Store(store_id) => recover(&options, &storage, store_id)?,
+        Identity::Store(store_id) => spans::recovery().run(|span| {
+            let opened = recover(&options, &storage, store_id)?;
+            let Opening { replayed, clean, tail_cut } = opened.opening;
+            span.count("runs", opened.cold.set().runs().len() as u64);
+            span.count("replayed_batches", replayed);
+            span.flag("clean", clean);
+            span.flag("torn_tail_cut", tail_cut);
+            Ok(opened)
+        })?,
     };
     let Opened { store_id, life, hasher, time, live, cold, commit, spaces, home, tables, segments, opening } =
         opened;

@@ -22,6 +22,7 @@ mod namespaces;
 mod orphans;
 mod pages;
 mod promises;
+mod repeats;
 mod rig;
 mod secrecy;
 mod sequences;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::codec::Asked;
+use crate::codec::{Asked, Repeats};
 use crate::policy::Backoff;
 use claimstore_hash::{Fingerprinter, JsonRules};
 use proptest::prelude::*;
@@ -272,6 +272,7 @@ fn a_later_attempt_goes_on_from_the_progress_and_keeps_what_is_known() {
         history: b"history"[..].into(),
         asked: Some(Asked { token: 1, cause: 1, times: 1, at_ms: 1 }),
         granted: 9,
+        repeats: Repeats { replays: 5, mismatches: 6 },
         unknown: vec![(77, b"later"[..].into())],
     }));
     let wanted = Wanted { fingerprint: Some(print(200, 6)), fields: b"new fields", ..wanted() };
