@@ -572,6 +572,7 @@ pub(crate) mod tests {
             history: bytes(11),
             asked: Some(asked),
             granted: 3,
+            repeats: Repeats::default(),
             unknown: vec![(77, bytes(12)), (78, bytes(13))],
         };
         let record = Record { body: bytes(14), extra: Some(Box::new(extra)), ..Record::erased(1) };
