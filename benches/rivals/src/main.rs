@@ -21,6 +21,8 @@ mod sqlite;
 #[cfg(test)]
 mod testing;
 
+#[cfg(feature = "rocksdb")]
+use crate::rocksdb::{RocksDb, Writers};
 use claimstore_bench::Result;
 use claimstore_bench::engine::{Built, Engine};
 use claimstore_bench::load::{self, Maker};
@@ -43,9 +45,12 @@ fn main() -> Result<()> {
 fn rivals() -> Vec<Maker> {
     vec![
         #[cfg(feature = "rocksdb")]
-        Maker { name: "rocksdb", make: |dir| Ok(Some(Box::new(Built::own(rocksdb::RocksDb::create(dir)?)))) },
+        Maker {
+            name: "rocksdb",
+            make: |dir| Ok(Some(Box::new(Built::own(RocksDb::create(dir, Writers::Many)?)))),
+        },
         #[cfg(feature = "rocksdb")]
-        Maker { name: "rocksdb+group", make: |dir| grouped(rocksdb::RocksDb::create(dir)?) },
+        Maker { name: "rocksdb+group", make: |dir| grouped(RocksDb::create(dir, Writers::One)?) },
         Maker { name: "sqlite+group", make: |dir| grouped(sqlite::Sqlite::create(dir)?) },
         Maker { name: "lmdb+group", make: |dir| grouped(lmdb::Lmdb::create(dir)?) },
         Maker { name: "fjall+group", make: |dir| grouped(fjall::Fjall::create(dir)?) },

@@ -12,7 +12,7 @@ use claimstore_bench::engine::Record;
 use claimstore_bench::keys::Key;
 use claimstore_bench::load::MAX_THREADS;
 use claimstore_bench::subject::Subject;
-use postgres::{Client, Config, NoTls, Statement};
+use postgres::{Client, Config, NoTls, Row, Statement};
 use rustix::process::Signal;
 use std::fs;
 use std::hint::black_box;
@@ -111,15 +111,9 @@ impl Postgres {
     /// Claims keys; hands the keys that were held before, with their records, to `held`.
     fn claim_each(&self, worker: usize, keys: &[Key], held: &mut dyn FnMut(&[u8], &[u8])) -> Result<u64> {
         let mut worker = self.worker(worker)?;
-        let Worker { client, claim, claim_many, .. } = &mut *worker;
-        let record = Record::in_progress();
         let rows = match keys {
-            [key] => client.query(claim, &[&key.as_bytes(), &record.as_bytes()])?,
-            _ => {
-                let keys = sorted(keys);
-                let keys: Vec<_> = keys.iter().map(Key::as_bytes).collect();
-                client.query(claim_many, &[&keys, &record.as_bytes()])?
-            }
+            [key] => worker.claim(key)?,
+            _ => worker.claim_many(keys)?,
         };
         let mut fresh = 0;
         for row in rows {
@@ -163,6 +157,19 @@ impl Worker {
             complete_many: client.prepare(COMPLETE_MANY)?,
             client,
         })
+    }
+
+    /// Rows of keys and the records that they had before; none for a fresh key.
+    fn claim(&mut self, key: &Key) -> Result<Vec<Row>> {
+        let record = Record::in_progress();
+        Ok(self.client.query(&self.claim, &[&key.as_bytes(), &record.as_bytes()])?)
+    }
+
+    fn claim_many(&mut self, keys: &[Key]) -> Result<Vec<Row>> {
+        let keys = sorted(keys);
+        let keys: Vec<_> = keys.iter().map(Key::as_bytes).collect();
+        let record = Record::in_progress();
+        Ok(self.client.query(&self.claim_many, &[&keys, &record.as_bytes()])?)
     }
 
     fn complete(&mut self, key: &Key) -> Result<u64> {

@@ -417,7 +417,7 @@ fn is_metrics_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{OnOrphan, Policy, TimeOrdered};
+    use super::{Backoff, OnOrphan, Policy, TimeOrdered};
     use crate::codec::Cursor;
     use claimstore_hash::KeySpec;
     use std::time::Duration;
@@ -483,6 +483,24 @@ mod tests {
         }
         assert!(drawn.len() > 500, "only {} different waits", drawn.len());
         assert_eq!(Policy::new().orphan_wait_ms(9, 7), 0, "no back-off unless one is asked for");
+    }
+
+    /// The first five numbers of the reference implementation with the seed 0.
+    #[test]
+    fn what_is_taken_off_a_wait_is_drawn_by_splitmix64() {
+        let first_ms = 1 << 34;
+        let backoff = Backoff { first_ms, most_ms: first_ms };
+        let mut token = 0_u64;
+        for drawn in [
+            0xe220_a839_7b1d_cdaf_u64,
+            0x6e78_9e6a_a1b9_65f4,
+            0x06c4_5d18_8009_454f,
+            0xf88b_b8a8_724c_81ec,
+            0x1b39_896a_51a8_749b,
+        ] {
+            assert_eq!(first_ms - backoff.after(2, token), drawn >> 32);
+            token = token.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        }
     }
 
     #[test]

@@ -112,7 +112,8 @@ fn size_class(bytes: u64, smallest: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{BucketId, FACTOR, MAX_RUNS, Plan, RunSummary, SMALLEST_CLASS_BYTES, plan_of};
+    use super::super::fixture::{Fixture, TIMED, completed, key};
+    use super::{BucketId, FACTOR, MAX_RUNS, Plan, RunSet, RunSummary, SMALLEST_CLASS_BYTES, plan, plan_of};
     use proptest::prelude::*;
 
     fn run(number: u64, bucket: BucketId, bytes: u64) -> RunSummary {
@@ -164,6 +165,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_merge_costs_is_shared_by_the_runs_it_takes_away() {
+        // One run less for 2.1 MB in bucket 3, two less for 3 MB in bucket 4.
+        let mut runs: Vec<_> = (0..MAX_RUNS as u64 - 2).map(|n| run(n, timed(n), 1_000_000)).collect();
+        runs.push(run(100, timed(3), 1_100_000));
+        runs.extend([101, 102].map(|number| run(number, timed(4), 1_000_000)));
+        check(&runs, false, Some((timed(4), &[4, 101, 102], true)));
+    }
+
+    #[test]
     fn an_idle_store_merges_sealed_buckets() {
         let runs = [
             run(1, timed(1), 10_000_000),
@@ -173,6 +183,8 @@ mod tests {
         ];
         check(&runs, false, None);
         check(&runs, true, Some((timed(1), &[2, 1], true)));
+        // One run is as few as it gets, and the newest bucket is not sealed.
+        check(&runs[1..], true, None);
         check(&runs[2..], true, None);
     }
 
@@ -181,8 +193,52 @@ mod tests {
         let mut runs = [run(1, BucketId::Held, 10_000), run(2, BucketId::Held, 10_000_000)];
         runs[0].tombstones = 100;
         check(&runs, false, None);
+        runs[1].rows = 101;
+        check(&runs, false, None);
         runs[1].rows = 100;
         check(&runs, false, Some((BucketId::Held, &[1, 2], true)));
+        // Without tombstones there is nothing to give back, and a merge would be made again and again.
+        let mut empty = run(1, BucketId::Held, 10_000);
+        empty.rows = 0;
+        check(&[empty], false, None);
+    }
+
+    /// Runs of these many rows of 10,000 bytes each, in one bucket, numbered from 1.
+    fn set(rows: &[u64]) -> RunSet {
+        let fixture = Fixture::new();
+        let runs = (1..).zip(rows).map(|(number, &rows)| {
+            let row = |row: u64| (key(1, &row.to_be_bytes()), completed(number * 1_000 + row, &[7; 10_000]));
+            let rows: Vec<_> = (0..rows).map(row).collect();
+            fixture.run(number, TIMED, rows.iter().map(|(key, record)| (key, record)))
+        });
+        RunSet::new(runs.collect())
+    }
+
+    fn largest_bytes(set: &RunSet) -> usize {
+        set.runs().iter().map(|run| run.summary().bytes).max().unwrap() as usize
+    }
+
+    #[test]
+    fn the_smallest_size_class_is_a_share_of_a_checkpoint() {
+        let set = set(&[1, 1, 1, 8]);
+        let merged = Plan { bucket: TIMED, runs: vec![1, 2, 3, 4], drop_tombstones: true };
+        // The smallest class goes up to four 1,024ths of a checkpoint.
+        let one_class = (largest_bytes(&set) / 4 + 1) * 1_024;
+        assert_eq!(plan(&set, one_class, false), Some(merged.clone()));
+        assert_eq!(plan(&set, one_class - 1_024, false), None);
+        // Where checkpoints are tiny, every factor of four is a class of its own, also that of single bytes.
+        assert_eq!(plan(&set, 0, false), None);
+    }
+
+    #[test]
+    fn the_smallest_size_class_is_bounded_however_large_checkpoints_are() {
+        let below = set(&[1, 1, 1, 20]);
+        assert!(largest_bytes(&below) < 4 * SMALLEST_CLASS_BYTES as usize);
+        let merged = Plan { bucket: TIMED, runs: vec![1, 2, 3, 4], drop_tombstones: true };
+        assert_eq!(plan(&below, usize::MAX, false), Some(merged));
+        let above = set(&[1, 1, 1, 30]);
+        assert!(largest_bytes(&above) >= 4 * SMALLEST_CLASS_BYTES as usize);
+        assert_eq!(plan(&above, usize::MAX, false), None);
     }
 
     proptest! {

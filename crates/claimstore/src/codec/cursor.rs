@@ -126,9 +126,12 @@ mod tests {
             put_signed(b, &mut out);
             put_bytes(&c, &mut out);
             let mut cursor = Cursor::new(&out);
+            prop_assert_eq!(cursor.remaining(), out.len());
             prop_assert_eq!(cursor.varint("a"), Ok(a));
             prop_assert_eq!(cursor.signed("b"), Ok(b));
+            let before = cursor.remaining();
             prop_assert_eq!(cursor.bytes("c"), Ok(c.as_slice()));
+            prop_assert!(before - cursor.remaining() > c.len());
             prop_assert_eq!(cursor.finish("end"), Ok(()));
         }
 

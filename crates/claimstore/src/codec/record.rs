@@ -559,11 +559,39 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn every_byte_a_record_carries_counts_once() {
+        // Lengths whose sums are all different.
+        let bytes = |bit: u32| vec![0; 1 << bit].into_boxed_slice();
+        let asked = Asked { token: u64::MAX, cause: u8::MAX, times: u32::MAX, at_ms: u64::MAX };
+        assert!(asked.encode().len() <= Asked::BYTES);
+        let extra = Extra {
+            origin: bytes(7),
+            earlier_progress: Some(bytes(8)),
+            note: bytes(9),
+            fields: bytes(10),
+            history: bytes(11),
+            asked: Some(asked),
+            granted: 3,
+            repeats: Repeats { replays: 1, mismatches: 2 },
+            unknown: vec![(77, bytes(12)), (78, bytes(13))],
+        };
+        let record = Record { body: bytes(14), extra: Some(Box::new(extra)), ..Record::erased(1) };
+        let carried = (7..=14).map(|bit| 1 << bit).sum::<usize>();
+        assert_eq!(record.loose_bytes(), carried + Asked::BYTES);
+        assert_eq!(Record::erased(1).loose_bytes(), 0);
+    }
+
+    #[test]
     fn expiry_is_reached_at_its_millisecond_and_not_before() {
         let mut record = Record::erased(1);
         record.state = State::Completed;
         record.until_ms = 100;
         assert!(!record.is_expired(99));
         assert!(record.is_expired(100));
+        // In other states the number means something else.
+        for state in [State::InProgress, State::Retry, State::Parked, State::Erased] {
+            record.state = state;
+            assert!(!record.is_expired(100), "{state:?}");
+        }
     }
 }

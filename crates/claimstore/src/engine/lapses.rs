@@ -149,8 +149,11 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::{Lapses, NEVER_MS};
-    use crate::sync::{Arc, AtomicU64, Ordering, spawn, yield_now};
-    use std::time::Duration;
+    use crate::io::{Clock, MemoryStorage, SystemClock};
+    use crate::sync::{Arc, AtomicU64, JoinHandle, Ordering, spawn};
+    use crate::{Claim, ClaimRequest, Lease, ManualClock, Options, Store};
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::{Duration, UNIX_EPOCH};
 
     #[test]
     fn nobody_watches_and_nothing_is_noted() {
@@ -170,32 +173,104 @@ mod tests {
         assert!(lapses.begin_watch());
     }
 
+    const HOUR_MS: u64 = 3_600_000;
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// What a watch sleeps by: a clock that the test sets, and how often it was read.
+    #[derive(Default)]
+    struct Night {
+        lapses: Lapses,
+        clock_ms: AtomicU64,
+        readings: AtomicU64,
+    }
+
+    impl Night {
+        fn sleep(&self, due_ms: u64) {
+            let read = || {
+                self.readings.fetch_add(1, Ordering::SeqCst);
+                self.clock_ms.load(Ordering::SeqCst)
+            };
+            self.lapses.sleep(due_ms, read, || false);
+        }
+    }
+
+    /// A watch that sleeps on a thread of its own. Its terms are hours: it wakes up because it is told to, or not before
+    /// the test has failed.
+    struct Sleeper {
+        night: Arc<Night>,
+        over: Receiver<()>,
+        thread: JoinHandle<()>,
+    }
+
+    fn falls_asleep(lapses: &Lapses, due_ms: u64, over: &Receiver<()>) {
+        let asleep = || lapses.asleep_until_ms.load(Ordering::SeqCst) == due_ms;
+        let mut looks = 0..PATIENCE.as_millis();
+        assert!(looks.any(|_| asleep() || over.recv_timeout(Duration::from_millis(1)).is_ok()));
+        assert!(asleep(), "it has ended");
+    }
+
+    impl Sleeper {
+        fn until(due_ms: u64) -> Sleeper {
+            let night = Arc::new(Night::default());
+            assert!(night.lapses.begin_watch());
+            night.lapses.begin_looking();
+            let (tell, over) = channel();
+            let of_thread = night.clone();
+            let thread = spawn("sleeper", move || {
+                of_thread.sleep(due_ms);
+                tell.send(()).unwrap();
+            });
+            let sleeper = Sleeper { night, over, thread: thread.unwrap() };
+            sleeper.sleeps_until(due_ms);
+            sleeper
+        }
+
+        fn sleeps_until(&self, due_ms: u64) {
+            falls_asleep(&self.night.lapses, due_ms, &self.over);
+        }
+
+        fn ends(self) {
+            assert!(self.over.recv_timeout(PATIENCE).is_ok(), "a lost wake-up");
+            self.thread.join().unwrap();
+            let readings = self.night.readings.load(Ordering::SeqCst);
+            assert!(readings < 20, "it slept little: {readings} readings of the clock");
+        }
+    }
+
     #[test]
     fn a_shorter_lease_shortens_the_sleep_and_a_longer_one_does_not() {
-        let lapses = Arc::new(Lapses::default());
-        assert!(lapses.begin_watch());
-        lapses.begin_looking();
-        let clock_ms = Arc::new(AtomicU64::new(100));
-        let (tell, told) = std::sync::mpsc::channel();
-        let (of_thread, clock) = (lapses.clone(), clock_ms.clone());
-        let sleeper = spawn("sleeper", move || {
-            of_thread.sleep(500, || clock.load(Ordering::SeqCst), || false);
-            tell.send(()).unwrap();
-        });
-        while lapses.asleep_until_ms.load(Ordering::SeqCst) != 500 {
-            yield_now();
-        }
-        lapses.note(700);
-        lapses.note(400);
-        while lapses.asleep_until_ms.load(Ordering::SeqCst) != 400 {
-            yield_now();
-        }
-        assert!(told.try_recv().is_err(), "it only sleeps to another time");
+        let sleeper = Sleeper::until(5 * HOUR_MS);
+        sleeper.night.lapses.note(7 * HOUR_MS);
+        sleeper.night.lapses.note(4 * HOUR_MS);
+        // It only sleeps to another time.
+        sleeper.sleeps_until(4 * HOUR_MS);
         // The next one wakes it up for good, since by now it is due.
-        clock_ms.store(300, Ordering::SeqCst);
-        lapses.note(300);
-        assert!(told.recv_timeout(Duration::from_secs(20)).is_ok(), "a lost wake-up");
-        sleeper.unwrap().join().unwrap();
+        sleeper.night.clock_ms.store(3 * HOUR_MS, Ordering::SeqCst);
+        sleeper.night.lapses.note(3 * HOUR_MS);
+        sleeper.ends();
+    }
+
+    #[test]
+    fn a_ring_ends_a_sleep() {
+        let sleeper = Sleeper::until(HOUR_MS);
+        sleeper.night.lapses.ring();
+        sleeper.ends();
+    }
+
+    #[test]
+    fn a_sleep_is_as_long_as_what_is_left() {
+        let lapses = Lapses::default();
+        lapses.begin_looking();
+        let started_ms = SystemClock.boot_ms();
+        let readings = AtomicU64::new(0);
+        let now_ms = || {
+            readings.fetch_add(1, Ordering::SeqCst);
+            SystemClock.boot_ms()
+        };
+        lapses.sleep(started_ms + 200, now_ms, || false);
+        let slept_ms = SystemClock.boot_ms() - started_ms;
+        assert!((200..20_000).contains(&slept_ms), "{slept_ms} ms");
+        assert!(readings.load(Ordering::SeqCst) < 20, "it slept in small pieces");
     }
 
     #[test]
@@ -205,5 +280,91 @@ mod tests {
         lapses.begin_looking();
         lapses.ring();
         lapses.sleep(NEVER_MS, || 0, || false);
+    }
+
+    fn claim(store: &Store, key: &str, lease: Duration) -> Lease {
+        let request = ClaimRequest::new(key).lease(lease);
+        let Ok(Claim::Claimed(claimed)) = store.claim_with(&request) else { panic!("{key} is not claimed") };
+        claimed
+    }
+
+    fn hours(hours: u64) -> Duration {
+        Duration::from_millis(hours * HOUR_MS)
+    }
+
+    #[test]
+    fn the_earliest_lapse_is_that_of_a_lease_somebody_trusts() {
+        let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let options = || Options::new().clock(clock.clone()).background(false).segment_bytes(8 << 20);
+        let memory = Arc::new(MemoryStorage::new());
+        let store = options().open_on(memory.clone()).unwrap();
+        let earliest_ms = |store: &Store, after_ms| store.engine().earliest_lapse_ms(after_ms);
+        let start_ms = store.engine().begin_looking();
+        let at_ms = |hours: u64| start_ms + hours * HOUR_MS;
+        assert_eq!(earliest_ms(&store, 0), NEVER_MS);
+
+        let _nine = claim(&store, "nine", hours(9));
+        let seven = claim(&store, "seven", hours(7));
+        let _eight = claim(&store, "eight", hours(8));
+        assert_eq!(earliest_ms(&store, 0), at_ms(7));
+        assert_eq!(earliest_ms(&store, at_ms(7) - 1), at_ms(7));
+        assert_eq!(earliest_ms(&store, at_ms(7)), at_ms(8), "that one is known");
+        assert_eq!(earliest_ms(&store, at_ms(9)), NEVER_MS);
+        // Renewed from now on, not from the claim on.
+        clock.advance(hours(1));
+        seven.renew(hours(4)).unwrap();
+        assert_eq!(earliest_ms(&store, 0), at_ms(5));
+        // Neither a result nor a lease that was dropped lapses.
+        seven.complete("").unwrap();
+        drop(claim(&store, "dropped", hours(2)));
+        assert_eq!(earliest_ms(&store, 0), at_ms(8));
+
+        // Detached claims end by store time, in any life; others end with their life.
+        let token = claim(&store, "detached", hours(1)).detach(hours(3)).unwrap();
+        assert_eq!(earliest_ms(&store, 0), at_ms(4));
+        store.resume(token).unwrap().renew(hours(2)).unwrap();
+        assert_eq!(earliest_ms(&store, 0), at_ms(3));
+        drop(store);
+        let store = options().open_on(memory).unwrap();
+        assert_eq!(earliest_ms(&store, 0), at_ms(3));
+        assert_eq!(earliest_ms(&store, at_ms(3)), NEVER_MS);
+        clock.advance(hours(20));
+        assert_eq!(earliest_ms(&store, 0), at_ms(3), "also when it is past");
+    }
+
+    /// What is called last before the sleep is `ended`: nothing can come closer to it.
+    #[test]
+    fn a_ring_behind_the_last_look_is_not_lost() {
+        let lapses = Lapses::default();
+        assert!(lapses.begin_watch());
+        lapses.begin_looking();
+        let started_ms = SystemClock.boot_ms();
+        let ring = || {
+            lapses.ring();
+            false
+        };
+        lapses.sleep(NEVER_MS, || 0, ring);
+        assert!(SystemClock.boot_ms() - started_ms < 20_000, "it fell asleep");
+    }
+
+    #[test]
+    fn a_watch_sleeps_to_the_first_lapse_and_sees_the_clock_moved() {
+        let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let options = Options::new().clock(clock.clone()).background(false).segment_bytes(8 << 20);
+        let store = options.open_on(Arc::new(MemoryStorage::new())).unwrap();
+        let engine = store.engine().clone();
+        assert!(engine.lapses.begin_watch());
+        let _seven = claim(&store, "seven", hours(7));
+        let looked_at_ms = engine.begin_looking();
+        let (tell, over) = channel();
+        let of_thread = engine.clone();
+        let thread = spawn("watch", move || {
+            of_thread.sleep_until_orphan(looked_at_ms, NEVER_MS);
+            tell.send(()).unwrap();
+        });
+        falls_asleep(&engine.lapses, looked_at_ms + 7 * HOUR_MS, &over);
+        clock.advance(hours(7));
+        assert!(over.recv_timeout(PATIENCE).is_ok(), "it sleeps on");
+        thread.unwrap().join().unwrap();
     }
 }

@@ -382,4 +382,79 @@ mod tests {
         assert_eq!(shard.iter().count(), 10);
         assert!(keys[..10].iter().all(|key| shard.find(hash_of(key), key).is_some()));
     }
+
+    /// A shard with so many entries, of which some are taken out again until few of the room are left.
+    fn drained(entries: u64, few: fn(usize, usize) -> bool) -> Shard {
+        let (live, mut shard) = (Live::new(), Shard::default());
+        let hashes = || (0..entries).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        for hash in hashes() {
+            live.put(&mut shard, hash, &hash.to_le_bytes(), entry(State::Completed, 0, Marks::default()));
+        }
+        for hash in hashes() {
+            if few(shard.slots.len(), shard.slots.capacity()) {
+                break;
+            }
+            live.remove(&mut shard, hash, &hash.to_le_bytes());
+        }
+        shard
+    }
+
+    #[test]
+    fn a_shard_shrinks_below_an_eighth_of_its_room_and_keeps_room_for_as_many_again() {
+        let check = |mut shard: Shard, shrinks: bool| {
+            let (len, room) = (shard.slots.len(), shard.slots.capacity());
+            shard.shrink();
+            assert_eq!(shard.slots.len(), len);
+            assert_eq!(shard.slots.capacity() < room, shrinks, "{len} of {room}");
+            assert!(!shrinks || shard.slots.capacity() >= 2 * len, "{len} of {room}");
+        };
+        check(drained(900, |len, room| len == room / 8), false);
+        check(drained(900, |len, room| len < room / 8), true);
+        check(drained(900, |len, room| len < room / 15), true);
+        // Small ones stay as they are.
+        check(drained(50, |len, _| len == 1), false);
+    }
+
+    #[test]
+    fn every_entry_is_met_once_in_the_shard_that_its_hash_names() {
+        let live = Live::new();
+        let hashes: Vec<u64> = (0..2 * SHARDS as u64).map(|n| (n << 40) + n * 7).collect();
+        for &hash in &hashes {
+            let entry = entry(State::Completed, hash, Marks::default());
+            live.put(&mut live.shard(hash), hash, &hash.to_le_bytes(), entry);
+        }
+        // One shard after the other, two entries in each; nothing is behind the last.
+        let mut copied: Vec<_> = (0..=SHARDS)
+            .flat_map(|shard| {
+                let copy = live.entries(shard);
+                assert_eq!(copy.len(), if shard < SHARDS { 2 } else { 0 });
+                copy.into_iter().map(|(hash, key, entry)| (hash, key.to_vec(), entry.record.until_ms))
+            })
+            .collect();
+        copied.sort_unstable();
+        let expected: Vec<_> = hashes.iter().map(|&hash| (hash, hash.to_le_bytes().to_vec(), hash)).collect();
+        assert_eq!(copied, expected);
+        let mut visited = Vec::new();
+        (0..=SHARDS).for_each(|shard| live.one_shard(shard, |_, entry| visited.push(entry.record.until_ms)));
+        let mut changed = Vec::new();
+        live.each_shard(|shard| changed.extend(shard.iter().map(|(hash, _, _)| hash)));
+        assert_eq!((visited.len(), changed), (hashes.len(), visited.clone()));
+        visited.sort_unstable();
+        assert_eq!(visited, hashes);
+        let (first, same, next) = (hashes[0], hashes[SHARDS], hashes[1]);
+        assert!(share_a_shard(first, same) && !share_a_shard(first, next));
+    }
+
+    #[test]
+    fn marks_and_terms_change_in_place() {
+        let live = Live::new();
+        live.put(&mut live.shard(1), 1, b"one", entry(State::InProgress, 0, Marks::default()));
+        assert!(live.shard(1).find_mut(1, b"uno").is_none());
+        live.shard(1).find_mut(1, b"one").unwrap().lease_until_ms = 77;
+        assert_eq!(live.shard(1).find(1, b"one").unwrap().lease_until_ms, 77);
+        let token = live.shard(1).find(1, b"one").unwrap().record.token;
+        live.shard(1).find_claim(1, token).unwrap().marks.leased = true;
+        assert!(live.shard(1).find(1, b"one").unwrap().marks.leased);
+        assert!(live.shard(1).find_claim(1, token + 1).is_none());
+    }
 }

@@ -177,7 +177,7 @@ mod tests {
     use super::{Mark, StoreClock};
     use crate::io::{Clock, ManualClock};
     use crate::options::Limits;
-    use crate::sync::Arc;
+    use crate::sync::{Arc, AtomicU64, Ordering};
     use std::time::{Duration, UNIX_EPOCH};
 
     const START_S: u64 = 1_800_000_000;
@@ -249,5 +249,136 @@ mod tests {
         manual.set_wall(UNIX_EPOCH + Duration::from_secs(START_S) + 30 * DAY);
         assert_eq!(reopened(&manual, &mark, false), mark.store_ms + 5_000);
         assert_eq!(manual.boot_ms(), 6_000);
+    }
+
+    /// What store time shows after each of `steps`, in milliseconds since its beginning.
+    fn shown(manual: &ManualClock, store: &StoreClock, steps: &[u64]) -> Vec<u64> {
+        let after = |&step| {
+            manual.advance(Duration::from_millis(step));
+            store.now_ms() - START_S * 1_000
+        };
+        steps.iter().map(after).collect()
+    }
+
+    #[test]
+    fn p9_a_wall_clock_behind_slows_time_down_and_never_turns_it_back() {
+        let (manual, store) = clocks();
+        manual.set_wall(UNIX_EPOCH + Duration::from_secs(START_S - 60));
+        // By the second second a tenth of it has been taken off: time stands until boot time has made up for it.
+        assert_eq!(shown(&manual, &store, &[999, 1, 50, 49, 1, 1]), [999, 999, 999, 999, 1_000, 1_001]);
+        assert_eq!(shown(&manual, &store, &[98_899]), [90_000], "a tenth of what has passed since");
+    }
+
+    #[test]
+    fn p9_corrections_are_a_second_apart_and_count_from_the_last() {
+        let (manual, store) = clocks();
+        manual.set_wall(UNIX_EPOCH + Duration::from_secs(START_S + 60));
+        assert_eq!(
+            shown(&manual, &store, &[999, 1, 999, 1, 1_500, 999, 1]),
+            [999, 1_100, 2_099, 2_200, 3_850, 4_849, 4_950]
+        );
+    }
+
+    /// A machine that starts with the test; its wall clock is an hour ahead of what the store took it for at first.
+    #[derive(Debug, Default)]
+    struct Started(AtomicU64);
+
+    impl Clock for Started {
+        fn wall_ms(&self) -> u64 {
+            let boot_ms = self.boot_ms();
+            if boot_ms == 0 { START_S * 1_000 } else { (START_S + 3_600) * 1_000 + boot_ms }
+        }
+
+        fn boot_ms(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn boot_id(&self) -> [u8; 16] {
+            [3; 16]
+        }
+    }
+
+    #[test]
+    fn p9_a_machine_that_has_just_started_has_its_first_correction_after_a_second() {
+        let started = Arc::new(Started::default());
+        let store = StoreClock::begin(started.clone(), &Limits::default());
+        let shown = [0, 999, 1_000].map(|boot_ms| {
+            started.0.store(boot_ms, Ordering::Relaxed);
+            store.now_ms() - START_S * 1_000
+        });
+        assert_eq!(shown, [0, 999, 1_100]);
+    }
+
+    #[test]
+    fn p9_the_wall_clock_is_reached_and_not_passed() {
+        for off_ms in [-30, 0, 30] {
+            let (manual, store) = clocks();
+            manual.set_wall(UNIX_EPOCH + Duration::from_millis((START_S * 1_000).strict_add_signed(off_ms)));
+            assert_eq!(store.offset_ms(), off_ms);
+            manual.advance(Duration::from_secs(1));
+            assert_eq!((store.now_ms(), store.offset_ms()), (manual.wall_ms(), 0));
+            assert_eq!(store.wall_ms(), manual.wall_ms());
+        }
+    }
+
+    #[test]
+    fn p9_a_wall_clock_is_followed_up_to_the_allowed_step() {
+        let step_ms = Limits::default().clock_step_ms;
+        let drawn = |off_ms| {
+            let (manual, store) = clocks();
+            manual.set_wall(UNIX_EPOCH + Duration::from_millis((START_S * 1_000).strict_add_signed(off_ms)));
+            shown(&manual, &store, &[10_000])[0]
+        };
+        let step_ms = step_ms as i64;
+        assert_eq!([drawn(step_ms), drawn(step_ms + 1)], [11_000, 10_000]);
+        assert_eq!([drawn(-step_ms), drawn(-step_ms - 1)], [9_000, 10_000]);
+    }
+
+    #[test]
+    fn p10_the_bound_of_a_closed_store_is_in_it() {
+        let gap_ms = Limits::default().closed_gap_ms;
+        let (manual, store) = clocks();
+        let mark = store.mark();
+        manual.reboot();
+        manual.advance(Duration::from_millis(gap_ms));
+        assert_eq!(reopened(&manual, &mark, false), mark.store_ms + gap_ms);
+        manual.advance(Duration::from_millis(1));
+        assert_eq!(reopened(&manual, &mark, false), mark.store_ms);
+    }
+
+    #[test]
+    fn p10_a_boot_nobody_can_name_is_not_the_same_boot() {
+        let (manual, store) = clocks();
+        (0..255).for_each(|_| manual.reboot());
+        let mark = store.mark();
+        assert_eq!(mark.boot_id, [0; 16], "unknown");
+        // Boot time cannot be compared, so the wall clock says how long the store was closed.
+        manual.set_wall(UNIX_EPOCH + Duration::from_secs(START_S) + DAY);
+        manual.advance(Duration::from_secs(5));
+        assert_eq!(reopened(&manual, &mark, false), mark.store_ms + 86_405_000);
+    }
+
+    #[test]
+    fn a_mark_holds_all_readings_of_one_moment() {
+        let (manual, store) = clocks();
+        manual.set_wall(UNIX_EPOCH + Duration::from_secs(START_S + 500_000));
+        manual.advance(Duration::from_millis(1_234));
+        let (store_ms, wall_ms) = (START_S * 1_000 + 1_234, (START_S + 500_000) * 1_000 + 1_234);
+        assert_eq!(store.mark(), Mark { store_ms, wall_ms, boot_ms: 2_234, boot_id: [1; 16] });
+        let moment = store.moment();
+        assert_eq!((moment.store_ms, moment.boot_ms, store.boot_ms()), (store_ms, 2_234, 2_234));
+        assert_eq!(store.lap_ns(), 2_234_000_000, "a clock moved by hand measures what it was moved");
+    }
+
+    #[test]
+    fn whoever_sleeps_by_the_clock_hears_of_its_moves() {
+        let (manual, store) = clocks();
+        let moves = Arc::new(AtomicU64::new(0));
+        let counted = moves.clone();
+        store.on_move(Arc::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }));
+        manual.advance(DAY);
+        assert_eq!(moves.load(Ordering::Relaxed), 1);
     }
 }

@@ -324,6 +324,14 @@ mod tests {
             segment[1024 + AT_CRC..1024 + AT_LENGTH].copy_from_slice(&crc.to_le_bytes());
             assert!(matches!(decode(&segment, place()), Err(Reject::Nonsense(_))), "{at}");
         }
+        // Only data carries anything.
+        for kind in [FrameKind::Link, FrameKind::Seal] {
+            let counted = Frame { kind, payload: b"", ..example() };
+            let loaded = Frame { kind, head: BatchHead { ops: 0, ..example().head }, ..example() };
+            for frame in [counted, loaded] {
+                assert!(matches!(decode(&written(&frame), place()), Err(Reject::Nonsense(_))), "{frame:?}");
+            }
+        }
     }
 
     #[test]

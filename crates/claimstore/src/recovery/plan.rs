@@ -57,6 +57,7 @@ mod tests {
             10
         );
         assert_eq!(life(&Evidence { row_seq: 3 << SEQ_BITS, ..Evidence::default() }), 4);
+        assert_eq!(life(&Evidence { checkpoint_seq: 5 << SEQ_BITS, ..Evidence::default() }), 6);
     }
 
     #[test]
@@ -70,11 +71,14 @@ mod tests {
     fn p13_a_stale_catalogue_is_noticed() {
         let evidence = Evidence { catalogue_generation: 4, frame_generation: 5, ..Evidence::default() };
         assert_eq!(weigh(&evidence).unwrap_err().kind(), ErrorKind::Corrupt);
+        let current = Evidence { catalogue_generation: 5, ..evidence };
+        assert!(weigh(&current).is_ok());
     }
 
     #[test]
     fn lives_that_run_out_are_a_typed_error() {
-        let evidence = Evidence { catalogue_life: LAST_LIFE, ..Evidence::default() };
-        assert_eq!(weigh(&evidence).unwrap_err().kind(), ErrorKind::Full);
+        let weighed = |catalogue_life| weigh(&Evidence { catalogue_life, ..Evidence::default() });
+        assert_eq!(weighed(LAST_LIFE - 1).unwrap().life, LAST_LIFE);
+        assert_eq!(weighed(LAST_LIFE).unwrap_err().kind(), ErrorKind::Full);
     }
 }

@@ -259,6 +259,27 @@ fn p11_an_orphan_is_neither_lost_nor_completed() {
     done_with(store);
 }
 
+#[test]
+fn p11_an_orphan_goes_on_from_the_last_progress_wherever_checkpoints_fall() {
+    let (rig, clock) = (Rig::default(), clock());
+    let store = rig.open(quiet(&clock));
+    let mut lease = claimed(store.claim("k", DAY));
+    lease.save_progress("half").unwrap();
+    store.checkpoint().unwrap();
+    lease.save_progress("almost").unwrap();
+    // More than a segment: behind the checkpoint the journal no longer has what was saved.
+    for filler in 0..12 {
+        claimed(store.claim(format!("filler {filler}"), DAY)).complete(vec![0; 1 << 20]).unwrap();
+    }
+    store.checkpoint().unwrap();
+    std::mem::forget(lease);
+    let store = rig.crash(store, quiet(&clock));
+    let lease = claimed(store.claim("k", DAY));
+    assert_eq!((lease.attempt(), lease.progress()), (2, Some(&b"almost"[..])));
+    drop(lease);
+    done_with(store);
+}
+
 // ---- limits ----------------------------------------------------------------------------------------------
 
 #[test]

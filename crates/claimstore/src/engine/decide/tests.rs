@@ -1,6 +1,7 @@
 use super::*;
 use crate::codec::{Asked, Repeats};
 use crate::policy::Backoff;
+use claimstore_hash::{Fingerprinter, JsonRules};
 use proptest::prelude::*;
 
 const NOW_MS: u64 = 1_000_000;
@@ -180,6 +181,26 @@ fn another_payload_is_refused_in_every_state_and_an_absent_one_is_not_compared()
 }
 
 #[test]
+fn a_refused_payload_is_told_the_fields_that_both_sides_know() {
+    let digests = |key: u8, text: &str| {
+        let maker = Fingerprinter::with_key([key; 32]);
+        maker.json_with_fields(&JsonRules::new(), text.as_bytes()).unwrap().1.to_bytes()
+    };
+    let (stored, given) = (digests(5, r#"{"a":1,"b":2,"c":3}"#), digests(5, r#"{"a":1,"b":3,"c":4}"#));
+    let differing = |stored: Option<&[u8]>, fields: &[u8]| {
+        let extra = stored.map(|fields| Box::new(Extra { fields: fields.into(), ..Extra::default() }));
+        let record = Record { extra, ..record(State::Completed) };
+        differing_pointers(&record, &Wanted { fields, ..wanted() })
+    };
+    assert_eq!(differing(Some(&stored), &given), ["/b", "/c"]);
+    assert_eq!(differing(Some(&stored), &stored), [""; 0]);
+    // Without digests on both sides, or under another key, nothing can be said.
+    assert_eq!(differing(None, &given), [""; 0]);
+    assert_eq!(differing(Some(&stored), b""), [""; 0]);
+    assert_eq!(differing(Some(&stored), &digests(6, r#"{"a":2}"#)), [""; 0]);
+}
+
+#[test]
 fn an_expired_key_takes_any_payload() {
     let record = Record { fingerprint: Some(Box::new(print(200, 5))), ..record(State::Completed) };
     let wanted = Wanted { fingerprint: Some(print(200, 6)), ..wanted() };
@@ -217,6 +238,27 @@ fn a_first_claim_takes_nothing_over() {
 #[test]
 fn a_claim_without_anything_beside_it_has_no_extras() {
     assert_eq!(claimed(None, 1, &wanted(), 40, NOW_MS).extra, None);
+}
+
+#[test]
+fn origin_and_digests_of_fields_are_kept_each_by_itself() {
+    for (fields, origin) in [(&b"fields"[..], &b""[..]), (b"", b"mail"), (b"fields", b"mail")] {
+        let claimed = claimed(None, 1, &Wanted { fields, origin, ..wanted() }, 40, NOW_MS);
+        let extra = claimed.extra.unwrap();
+        assert_eq!((&*extra.fields, &*extra.origin), (fields, origin));
+    }
+}
+
+#[test]
+fn a_later_attempt_without_anything_beside_it_forgets_what_was_of_the_one_before() {
+    let mut earlier = record(State::Parked);
+    earlier.extra = Some(Box::new(Extra {
+        earlier_progress: Some(b"before"[..].into()),
+        note: b"why"[..].into(),
+        asked: Some(Asked { token: 1, cause: 1, times: 1, at_ms: 1 }),
+        ..Extra::default()
+    }));
+    assert_eq!(claimed(Some(&earlier), 3, &wanted(), 40, NOW_MS).extra, None);
 }
 
 #[test]
