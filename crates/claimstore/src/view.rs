@@ -185,7 +185,7 @@ impl Record {
     ///
     /// Such answers are counted in memory, and saved with the next version of the record or the checkpoint that takes
     /// it out of the journal, as every close does; a crash loses what is not saved. Of records that are checkpointed
-    /// already, those of about 65,536 keys are counted, until the store is closed. A key that is claimed anew, after
+    /// already, at most 65,536 are counted, those with a place in a table of fixed size, until the store is closed. A key that is claimed anew, after
     /// it was forgotten or released, begins at 0.
     pub fn replays(&self) -> u32 {
         self.repeats.replays

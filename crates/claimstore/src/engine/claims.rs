@@ -536,9 +536,6 @@ impl Engine {
         entry: Entry,
     ) -> Option<Entry> {
         let added = keyed.full.len() + entry.record.body.len();
-        if !entry.marks.placeholder {
-            shard.cold_repeats.forget(keyed.hash);
-        }
         let old = self.live.put(shard, keyed.hash, &keyed.full, entry);
         space.usage.add_live(added);
         if let Some(old) = &old {

@@ -1,8 +1,9 @@
 //! Claims that came again: counted in memory for each record, saved with the record's next version.
 //!
 //! A duplicate must not pay for being counted. So it is counted under the lock that its answer is read under anyway,
-//! that of the shard: in the key's entry, or, where the record lies in runs alone and has none, in a small table of
-//! the shard. That table is bounded: a key that finds no room is not counted. What is not saved ends with the process.
+//! that of the shard: in the key's entry, or, where the record lies in runs alone and has none, in a table of the shard
+//! that is one cache line away, of fixed size. A key whose two places there are taken is not counted. What is not saved
+//! ends with the process.
 //!
 //! Invariant: a count belongs to one version of one record, the one the answer was read from. Whoever writes the next
 //! version starts from [`Entry::known`] or [`ColdRepeats::known`], which have the counts in them; a new beginning of
@@ -10,28 +11,31 @@
 
 use super::live::{Entry, Shard};
 use crate::codec::{Record, Repeats};
-use hashbrown::HashTable;
 use std::borrow::Cow;
 
-/// Most checkpointed keys that are counted, over all shards.
-const MOST_KEYS: usize = 65_536;
-/// The part of one shard.
-const MOST_KEYS_OF_A_SHARD: usize = MOST_KEYS / super::live::SHARDS;
+/// Places for checkpointed keys, over all shards: 2 MiB, once every shard has answered such a key again.
+const PLACES: usize = 65_536;
+/// Sets of one shard. A key has its place in one of them.
+const SETS: usize = PLACES / super::live::SHARDS / 2;
 
 /// Counts of records that have no entry in the live table.
 #[derive(Debug, Default)]
 pub(crate) struct ColdRepeats {
-    slots: HashTable<Slot>,
-    /// Of a full table: before this store time no slot has ended. It is not searched for one in vain.
-    full_until_ms: u64,
+    /// None before the first is counted.
+    sets: Box<[Set]>,
 }
 
+/// One cache line.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(align(64))]
+struct Set([Place; 2]);
+
 /// The counts of one version. Its number makes sure of the key too: no two records of a store share one.
-#[derive(Debug)]
-struct Slot {
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
     hash: u64,
     seq: u64,
-    /// From when on nobody asks for them any more.
+    /// From this store time on another may have the place. Free: 0.
     ends_ms: u64,
     repeats: Repeats,
 }
@@ -75,45 +79,42 @@ impl ColdRepeats {
         if more == Repeats::default() {
             return;
         }
-        if let Some(slot) = self.slots.find_mut(hash, |slot| slot.hash == hash) {
-            if slot.seq != record.seq {
-                *slot = Slot::new(hash, record);
-            }
-            slot.repeats = slot.repeats.and(more);
+        if self.sets.is_empty() {
+            self.sets = vec![Set::default(); SETS].into();
+        }
+        let Some(Set(places)) = self.sets.get_mut(set_of(hash)) else { return };
+        if let Some(place) = places.iter_mut().find(|place| place.is_of(hash, record)) {
+            place.repeats = place.repeats.and(more);
             return;
         }
-        if self.slots.len() >= MOST_KEYS_OF_A_SHARD && now_ms >= self.full_until_ms {
-            self.slots.retain(|slot| slot.ends_ms > now_ms);
-            self.full_until_ms = self.slots.iter().map(|slot| slot.ends_ms).min().unwrap_or(0);
-        }
-        if self.slots.len() < MOST_KEYS_OF_A_SHARD {
-            let slot = Slot { repeats: more, ..Slot::new(hash, record) };
-            self.slots.insert_unique(hash, slot, |slot| slot.hash);
+        // That of an older version of the key goes first: it was saved with this one, or is over.
+        let older = places.iter().position(|place| place.hash == hash);
+        let at = older.or_else(|| places.iter().position(|place| place.ends_ms <= now_ms));
+        if let Some(place) = at.and_then(|at| places.get_mut(at)) {
+            // A record without an end keeps its place as long as one with the same ttl.
+            let ends_ms =
+                if record.state.expires() { record.until_ms } else { now_ms.saturating_add(record.ttl_ms) };
+            *place = Place { hash, seq: record.seq, ends_ms, repeats: more };
         }
     }
 
     /// `record`, with what was counted since it was written.
     pub(crate) fn known<'a>(&self, hash: u64, record: Cow<'a, Record>) -> Cow<'a, Record> {
-        let slot = self.slots.find(hash, |slot| slot.hash == hash && slot.seq == record.seq);
-        with(record, slot.map_or_else(Repeats::default, |slot| slot.repeats))
-    }
-
-    /// A newer version of the key was written.
-    pub(crate) fn forget(&mut self, hash: u64) {
-        if self.slots.is_empty() {
-            return;
-        }
-        if let Ok(slot) = self.slots.find_entry(hash, |slot| slot.hash == hash) {
-            slot.remove();
-        }
+        let places = self.sets.get(set_of(hash)).map(|set| &set.0);
+        let place = places.and_then(|places| places.iter().find(|place| place.is_of(hash, &record)));
+        with(record, place.map_or_else(Repeats::default, |place| place.repeats))
     }
 }
 
-impl Slot {
-    fn new(hash: u64, record: &Record) -> Slot {
-        let ends_ms = if record.state.expires() { record.until_ms } else { u64::MAX };
-        Slot { hash, seq: record.seq, ends_ms, repeats: Repeats::default() }
+impl Place {
+    fn is_of(&self, hash: u64, record: &Record) -> bool {
+        self.hash == hash && self.seq == record.seq
     }
+}
+
+/// The lowest bits: the shard is chosen by others.
+fn set_of(hash: u64) -> usize {
+    hash as usize % SETS
 }
 
 /// Copies the record only if there is something to add.
@@ -127,7 +128,7 @@ fn with(mut record: Cow<'_, Record>, more: Repeats) -> Cow<'_, Record> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ColdRepeats, MOST_KEYS_OF_A_SHARD};
+    use super::{ColdRepeats, SETS};
     use crate::codec::{Record, Repeats, State};
     use crate::engine::live::Entry;
     use std::borrow::Cow;
@@ -161,6 +162,7 @@ mod tests {
     fn a_version_has_its_own_counts() {
         let mut cold = ColdRepeats::default();
         let (older, newer) = (record(1, 100), record(2, 100));
+        assert_eq!(of(&cold, 7, &older), (0, 0));
         cold.count(7, &older, REPLAY, 0);
         cold.count(7, &older, MISMATCH, 0);
         assert_eq!(
@@ -169,33 +171,45 @@ mod tests {
         );
         cold.count(7, &newer, REPLAY, 0);
         assert_eq!((of(&cold, 7, &older), of(&cold, 7, &newer)), ((0, 0), (1, 0)));
-        cold.forget(8);
-        assert_eq!(of(&cold, 7, &newer), (1, 0));
-        cold.forget(7);
-        assert_eq!((of(&cold, 7, &newer), cold.slots.len()), ((0, 0), 0));
     }
 
     #[test]
-    fn a_full_table_counts_whom_it_knows_and_makes_room_of_what_has_ended() {
+    fn two_keys_share_a_set_and_a_third_waits_until_one_has_ended() {
         let mut cold = ColdRepeats::default();
-        let most = MOST_KEYS_OF_A_SHARD as u64;
-        for hash in 0..most {
-            cold.count(hash, &record(hash, if hash < 2 { 50 } else { 100 }), REPLAY, 0);
+        let keys: Vec<(u64, Record)> = (1..=3).map(|n| (n * SETS as u64, record(n, 40 + n))).collect();
+        for (hash, record) in &keys {
+            cold.count(*hash, record, REPLAY, 0);
         }
-        cold.count(most, &record(most, 100), REPLAY, 0);
-        assert_eq!(cold.full_until_ms, 50);
-        cold.count(most, &record(most, 100), REPLAY, 49);
-        assert_eq!((of(&cold, most, &record(most, 100)), cold.slots.len() as u64), ((0, 0), most));
-        cold.count(most - 1, &record(most - 1, 100), REPLAY, 49);
-        assert_eq!(of(&cold, most - 1, &record(most - 1, 100)), (2, 0));
-        cold.count(most, &record(most, 100), REPLAY, 50);
-        assert_eq!((of(&cold, most, &record(most, 100)), cold.slots.len() as u64), ((1, 0), most - 1));
+        let counts = |cold: &ColdRepeats| {
+            keys.iter().map(|(hash, record)| of(cold, *hash, record).0).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&cold), [1, 1, 0]);
+        cold.count(keys[2].0, &keys[2].1, REPLAY, 40);
+        assert_eq!(counts(&cold), [1, 1, 0], "the first ends at 41");
+        cold.count(keys[1].0, &keys[1].1, REPLAY, 41);
+        cold.count(keys[2].0, &keys[2].1, REPLAY, 41);
+        assert_eq!(counts(&cold), [0, 2, 1]);
+    }
+
+    #[test]
+    fn a_record_without_an_end_keeps_its_place_for_its_ttl() {
+        let mut cold = ColdRepeats::default();
+        let parked = Record { state: State::Parked, until_ms: 0, ttl_ms: 50, ..record(1, 0) };
+        cold.count(1, &parked, MISMATCH, 10);
+        assert_eq!(of(&cold, 1, &parked), (0, 1));
+        let others = [record(2, 1_000), record(3, 1_000)];
+        cold.count(1 + SETS as u64, &others[0], REPLAY, 59);
+        cold.count(1 + 2 * SETS as u64, &others[1], REPLAY, 59);
+        assert_eq!(of(&cold, 1, &parked), (0, 1));
+        cold.count(1 + 2 * SETS as u64, &others[1], REPLAY, 60);
+        assert_eq!((of(&cold, 1, &parked), of(&cold, 1 + 2 * SETS as u64, &others[1])), ((0, 0), (1, 0)));
     }
 
     #[test]
     fn what_is_no_repeat_takes_no_room() {
         let mut cold = ColdRepeats::default();
         cold.count(1, &record(1, 100), Repeats::default(), 0);
-        assert!(cold.slots.is_empty());
+        assert!(cold.sets.is_empty());
+        assert_eq!(size_of::<super::Set>(), 64);
     }
 }

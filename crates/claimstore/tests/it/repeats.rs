@@ -259,7 +259,7 @@ fn no_replay_is_lost_to_a_checkpoint() {
                 store.checkpoint().unwrap();
             }
         });
-        for n in 0..200 {
+        for n in 0..40 {
             let key = format!("k-{n:03}");
             done(&store, &key);
             replay(&store, &key, 50);
@@ -267,7 +267,7 @@ fn no_replay_is_lost_to_a_checkpoint() {
         }
         stop.store(true, std::sync::atomic::Ordering::SeqCst);
     });
-    for n in 0..200 {
+    for n in 0..40 {
         check(&store, &format!("k-{n:03}"), (50, 0));
     }
     done_with(store);
