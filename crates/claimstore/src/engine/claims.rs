@@ -1,4 +1,4 @@
-//! The life of a claim up to its answer.
+//! The life of a claim up to its answer. Of many in one call: [`batches`](super::batches).
 //!
 //! Invariant: between the look-up that finds a key absent and the insertion of its claim no checkpoint may
 //! have moved the key (the generation is compared under the shard lock), and every answer waits for the
@@ -16,7 +16,7 @@ use crate::codec::{Fingerprint, Record, Repeats, State};
 use crate::error::{Error, ErrorKind};
 use crate::history::{self, ENTRY_BYTES, Happened, Orphaned};
 use crate::lease::Lease;
-use crate::options::{MAX_BATCH_ITEMS, MAX_LEASE, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL, millis};
+use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL, millis};
 use crate::planted;
 use crate::policy::Policy;
 use crate::sync::{Arc, MutexGuard};
@@ -24,9 +24,6 @@ use std::time::Duration;
 
 /// Bytes an operation takes beside key, body, origin and digests of fields.
 pub(crate) const OP_BYTES: usize = 192;
-
-/// So many answers of a batch are handed out with one reading of the clock.
-const DELIVERED_AT_ONCE: usize = 64;
 
 /// A claim that has been decided; the answer may be given once `batch` is committed.
 #[derive(Debug)]
@@ -124,41 +121,6 @@ impl Engine {
         }
     }
 
-    /// Decides a batch and queues its effects as one frame. Answers the batch to wait for and an answer for
-    /// each request, or no answer for any.
-    pub(crate) fn begin_many(
-        &self,
-        space: &Space,
-        requests: &[ClaimRequest],
-        waits: Waits,
-    ) -> Result<(u64, Vec<Answer>), Error> {
-        self.check_open()?;
-        if requests.len() > MAX_BATCH_ITEMS {
-            return Err(Error::new(ErrorKind::TooLarge, "a batch must have at most 65,536 items"));
-        }
-        let policy = space.policy();
-        let mut prepared: Vec<Result<Prepared<'_>, Error>> =
-            requests.iter().map(|request| self.prepare(space, &policy, request)).collect();
-        loop {
-            let generation = self.cold.generation();
-            let set = self.cold.set();
-            let found = self.look_cold_many(&set, &prepared)?;
-            let bytes = requests.iter().zip(&prepared).zip(&found).map(|((request, item), cold)| {
-                let known = item.as_ref().map_or(0, |item| self.known_bytes(&item.keyed, cold.as_ref()));
-                request_bytes(request, known)
-            });
-            let bytes = bytes.sum();
-            let mut order = self.admit(bytes, Class::Claim)?;
-            // A checkpoint removes entries under shard locks, not under this one: each item checks again.
-            if self.cold.generation() == generation
-                && let Some(answers) =
-                    self.apply_many(&mut order, space, &mut prepared, &found, generation, waits)
-            {
-                return Ok(answers);
-            }
-        }
-    }
-
     /// Bytes of a key's newest record that a new version may carry over.
     pub(crate) fn known_bytes(&self, keyed: &Keyed, cold: Option<&Record>) -> usize {
         let shard = self.live.shard(keyed.hash);
@@ -169,87 +131,13 @@ impl Engine {
         })
     }
 
-    fn look_cold(&self, set: &RunSet, prepared: Option<&Prepared<'_>>) -> Result<Option<Record>, Error> {
-        let Some(Prepared { keyed, .. }) = prepared else { return Ok(None) };
-        Ok(set.lookup(&keyed.full, keyed.hash, &self.cold.cache)?.map(|found| found.record))
-    }
-
-    /// The same for a batch: the runs' filters are asked for all its keys first, so that the processor waits for many
-    /// of their cache lines at once.
-    fn look_cold_many(
+    pub(super) fn look_cold(
         &self,
         set: &RunSet,
-        prepared: &[Result<Prepared<'_>, Error>],
-    ) -> Result<Vec<Option<Record>>, Error> {
-        let keys: Vec<(&[u8], u64)> =
-            prepared.iter().flatten().map(|item| (&*item.keyed.full, item.keyed.hash)).collect();
-        let mut maybe = set.may_hold(&keys).into_iter();
-        let look = |item: &Result<Prepared<'_>, Error>| match item {
-            Ok(item) if maybe.next() != Some(false) => self.look_cold(set, Some(item)),
-            _ => Ok(None),
-        };
-        prepared.iter().map(look).collect()
-    }
-
-    /// `None`: a checkpoint passed before anything was decided; look again. Once an item took effect the
-    /// rest are looked up again one by one, so that the batch stays whole.
-    fn apply_many(
-        &self,
-        order: &mut MutexGuard<'_, Order>,
-        space: &Space,
-        prepared: &mut [Result<Prepared<'_>, Error>],
-        found: &[Option<Record>],
-        generation: u64,
-        waits: Waits,
-    ) -> Option<(u64, Vec<Answer>)> {
-        // Read after the look-ups (hazard 19), once for all.
-        let at = self.time.moment();
-        let mut last_batch = 0;
-        let mut answers = Vec::with_capacity(prepared.len());
-        for (item, cold) in prepared.iter_mut().zip(found) {
-            let answer = match item {
-                Err(error) => Answer::Refused(Error::again(error)),
-                Ok(item) => {
-                    match self.decide_and_apply(order, space, item, cold.as_ref(), generation, at, waits) {
-                        Some(begun) => {
-                            last_batch = last_batch.max(begun.batch);
-                            begun.answer
-                        }
-                        None if answers.is_empty() => return None,
-                        None => match self.decide_again(order, space, item, waits) {
-                            Ok(begun) => {
-                                last_batch = last_batch.max(begun.batch);
-                                begun.answer
-                            }
-                            Err(error) => Answer::Refused(error),
-                        },
-                    }
-                }
-            };
-            answers.push(answer);
-        }
-        Some((last_batch, answers))
-    }
-
-    /// A checkpoint passed in the middle of a batch: the rest of its items look again, with the order lock
-    /// held. Rare, and bounded by the blocks of one key.
-    fn decide_again(
-        &self,
-        order: &mut MutexGuard<'_, Order>,
-        space: &Space,
-        item: &mut Prepared<'_>,
-        waits: Waits,
-    ) -> Result<Begun, Error> {
-        loop {
-            let generation = self.cold.generation();
-            let cold = self.look_cold(&self.cold.set(), Some(item))?;
-            let at = self.time.moment();
-            if let Some(begun) =
-                self.decide_and_apply(order, space, item, cold.as_ref(), generation, at, waits)
-            {
-                return Ok(begun);
-            }
-        }
+        prepared: Option<&Prepared<'_>>,
+    ) -> Result<Option<Record>, Error> {
+        let Some(Prepared { keyed, .. }) = prepared else { return Ok(None) };
+        Ok(set.lookup(&keyed.full, keyed.hash, &self.cold.cache)?.map(|found| found.record))
     }
 
     /// Checks a request against limits and policy.
@@ -556,7 +444,7 @@ impl Engine {
     }
 
     /// The same, `now_ms` of boot time.
-    fn deliver_at(
+    pub(super) fn deliver_at(
         self: &Arc<Self>,
         space: &Arc<Space>,
         key: &[u8],
@@ -592,38 +480,6 @@ impl Engine {
             entry.lease_until_ms = now_ms.saturating_add(granted.lease_ms);
             self.lapses.note(entry.lease_until_ms);
         }
-    }
-
-    /// Claims a batch, on this thread.
-    pub(crate) fn claim_many(
-        self: &Arc<Self>,
-        space: &Arc<Space>,
-        requests: &[ClaimRequest],
-    ) -> Result<Vec<Result<Claim, Error>>, Error> {
-        spans::claim_many().run(|span| {
-            span.count("items", requests.len() as u64);
-            let (batch, answers) = self.begin_many(space, requests, Waits::Here)?;
-            self.wait(batch)?;
-            Ok(self.deliver_many(space, requests, answers))
-        })
-    }
-
-    pub(crate) fn deliver_many(
-        self: &Arc<Self>,
-        space: &Arc<Space>,
-        requests: &[ClaimRequest],
-        answers: Vec<Answer>,
-    ) -> Vec<Result<Claim, Error>> {
-        let mut now_ms = 0;
-        let items = requests.iter().zip(answers).enumerate();
-        let deliver = |(place, (request, answer)): (usize, (&ClaimRequest, Answer))| {
-            // Not once for all: the leases of a large batch would begin before it is handed out.
-            if place.is_multiple_of(DELIVERED_AT_ONCE) {
-                now_ms = self.time.moment().boot_ms;
-            }
-            self.deliver_at(space, &request.key, answer, now_ms)
-        };
-        items.map(deliver).collect()
     }
 
     /// Claims, or waits until the holder is done or gone, or `limit` is over.

@@ -8,6 +8,7 @@
 //! across a write or sync; none is held across a read of unbounded length.
 
 pub(crate) mod backup;
+pub(crate) mod batches;
 pub(crate) mod baton;
 pub(crate) mod checkpoint;
 pub(crate) mod claims;

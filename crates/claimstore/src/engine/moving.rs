@@ -5,6 +5,7 @@
 
 use super::Engine;
 use super::live::share_a_shard;
+use super::spaces::Usage;
 use crate::bucket::{BucketId, Run};
 use crate::codec::{Record, Repeats, State};
 use crate::error::Error;
@@ -96,16 +97,10 @@ impl Engine {
 
     /// Shows the new runs. From here on the rows are in the runs and in the live table.
     pub(crate) fn publish_moved(&self, taken: &[Taken], runs: Vec<Arc<Run>>) {
-        let mut moving = Sums::new();
-        for row in taken.iter().filter(|row| counts_in_runs(&row.record)) {
-            count(&mut moving, row);
-        }
-        for (id, sum) in moving {
-            if let Some(space) = self.spaces.by_id(id) {
-                space.usage.moving_records.fetch_add(sum.records, Ordering::AcqRel);
-                space.usage.moving_bytes.fetch_add(sum.bytes, Ordering::AcqRel);
-            }
-        }
+        self.each_usage(moving(taken), |usage, sum| {
+            usage.moving_records.fetch_add(sum.records, Ordering::AcqRel);
+            usage.moving_bytes.fetch_add(sum.bytes, Ordering::AcqRel);
+        });
         self.cold.publish(self.cold.set().with(runs, &[]));
         self.refresh_run_usage();
     }
@@ -114,28 +109,29 @@ impl Engine {
     ///
     /// Usage follows when all of them left: until then what is in both places counts as moving, and so once.
     pub(crate) fn leave_live(&self, taken: &[Taken]) {
-        let (mut moved, mut left) = (Sums::new(), Sums::new());
+        let mut left = Sums::new();
         for rows in taken.chunk_by(|one, next| share_a_shard(one.hash, next.hash)) {
             for rows in rows.chunks(LEAVING_AT_ONCE) {
                 self.leave_shard(rows, &mut left);
             }
         }
-        for row in taken.iter().filter(|row| counts_in_runs(&row.record)) {
-            count(&mut moved, row);
-        }
-        for (id, sum) in left {
-            if let Some(space) = self.spaces.by_id(id) {
-                space.usage.live_records.fetch_sub(sum.records, Ordering::AcqRel);
-                space.usage.live_bytes.fetch_sub(sum.bytes, Ordering::AcqRel);
-            }
-        }
-        for (id, sum) in moved {
-            if let Some(space) = self.spaces.by_id(id) {
-                space.usage.moving_records.fetch_sub(sum.records, Ordering::AcqRel);
-                space.usage.moving_bytes.fetch_sub(sum.bytes, Ordering::AcqRel);
-            }
-        }
+        self.each_usage(left, |usage, sum| {
+            usage.live_records.fetch_sub(sum.records, Ordering::AcqRel);
+            usage.live_bytes.fetch_sub(sum.bytes, Ordering::AcqRel);
+        });
+        self.each_usage(moving(taken), |usage, sum| {
+            usage.moving_records.fetch_sub(sum.records, Ordering::AcqRel);
+            usage.moving_bytes.fetch_sub(sum.bytes, Ordering::AcqRel);
+        });
         self.live.each_shard(super::live::Shard::shrink);
+    }
+
+    fn each_usage(&self, sums: Sums, change: impl Fn(&Usage, Sum)) {
+        for (id, sum) in sums {
+            if let Some(space) = self.spaces.by_id(id) {
+                change(&space.usage, sum);
+            }
+        }
     }
 
     /// The same for rows of one shard; adds up what is gone.
@@ -175,6 +171,13 @@ fn by_key(taken: &[Taken]) -> impl Iterator<Item = usize> + use<> {
     // The head settles most comparisons without a look at the row.
     places.sort_unstable_by(|one, other| one.0.cmp(&other.0).then_with(|| key(one.1).cmp(&key(other.1))));
     places.into_iter().map(|(_, at)| at)
+}
+
+/// How much of each namespace is in the live table and, once they are shown, in the new runs.
+fn moving(taken: &[Taken]) -> Sums {
+    let mut sums = Sums::new();
+    taken.iter().filter(|row| counts_in_runs(&row.record)).for_each(|row| count(&mut sums, row));
+    sums
 }
 
 fn count(sums: &mut Sums, row: &Taken) {
