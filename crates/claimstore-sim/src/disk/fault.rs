@@ -11,7 +11,7 @@ pub enum Target {
     Syncs,
     /// Creating, renaming and removing files, creating directories.
     DirOps,
-    /// All of them.
+    /// All of them. Once such a fault stays, the length of a file is not told either, as after a shutdown of XFS.
     Any,
 }
 
@@ -70,6 +70,16 @@ impl Faults {
             Target::DirOps => self.dir_ops,
             Target::Any => self.writes + self.syncs + self.dir_ops,
         }
+    }
+
+    /// The fault of a file system that fails everything from some operation on. Not counted.
+    pub(super) fn gone(&self) -> Option<Fault> {
+        let so_far = self.count(Target::Any);
+        let gone = self
+            .orders
+            .iter()
+            .find(|(at, fault)| fault.sticky && fault.target == Target::Any && so_far > *at);
+        gone.map(|(_, fault)| *fault)
     }
 
     /// Counts one operation of a kind (never [`Target::Any`]) and answers the fault that hits it.

@@ -454,7 +454,11 @@ impl File for SimFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.shared.state().contents(self.file)?.len())
+        let state = self.shared.state();
+        match state.faults.gone() {
+            Some(fault) => Err(fault.error()),
+            None => Ok(state.contents(self.file)?.len()),
+        }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

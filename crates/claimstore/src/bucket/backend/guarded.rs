@@ -147,8 +147,9 @@ impl Guarded {
     /// Keeps the first error, and condemns the file over it.
     fn noted<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         act().inspect_err(|error| {
-            self.condemn();
+            // The reason first: whoever meets a condemned file asks for it.
             self.note(error);
+            self.condemn();
         })
     }
 
@@ -162,8 +163,13 @@ impl Guarded {
     }
 
     pub(super) fn len(&self) -> io::Result<u64> {
-        let stored = self.file.len()?;
+        let stored = self.stored_len()?;
         Ok(if self.is_live() { stored } else { trial_len(stored, &self.trial.lock()) })
+    }
+
+    /// What the file system says, which after a shutdown of XFS is `EIO`.
+    fn stored_len(&self) -> io::Result<u64> {
+        self.file.len().inspect_err(|error| self.note(error))
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -186,7 +192,7 @@ impl Guarded {
     /// The file's bytes with the changes laid over them. Page by page: of a page that was written on trial the
     /// file may hold anything.
     fn read_on_trial(&self, changes: &[Change], offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let stored = self.file.len()?;
+        let stored = self.stored_len()?;
         let end = offset.checked_add(out.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
         if end > trial_len(stored, changes) {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -13,7 +13,7 @@ pub(in crate::bucket) struct LossyStorage {
     fuse: Arc<Fuse>,
 }
 
-/// Lets so many writes and syncs through and fails one; those after it succeed again, as a kernel's do.
+/// Lets so many writes, syncs and questions for a length through and fails one; those after it succeed again, as a kernel's do.
 #[derive(Debug)]
 struct Fuse {
     left: AtomicU64,
@@ -55,7 +55,7 @@ impl LossyStorage {
         Arc::new(storage)
     }
 
-    /// Fails the write or sync after the next `let_through`.
+    /// Fails the operation after the next `let_through`.
     pub(in crate::bucket) fn fail_after(&self, let_through: u64, seed: u64) {
         self.fuse.seed.store(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, Ordering::Relaxed);
         self.fuse.left.store(let_through, Ordering::Relaxed);
@@ -70,6 +70,18 @@ impl LossyStorage {
     pub(in crate::bucket) fn durable(&self, name: &str) -> Vec<u8> {
         self.files.lock().get(name).unwrap().bytes.lock().durable.clone()
     }
+}
+
+/// Whether an error or one behind it says that the bytes are damaged.
+pub(in crate::bucket) fn blames_bytes(error: &Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref().map(Error::kind) == Some(ErrorKind::Corrupt) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 impl Storage for LossyStorage {
@@ -169,7 +181,9 @@ impl File for LossyFile {
         outcome
     }
 
+    /// Fails like a write: a file system that has shut down does not even tell a length.
     fn len(&self) -> io::Result<u64> {
+        self.fuse.burn()?;
         Ok(self.bytes.lock().cached.len() as u64)
     }
 
@@ -182,7 +196,8 @@ impl File for LossyFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        if self.len()? < len { self.set_len(len) } else { Ok(()) }
+        let short = (self.bytes.lock().cached.len() as u64) < len;
+        if short { self.set_len(len) } else { Ok(()) }
     }
 
     fn start_writeback(&self, _offset: u64, _len: u64) {}

@@ -1,4 +1,4 @@
-use super::super::backend::testing::{LossyStorage, sweep};
+use super::super::backend::testing::{LossyStorage, blames_bytes, sweep};
 use super::rows::Row;
 use super::*;
 
@@ -156,7 +156,7 @@ fn readers_go_on_while_a_writer_is_at_work() {
     assert_eq!(claims(&tables).unwrap().len(), 2);
 }
 
-/// Every write and sync of a `transact` fails once, with several choices of what reached the device.
+/// Every operation of a `transact` fails once, with several choices of what reached the device.
 #[test]
 fn after_a_failed_commit_all_of_it_or_nothing_is_there() {
     let (storage, tables) = new();
@@ -177,9 +177,14 @@ fn after_a_failed_commit_all_of_it_or_nothing_is_there() {
             assert_eq!(rows(&tables, "orders").unwrap().len(), 1 + usize::from(found.is_some()));
             match outcome {
                 Ok(()) => assert!(found.is_some()),
-                Err(CommitFailed::Absent(_)) => assert!(found.is_none()),
-                Err(CommitFailed::Unknown(_)) if found.is_some() => there += 1,
-                Err(CommitFailed::Unknown(_)) => absent += 1,
+                Err(CommitFailed::Absent(error)) => {
+                    assert!(!blames_bytes(&error), "point {point}: {error:?}");
+                    assert!(found.is_none());
+                }
+                Err(CommitFailed::Unknown(error)) => {
+                    assert!(!blames_bytes(&error), "point {point}: {error:?}");
+                    *(if found.is_some() { &mut there } else { &mut absent }) += 1;
+                }
             }
             transact(&tables, 3, 40).unwrap();
             tables.shut();
