@@ -165,6 +165,12 @@ impl Run {
         block.get(key)
     }
 
+    /// Gives the last `bytes` of the file back once its name is removed; see [`File::cut_nameless`]. Answers
+    /// whether more are left. Nobody reads the run any more: hence `&mut`.
+    pub(crate) fn cut_nameless(&mut self, bytes: u64) -> io::Result<bool> {
+        self.file.cut_nameless(bytes)
+    }
+
     /// The rows from `from` on, or all of them, in key order.
     pub(crate) fn iter(self: &Arc<Run>, from: Option<&[u8]>) -> RunCursor {
         RunCursor::new(self.clone(), from)

@@ -334,7 +334,7 @@ impl Engine {
 
     /// Segments before `first` are covered by the catalogue; two are kept to be used again.
     fn retire_segments(&self, first: u64) {
-        self.upkeep.retire_before(first, |number| self.storage.remove(&journal::segment_name(number)));
+        self.upkeep.retire_before(first, |number| self.bury_file(&journal::segment_name(number)));
         // Not needed for correctness: replay never begins before the catalogue's segment.
         drop(self.storage.sync_dir(journal::JOURNAL_DIR));
     }

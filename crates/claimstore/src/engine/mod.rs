@@ -17,6 +17,7 @@ pub(crate) mod commit;
 pub(crate) mod counters;
 pub(crate) mod decide;
 pub(crate) mod fingerprint_key;
+mod graves;
 pub(crate) mod import;
 pub(crate) mod lapses;
 pub(crate) mod live;
@@ -50,6 +51,7 @@ use cold::Cold;
 use commit::{Commit, Leads, Order, Stamp};
 use counters::UpkeepCounters;
 use fingerprint_key::FingerprintKey;
+use graves::Graves;
 use lapses::Lapses;
 use live::Live;
 use local::TableHome;
@@ -93,6 +95,7 @@ pub(crate) struct Engine {
     pub(crate) home: Mutex<Home>,
     pub(crate) tables: TableHome,
     pub(crate) upkeep: Upkeep,
+    pub(crate) graves: Graves,
     pub(crate) fingerprint_key: FingerprintKey,
     pub(crate) sequences: Sequences,
     /// The generation of the catalogue, stamped into every batch.
@@ -189,6 +192,7 @@ impl Engine {
             home: Mutex::new(parts.home),
             tables: parts.tables,
             upkeep: Upkeep::default(),
+            graves: Graves::default(),
             fingerprint_key: FingerprintKey::default(),
             sequences: Sequences::default(),
             catalogue_generation: AtomicU64::new(generation),

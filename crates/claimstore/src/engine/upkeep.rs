@@ -8,7 +8,7 @@ use super::checkpoint::{Home, Merging, encoded};
 use super::commit::Leads;
 use super::tasks::Tasks;
 use super::{Class, Engine, observe, spans};
-use crate::bucket::{self, Merger, RunSet, RunSummary, Step, remove_run};
+use crate::bucket::{self, Merger, RunSummary, Step};
 use crate::codec::Cursor;
 use crate::error::{Error, ErrorKind};
 use crate::io::OpenMode;
@@ -17,7 +17,7 @@ use crate::options::Durability;
 use crate::planted;
 use crate::policy::TimeOrdered;
 use crate::sync::{
-    Arc, AtomicBool, AtomicU64, Event, JoinHandle, Mutex, Ordering, Tally, current_thread, spawn,
+    Arc, AtomicBool, AtomicU64, Event, JoinHandle, Mutex, MutexGuard, Ordering, Tally, current_thread, spawn,
 };
 use std::collections::{BinaryHeap, VecDeque};
 use std::task::Waker;
@@ -338,8 +338,9 @@ impl Engine {
         let ended = !self.cold.set().ended(self.time.now_ms()).is_empty();
         let prune = if ended { self.prune().map(drop) } else { Ok(()) };
         let merge = self.upkeep_lock().and_then(|mut home| self.merge_slice(&mut home, false));
+        let more_to_clear = self.clear_some_graves();
         journal.and(prune)?;
-        merge
+        Ok(merge? || more_to_clear)
     }
 
     /// A segment and a checkpoint, where they are due: what claims would be refused without.
@@ -453,14 +454,15 @@ impl Engine {
     /// commit that drops the runs makes them durable; then the runs are hidden, the generation rises, and
     /// only then the files go.
     pub(crate) fn prune(&self) -> Result<Pruned, Error> {
-        let mut home = self.upkeep_lock()?;
-        let set = self.cold.set();
-        let ended = set.ended(self.time.now_ms());
+        let home = self.upkeep_lock()?;
+        let ended = self.cold.set().ended(self.time.now_ms());
         if ended.is_empty() {
             return Ok(Pruned::default());
         }
         spans::prune().run(|span| {
-            let pruned = self.drop_runs(&mut home, &set, &ended)?;
+            let pruned = self.drop_runs(home, &ended)?;
+            // Without the upkeep lock: only the file system has to do with these files.
+            self.clear_graves();
             span.count("runs", pruned.runs);
             span.count("records", pruned.records);
             span.count("bytes", pruned.bytes);
@@ -468,14 +470,16 @@ impl Engine {
         })
     }
 
-    fn drop_runs(&self, home: &mut Home, set: &RunSet, ended: &[u64]) -> Result<Pruned, Error> {
+    /// Ends with lock and set given up, so that nothing here keeps the runs from being given back.
+    fn drop_runs(&self, mut home: MutexGuard<'_, Home>, ended: &[u64]) -> Result<Pruned, Error> {
+        let set = self.cold.set();
         let runs: Vec<_> = set.runs().iter().filter(|run| ended.contains(&run.number())).cloned().collect();
         for run in &runs {
             self.raise_watermarks(run);
         }
         let rows: Vec<Vec<u8>> = runs.iter().map(|run| encoded(run.summary())).collect();
-        self.commit_catalogue(home, |state| state.runs.retain(|row| !rows.contains(row)))?;
-        self.replace_runs(home, ended, Vec::new());
+        self.commit_catalogue(&mut home, |state| state.runs.retain(|row| !rows.contains(row)))?;
+        self.replace_runs(&mut home, ended, Vec::new());
         let pruned = runs.iter().fold(Pruned::default(), |pruned, run| pruned.and(run.summary()));
         self.counters.pruned.fetch_add(pruned.records, Ordering::Relaxed);
         self.measures.pruned(&pruned);
@@ -510,17 +514,18 @@ impl Engine {
         }
     }
 
-    /// Hides runs and shows others, then removes the hidden files.
+    /// Hides runs and shows others, then removes the hidden files. Their space is given back later, by
+    /// [`clear_graves`](Engine::clear_graves).
     fn replace_runs(&self, home: &mut Home, hidden: &[u64], shown: Vec<Arc<bucket::Run>>) {
         if home.merge.as_ref().is_some_and(|merge| merge.inputs.iter().any(|input| hidden.contains(input))) {
             home.merge = None;
         }
-        self.cold.publish(self.cold.set().with(shown, hidden));
+        let set = self.cold.set();
+        self.cold.publish(set.with(shown, hidden));
         self.refresh_run_usage();
-        for number in hidden {
-            // Readers that still hold the run keep the open file; what stays is removed at the next open.
-            drop(remove_run(&self.storage, *number));
-            self.cold.cache.drop_run(*number);
+        for run in set.runs().iter().filter(|run| hidden.contains(&run.number())) {
+            self.cold.cache.drop_run(run.number());
+            self.bury_run(run.clone());
         }
     }
 
@@ -619,8 +624,10 @@ impl Engine {
             // this is the upkeep thread, nobody else would make them.
             self.keep_journal_going()?;
             if !self.merge_slice(&mut *self.upkeep_lock()?, true)? {
+                self.clear_graves();
                 return Ok(slices);
             }
+            self.clear_some_graves();
             slices += 1;
         }
     }

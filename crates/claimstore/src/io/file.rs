@@ -198,6 +198,18 @@ impl File for DirFile {
     fn drop_cache(&self) -> io::Result<()> {
         drop_cache(&self.buffered)
     }
+
+    fn cut_nameless(&self, bytes: u64) -> io::Result<bool> {
+        let found = self.buffered.metadata()?;
+        if found.nlink() > 0 || found.len() == 0 {
+            return Ok(false);
+        }
+        let left = found.len().saturating_sub(bytes);
+        self.buffered.set_len(left)?;
+        // Where freed blocks are discarded, that is done with the sync: piece by piece, too.
+        sync_data(&self.buffered)?;
+        Ok(left > 0)
+    }
 }
 
 fn create_one_dir(path: &Path) -> io::Result<()> {
@@ -377,6 +389,24 @@ mod tests {
         file.set_len(100).unwrap();
         assert_eq!(direct.len().unwrap(), 100);
         assert!(!file.is_empty().unwrap());
+    }
+
+    #[test]
+    fn only_a_file_without_a_name_is_cut() {
+        let (_dir, storage) = store();
+        let file = storage.open("file", OpenMode::CreateNew).unwrap();
+        file.write_all_at(&[7; 10_000], 0).unwrap();
+        fs::hard_link(storage.root().join("file"), dir.path().join("copy")).unwrap();
+        assert!(!file.cut_nameless(4_096).unwrap());
+        storage.remove("file").unwrap();
+        assert!(!file.cut_nameless(4_096).unwrap());
+        assert_eq!(file.len().unwrap(), 10_000, "the copy has these bytes");
+        storage.remove("copy").unwrap();
+        assert!(file.cut_nameless(4_096).unwrap());
+        assert_eq!(file.len().unwrap(), 5_904);
+        assert!(file.cut_nameless(4_096).unwrap());
+        assert!(!file.cut_nameless(4_096).unwrap());
+        assert!(file.is_empty().unwrap() && !file.cut_nameless(4_096).unwrap());
     }
 
     #[test]

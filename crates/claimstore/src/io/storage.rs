@@ -84,4 +84,13 @@ pub trait File: Debug + Send + Sync {
     fn start_writeback(&self, offset: u64, len: u64);
     /// Drops clean cached pages, so that the next read shows what the device holds.
     fn drop_cache(&self) -> io::Result<()>;
+    /// Gives the last `bytes` of a file that no name is left for back to the file system, and answers whether
+    /// more are left. A file that still has a name, another link say, is left as it is.
+    ///
+    /// A hint, as such a file goes away with its last handle: a file system that is handed much at once may
+    /// keep everybody else's syncs waiting for tens of milliseconds.
+    fn cut_nameless(&self, bytes: u64) -> io::Result<bool> {
+        let _ = bytes;
+        Ok(false)
+    }
 }

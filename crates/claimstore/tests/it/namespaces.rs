@@ -231,6 +231,42 @@ fn p12_prune_removes_nothing_that_has_not_ended() {
     });
 }
 
+/// Merged away while they are read: their files are given back once the reader is done, not before.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_scan_reads_on_in_runs_that_are_merged_away() {
+    let bed = Bed::disk();
+    let store = bed.open();
+    for round in 0..4 {
+        for n in 0..2_000 {
+            claimed(store.claim(format!("{n}/{round}"), DAY)).complete(vec![round; 200]).unwrap();
+        }
+        store.checkpoint().unwrap();
+    }
+    assert_eq!(store.stats().unwrap().runs, 4);
+    let mut scan = store.scan(Filter::new());
+    let first = scan.next().unwrap().unwrap();
+    while store.upkeep().unwrap() {}
+    assert_eq!(store.stats().unwrap().runs, 1);
+    assert_eq!(nameless_files(bed.path()), 4, "the runs that the scan reads");
+    let others: Vec<_> = scan.by_ref().map(|record| record.unwrap()).collect();
+    assert_eq!(1 + others.len(), 8_000);
+    assert!(others.iter().all(|record| record.key() != first.key()));
+    drop(scan);
+    while store.upkeep().unwrap() {}
+    assert_eq!(nameless_files(bed.path()), 0);
+    assert_eq!(duplicate(store.claim("7/2", DAY)).response(), [2; 200]);
+    done_with(store);
+}
+
+/// Files below `dir` that are open and have no name any more.
+#[cfg(target_os = "linux")]
+fn nameless_files(dir: &std::path::Path) -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    let names = open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+    names.filter(|name| name.starts_with(dir) && name.to_string_lossy().ends_with(" (deleted)")).count()
+}
+
 #[test]
 fn compact_while_claims_go_on() {
     on_both(|bed| {
