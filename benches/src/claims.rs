@@ -31,6 +31,12 @@ const MAX_IN_PROGRESS: usize = 10_000_000;
 
 const LIVE_BYTES: usize = 6 << 30;
 
+/// Cached blocks: as much as the rivals get.
+const CACHE_BYTES: usize = 1 << 30;
+
+/// Results that a checkpoint waits for: half of what `RocksDB`'s memtables get.
+const CHECKPOINT_BYTES: usize = 256 << 20;
+
 /// How long each key of a load is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ttl {
@@ -67,10 +73,12 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Opens a new store in `dir` with all defaults but the limits on claims in progress, for at most `workers`
-    /// threads. `UUIDv7` keys are declared as what they are.
+    /// Opens a new store in `dir` for at most `workers` threads: with the memory that the rivals have, and room for
+    /// all the claims in progress that a load leaves behind; else with all defaults. `UUIDv7` keys are declared as
+    /// what they are.
     pub fn create(dir: &Path, keys: Keys, ttl: Ttl, workers: usize) -> Result<Self> {
-        Self::over(open(dir, Options::new())?, keys, ttl, workers)
+        let options = Options::new().page_cache_bytes(CACHE_BYTES).checkpoint_bytes(CHECKPOINT_BYTES);
+        Self::over(open(dir, options)?, keys, ttl, workers)
     }
 
     /// Drives a store that is open.

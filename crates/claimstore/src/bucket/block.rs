@@ -328,13 +328,12 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn read(cursor: &mut Cursor<'a>) -> Result<Row<'a>, Malformed> {
-        let mut length = |what| usize::try_from(cursor.varint(what)?).map_err(|_| Malformed(what));
-        let (shared, unshared, record) =
-            (length("row shared")?, length("row key length")?, length("row length")?);
+        let [shared, unshared, record] = cursor.varints("row lengths")?;
+        let length = |value| usize::try_from(value).map_err(|_| Malformed("row lengths"));
         Ok(Row {
-            shared,
-            unshared: cursor.take(unshared, "row key")?,
-            record: cursor.take(record, "row record")?,
+            shared: length(shared)?,
+            unshared: cursor.take(length(unshared)?, "row key")?,
+            record: cursor.take(length(record)?, "row record")?,
         })
     }
 }

@@ -95,6 +95,21 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
+    /// Several integers in a row, which mostly are one byte each.
+    pub(crate) fn varints<const N: usize>(&mut self, what: &'static str) -> Result<[u64; N], Malformed> {
+        if let Some((bytes, rest)) = self.rest.split_first_chunk::<N>()
+            && bytes.iter().all(|byte| u64::from(*byte) < ONE_BYTE)
+        {
+            self.rest = rest;
+            return Ok(bytes.map(u64::from));
+        }
+        let mut values = [0; N];
+        for value in &mut values {
+            *value = self.varint(what)?;
+        }
+        Ok(values)
+    }
+
     /// The counterpart of [`put_signed`].
     pub(crate) fn signed(&mut self, what: &'static str) -> Result<i64, Malformed> {
         let folded = self.varint(what)?;
@@ -119,6 +134,20 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn integers_in_a_row_round_trip(values: [u64; 3], shift in 0..64u32) {
+            let values = values.map(|value| value >> shift);
+            let mut out = Vec::new();
+            values.iter().for_each(|value| put_varint(*value, &mut out));
+            for cut in 0..out.len() {
+                prop_assert!(Cursor::new(&out[..cut]).varints::<3>("x").is_err());
+            }
+            out.push(7);
+            let mut cursor = Cursor::new(&out);
+            prop_assert_eq!(cursor.varints::<3>("x"), Ok(values));
+            prop_assert_eq!(cursor.remaining(), 1);
+        }
+
         #[test]
         fn integers_and_bytes_round_trip(a: u64, b: i64, c: Vec<u8>) {
             let mut out = Vec::new();
