@@ -56,6 +56,8 @@ pub(crate) struct Granted {
     pub(crate) attempt: u32,
     pub(crate) progress: Option<Box<[u8]>>,
     pub(crate) lease_ms: u64,
+    /// Where in its shard the claim lies, probably.
+    at: usize,
 }
 
 /// A request, checked, with the policy's defaults filled in.
@@ -314,11 +316,12 @@ impl Engine {
                 let progress = if record.body.is_empty() { None } else { Some(record.body.clone()) };
                 let lease_ms = record.lease_ms;
                 let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
+                let at = shard.newest();
                 drop(shard);
                 space.counters.claimed(attempt > 1);
                 // The key goes on to the lease: no further copy of it is made.
                 let keyed = std::mem::take(&mut prepared.keyed);
-                let granted = Granted { keyed, token, attempt, progress, lease_ms };
+                let granted = Granted { keyed, token, attempt, progress, lease_ms, at };
                 Begun { batch, answer: Answer::Claimed(granted) }
             }
             Decision::Park => {
@@ -392,6 +395,7 @@ impl Engine {
             attempt: record.attempt,
             progress: if record.body.is_empty() { None } else { Some(record.body.clone()) },
             lease_ms: record.lease_ms,
+            at: 0,
         }
     }
 
@@ -475,7 +479,7 @@ impl Engine {
     /// took the claim over while its answer was on the way.
     fn start_lease(&self, granted: &Granted, now_ms: u64) {
         let mut shard = self.live.shard(granted.keyed.hash);
-        if let Some(entry) = shard.find_claim(granted.keyed.hash, granted.token) {
+        if let Some(entry) = shard.find_claim(granted.at, granted.keyed.hash, granted.token) {
             entry.marks.undelivered = false;
             entry.lease_until_ms = now_ms.saturating_add(granted.lease_ms);
             self.lapses.note(entry.lease_until_ms);

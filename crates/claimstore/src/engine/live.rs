@@ -8,12 +8,11 @@
 //! - Only a checkpoint removes entries, after their records became visible in a run.
 
 use super::decide::Hold;
+use super::dense::{Dense, Hashed};
 use super::repeats::ColdRepeats;
 use crate::codec::{Record, Repeats, State};
 use crate::key_bytes::KeyBytes;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as HashEntry;
 use std::cell::Cell;
 
 /// Parts of the table, each under a lock of its own.
@@ -37,7 +36,7 @@ pub(crate) struct Live {
 
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    slots: HashTable<Slot>,
+    slots: Dense<Slot>,
     /// Of records that have no entry.
     pub(crate) cold_repeats: ColdRepeats,
 }
@@ -49,6 +48,12 @@ struct Slot {
     hash: u64,
     entry: Entry,
     key: KeyBytes,
+}
+
+impl Hashed for Slot {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
 }
 
 const _: () = assert!(size_of::<Slot>() == 192, "a slot fills its three cache lines");
@@ -191,23 +196,18 @@ impl Live {
     /// Puts `entry` in the place of what is there, keeping the counts. Answers what was there.
     pub(crate) fn put(&self, shard: &mut Shard, hash: u64, key: &[u8], entry: Entry) -> Option<Entry> {
         self.count(key, &entry, true);
-        match shard.slots.entry(hash, |slot| *slot.key == *key, |slot| slot.hash) {
-            HashEntry::Occupied(mut slot) => {
-                let old = std::mem::replace(&mut slot.get_mut().entry, entry);
-                self.count(key, &old, false);
-                Some(old)
-            }
-            HashEntry::Vacant(place) => {
-                place.insert(Slot { hash, key: key.into(), entry });
-                None
-            }
+        if let Some(slot) = shard.slots.find_mut(hash, |slot| *slot.key == *key) {
+            let old = std::mem::replace(&mut slot.entry, entry);
+            self.count(key, &old, false);
+            return Some(old);
         }
+        shard.slots.insert(Slot { hash, key: key.into(), entry });
+        None
     }
 
     /// Takes a key out.
     pub(crate) fn remove(&self, shard: &mut Shard, hash: u64, key: &[u8]) -> Option<Entry> {
-        let occupied = shard.slots.find_entry(hash, |slot| *slot.key == *key).ok()?;
-        let (slot, _) = occupied.remove();
+        let slot = shard.slots.remove(hash, |slot| *slot.key == *key)?;
         self.count(key, &slot.entry, false);
         Some(slot.entry)
     }
@@ -247,9 +247,21 @@ impl Shard {
         self.slots.find_mut(hash, |slot| *slot.key == *key).map(|slot| &mut slot.entry)
     }
 
-    /// The claim of a token. No token is given twice, so that the key need not be compared.
-    pub(crate) fn find_claim(&mut self, hash: u64, token: u64) -> Option<&mut Entry> {
-        self.slots.find_mut(hash, |slot| slot.entry.record.token == token).map(|slot| &mut slot.entry)
+    /// The claim of a token. No token is given twice, so that the key need not be compared. It mostly still lies where
+    /// it lay when it was put there, `at` that [`newest`](Shard::newest) place.
+    pub(crate) fn find_claim(&mut self, at: usize, hash: u64, token: u64) -> Option<&mut Entry> {
+        let is_it = |slot: &Slot| slot.entry.record.token == token;
+        let slot = if self.slots.at_mut(at).is_some_and(|slot| is_it(slot)) {
+            self.slots.at_mut(at)
+        } else {
+            self.slots.find_mut(hash, is_it)
+        };
+        slot.map(|slot| &mut slot.entry)
+    }
+
+    /// Where a key that was new to the shard has just been put.
+    pub(crate) fn newest(&self) -> usize {
+        self.slots.newest()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &[u8], &Entry)> {
@@ -258,7 +270,7 @@ impl Shard {
 
     pub(crate) fn shrink(&mut self) {
         if self.slots.capacity() > 64 && self.slots.len() < self.slots.capacity() / 8 {
-            self.slots.shrink_to(self.slots.len() * 2, |slot| slot.hash);
+            self.slots.shrink_to(self.slots.len() * 2);
         }
     }
 }
@@ -453,8 +465,11 @@ mod tests {
         live.shard(1).find_mut(1, b"one").unwrap().lease_until_ms = 77;
         assert_eq!(live.shard(1).find(1, b"one").unwrap().lease_until_ms, 77);
         let token = live.shard(1).find(1, b"one").unwrap().record.token;
-        live.shard(1).find_claim(1, token).unwrap().marks.leased = true;
+        live.shard(1).find_claim(0, 1, token).unwrap().marks.leased = true;
         assert!(live.shard(1).find(1, b"one").unwrap().marks.leased);
-        assert!(live.shard(1).find_claim(1, token + 1).is_none());
+        for at in [0, 1, usize::MAX] {
+            assert!(live.shard(1).find_claim(at, 1, token).is_some_and(|entry| entry.marks.leased));
+            assert!(live.shard(1).find_claim(at, 1, token + 1).is_none());
+        }
     }
 }

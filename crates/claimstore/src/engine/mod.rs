@@ -16,6 +16,7 @@ pub(crate) mod cold;
 pub(crate) mod commit;
 pub(crate) mod counters;
 pub(crate) mod decide;
+mod dense;
 pub(crate) mod fingerprint_key;
 mod graves;
 pub(crate) mod import;

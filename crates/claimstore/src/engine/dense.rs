@@ -1,0 +1,205 @@
+//! A hash table whose items lie densely in pieces of memory that stay where they are.
+//!
+//! An ordinary table keeps items in its buckets: when it grows it moves all of them into fresh memory, twice as much
+//! and half of it empty. Entries of the live table are three cache lines each, so that growing was what claims of a
+//! filling store spent most of their time on (docs/decisions/0062). Here the buckets have hash and place only, and
+//! growing moves these.
+//!
+//! Invariant: the places are 0 up to the number of items, each in exactly one bucket, under the hash of its item.
+
+use hashbrown::HashTable;
+
+/// Items of a piece. The first piece of a table grows up to it, as most tables are small.
+const PIECE: usize = 32;
+
+/// What a table has to know of its items.
+pub(super) trait Hashed {
+    fn hash(&self) -> u64;
+}
+
+#[derive(Debug)]
+pub(super) struct Dense<T> {
+    places: HashTable<Place>,
+    /// All full but the last.
+    pieces: Vec<Vec<T>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    hash: u64,
+    at: usize,
+}
+
+impl<T> Default for Dense<T> {
+    fn default() -> Dense<T> {
+        Dense { places: HashTable::new(), pieces: Vec::new() }
+    }
+}
+
+impl<T: Hashed> Dense<T> {
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// How many items the buckets have room for.
+    pub(super) fn capacity(&self) -> usize {
+        self.places.capacity()
+    }
+
+    /// The item of this hash that `is_it`.
+    pub(super) fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<&T> {
+        let place = self.places.find(hash, |place| self.is_at(place, hash, &is_it))?;
+        self.get(place.at)
+    }
+
+    /// Where the item lies that was inserted last, until something is removed.
+    pub(super) fn newest(&self) -> usize {
+        self.len().saturating_sub(1)
+    }
+
+    /// The item at a place, if there is one.
+    pub(super) fn at_mut(&mut self, at: usize) -> Option<&mut T> {
+        self.pieces.get_mut(at / PIECE)?.get_mut(at % PIECE)
+    }
+
+    pub(super) fn find_mut(&mut self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<&mut T> {
+        let at = self.places.find(hash, |place| self.is_at(place, hash, &is_it))?.at;
+        self.at_mut(at)
+    }
+
+    /// Adds an item. Whoever adds it has found that it is not there.
+    pub(super) fn insert(&mut self, item: T) {
+        let place = Place { hash: item.hash(), at: self.len() };
+        match self.pieces.last_mut() {
+            Some(piece) if piece.len() < PIECE => piece.push(item),
+            last => {
+                let mut piece = Vec::with_capacity(if last.is_some() { PIECE } else { 1 });
+                piece.push(item);
+                self.pieces.push(piece);
+            }
+        }
+        self.places.insert_unique(place.hash, place, |place| place.hash);
+    }
+
+    /// Takes an item out; the last one takes its place.
+    pub(super) fn remove(&mut self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<T> {
+        let at = self.places.find(hash, |place| self.is_at(place, hash, &is_it))?.at;
+        self.forget_place(hash, at);
+        let piece = self.pieces.last_mut()?;
+        let last = piece.pop()?;
+        if piece.is_empty() {
+            self.pieces.pop();
+        }
+        // The bucket of the removed item is gone, so there is one less than before.
+        let last_at = self.len();
+        if at == last_at {
+            return Some(last);
+        }
+        if let Some(place) = self.places.find_mut(last.hash(), |place| place.at == last_at) {
+            place.at = at;
+        }
+        self.at_mut(at).map(|hole| std::mem::replace(hole, last))
+    }
+
+    /// All items, as they lie in memory.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pieces.iter().flatten()
+    }
+
+    /// Gives back the room of buckets for all but `items`.
+    pub(super) fn shrink_to(&mut self, items: usize) {
+        self.places.shrink_to(items, |place| place.hash);
+        self.pieces.shrink_to_fit();
+    }
+
+    fn get(&self, at: usize) -> Option<&T> {
+        self.pieces.get(at / PIECE)?.get(at % PIECE)
+    }
+
+    fn is_at(&self, place: &Place, hash: u64, is_it: impl Fn(&T) -> bool) -> bool {
+        place.hash == hash && self.get(place.at).is_some_and(is_it)
+    }
+
+    fn forget_place(&mut self, hash: u64, at: usize) {
+        if let Ok(entry) = self.places.find_entry(hash, |place| place.at == at) {
+            entry.remove();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dense, Hashed};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[derive(Debug, Clone, PartialEq)]
+    struct Item {
+        key: u16,
+        value: u32,
+    }
+
+    impl Hashed for Item {
+        /// Many keys of one hash.
+        fn hash(&self) -> u64 {
+            hash(self.key)
+        }
+    }
+
+    fn hash(key: u16) -> u64 {
+        u64::from(key % 97).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_map(calls in prop::collection::vec((0..400u16, any::<u32>(), 0..8u8), 0..1_500)) {
+            let (mut table, mut map) = (Dense::default(), BTreeMap::new());
+            for (key, value, call) in calls {
+                match call {
+                    0..4 => {
+                        let old = table.find_mut(hash(key), |item: &Item| item.key == key);
+                        prop_assert_eq!(map.insert(key, value), old.as_ref().map(|item| item.value));
+                        let item = Item { key, value };
+                        if let Some(old) = old { *old = item } else { table.insert(item) }
+                    }
+                    4..7 => {
+                        let removed = table.remove(hash(key), |item| item.key == key);
+                        prop_assert_eq!(removed.map(|item| item.value), map.remove(&key));
+                    }
+                    _ => table.shrink_to(table.len()),
+                }
+                prop_assert_eq!(table.len(), map.len());
+            }
+            for key in 0..400 {
+                let found = table.find(hash(key), |item| item.key == key).map(|item| item.value);
+                prop_assert_eq!(found, map.get(&key).copied());
+            }
+            let met: BTreeMap<u16, u32> = table.iter().map(|item| (item.key, item.value)).collect();
+            prop_assert_eq!(table.iter().count(), map.len());
+            prop_assert_eq!(met, map);
+        }
+    }
+
+    #[test]
+    fn items_stay_where_they_are_while_it_grows() {
+        let mut table = Dense::default();
+        let at = |table: &Dense<Item>, key| {
+            std::ptr::from_ref(table.find(hash(key), |item| item.key == key).unwrap()).addr()
+        };
+        (0..40).for_each(|key| table.insert(Item { key, value: 0 }));
+        let before: Vec<usize> = (0..40).map(|key| at(&table, key)).collect();
+        (40..5_000).for_each(|key| table.insert(Item { key, value: 0 }));
+        let after: Vec<usize> = (0..40).map(|key| at(&table, key)).collect();
+        assert_eq!(before, after);
+    }
+
+    #[test]
+    fn an_empty_table_has_no_pieces() {
+        let mut table = Dense::default();
+        (0..100).for_each(|key| table.insert(Item { key, value: 0 }));
+        for key in 0..100 {
+            assert!(table.remove(hash(key), |item| item.key == key).is_some());
+        }
+        assert_eq!((table.len(), table.pieces.len(), table.iter().count()), (0, 0, 0));
+    }
+}
