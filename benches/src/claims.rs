@@ -37,6 +37,9 @@ const CACHE_BYTES: usize = 1 << 30;
 /// Results that a checkpoint waits for: half of what `RocksDB`'s memtables get.
 const CHECKPOINT_BYTES: usize = 256 << 20;
 
+/// A checkpoint starts at the latest when two of them are full: as much journal as `RocksDB`'s memtables leave.
+const SEGMENT_BYTES: u64 = 256 << 20;
+
 /// How long each key of a load is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ttl {
@@ -77,7 +80,10 @@ impl Claims {
     /// all the claims in progress that a load leaves behind; else with all defaults. `UUIDv7` keys are declared as
     /// what they are.
     pub fn create(dir: &Path, keys: Keys, ttl: Ttl, workers: usize) -> Result<Self> {
-        let options = Options::new().page_cache_bytes(CACHE_BYTES).checkpoint_bytes(CHECKPOINT_BYTES);
+        let options = Options::new()
+            .page_cache_bytes(CACHE_BYTES)
+            .checkpoint_bytes(CHECKPOINT_BYTES)
+            .segment_bytes(SEGMENT_BYTES);
         Self::over(open(dir, options)?, keys, ttl, workers)
     }
 

@@ -198,8 +198,11 @@ impl Output {
     fn write_out(&mut self) -> io::Result<()> {
         for piece in self.buffer.chunks(PIECE_BYTES) {
             self.file.write_all_at(piece, self.written)?;
-            self.file.start_writeback(self.written, piece.len() as u64);
             self.written += piece.len() as u64;
+            // Piece by piece: the journal's next sync waits for one of them at most, not for all of a checkpoint.
+            if piece.len() == PIECE_BYTES {
+                self.file.sync_data()?;
+            }
         }
         self.buffer.clear();
         Ok(())

@@ -137,9 +137,11 @@ fn write_zeros(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
     while at < to {
         let len = (to - at).min(ZERO_CHUNK as u64);
         file.write_all_at(zeros.get(..len as usize).unwrap_or_default(), at)?;
-        // One sync of everything would hold the device against the commits of the living segment.
-        file.start_writeback(at, len);
         at += len;
+        // One sync of everything would hold the device against the commits of the living segment.
+        if at < to {
+            file.sync_data()?;
+        }
     }
     Ok(())
 }
