@@ -18,8 +18,8 @@ use crate::sync::{AtomicBool, AtomicU64, Event, Mutex, MutexGuard, Ordering, yie
 use std::collections::VecDeque;
 use std::task::Waker;
 
-/// How often a leader gives way before it closes its batch, at most: collects nearly everybody who was just woken by
-/// the batch before.
+/// How often a leader gives way before it closes its batch: collects nearly everybody who was just woken by the
+/// batch before.
 const YIELDS: usize = 4;
 /// A commit that takes this long is always measured, and so is the one after it.
 const SLOW_NS: u64 = 20_000;
@@ -356,7 +356,9 @@ impl Commit {
     /// Commits the front batch; answers the wakers of those who wait for it in futures.
     fn lead(&self, engine: &impl Leads) -> Vec<Waker> {
         if self.crowded.load(Ordering::Relaxed) {
-            self.gather();
+            for _ in 0..YIELDS {
+                yield_now();
+            }
         }
         let Some(mut batch) = self.order.lock().queue.pop_front() else { return Vec::new() };
         let callers = batch.blocking as usize + batch.wakers.len();
@@ -396,23 +398,6 @@ impl Commit {
             order.spare.push(batch.payload);
         }
         wakers
-    }
-
-    /// Gives way to those who are about to join the front batch, until a turn brings nobody: then the processors are
-    /// busy with something else, duplicates say, and every further turn would only hold up those who wait.
-    fn gather(&self) {
-        let callers = || {
-            self.order.lock().queue.front().map_or(0, |front| front.blocking as usize + front.wakers.len())
-        };
-        let mut before = callers();
-        for _ in 0..YIELDS {
-            yield_now();
-            let now = callers();
-            if now <= before {
-                break;
-            }
-            before = now;
-        }
     }
 
     /// The store is poisoned or closed: nobody may go on waiting. Wakes the threads, answers the wakers.

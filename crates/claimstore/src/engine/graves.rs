@@ -71,9 +71,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives back what nobody reads, all of it.
+    /// Gives back what nobody reads, all of it. What somebody reads is left to the upkeep thread, or where there is
+    /// none to its last reader.
     pub(crate) fn clear_graves(&self) {
         while self.clear_some_graves() {}
+        if !self.background {
+            drop(self.graves.take());
+        }
     }
 
     /// A slice of that. Answers whether there is more to do now.
