@@ -1,9 +1,10 @@
 //! The asynchronous twins: same answers, cancel safety, closing, threads.
 
 use crate::common::{
-    Bed, DAY, HOUR, MINUTE, SECOND, block_on, claimed, done_with, duplicate, eventually, in_progress,
+    Bed, DAY, HOUR, MINUTE, SECOND, block_on, claimed, clock, done_with, duplicate, eventually, in_progress,
     on_both, poll_once, refused, request,
 };
+use crate::rig::{Rig, quiet};
 use claimstore::{
     Claim, Error, ErrorKind, Failure, Filter, ManualClock, Options, Policy, RecordState, Store,
 };
@@ -103,43 +104,47 @@ fn a_dropped_claim_future_releases_and_the_attempt_does_not_count() {
     });
 }
 
-/// Pending for certain: the batch it waits for is behind one that a stopped writer holds up.
+/// Polls `future` once while no sync returns, so that it is pending for certain, and drops it: before its batch is
+/// written, or while the sync of it runs.
+fn drop_undelivered(rig: &Rig, mut future: impl Future + Unpin, in_the_sync: bool) {
+    rig.faults.held.store(0, Ordering::SeqCst);
+    rig.faults.hold_syncs.store(true, Ordering::SeqCst);
+    assert!(poll_once(&mut future).is_pending());
+    if in_the_sync {
+        eventually(|| rig.faults.held.load(Ordering::SeqCst) > 0);
+    }
+    drop(future);
+    rig.faults.hold_syncs.store(false, Ordering::SeqCst);
+}
+
 #[test]
 fn an_undelivered_claim_is_as_if_never_made() {
-    on_both(|bed| {
-        let store = bed.open();
-        let mut undelivered = 0;
-        for n in 0..200 {
-            let key = format!("k{n}");
-            let mut future = store.claim_async(&request(&key));
-            let pending = poll_once(&mut future).is_pending();
-            drop(future);
-            if pending {
-                undelivered += 1;
-                eventually(|| store.get(&key).unwrap().is_none());
-                let lease = claimed(store.claim(&key, DAY));
-                assert_eq!(lease.attempt(), 1);
-                lease.complete("r").unwrap();
-            }
-        }
-        assert!(undelivered > 0);
-        done_with(store);
-    });
+    let rig = Rig::default();
+    let store = rig.open(quiet(&clock()));
+    for n in 0..40 {
+        let key = format!("k{n}");
+        drop_undelivered(&rig, store.claim_async(&request(&key)), n % 2 == 0);
+        eventually(|| store.get(&key).unwrap().is_none());
+        let lease = claimed(store.claim(&key, DAY));
+        assert_eq!(lease.attempt(), 1);
+        lease.complete("r").unwrap();
+    }
+    done_with(store);
 }
 
 #[test]
 fn a_dropped_batch_future_releases_all_of_its_claims() {
-    on_both(|bed| {
-        let store = bed.open();
-        let requests: Vec<_> = (0..50).map(|n| request(&format!("k{n}"))).collect();
-        let mut future = store.claim_many_async(&requests);
-        let pending = poll_once(&mut future).is_pending();
-        drop(future);
-        if pending {
-            eventually(|| store.scan(Filter::new()).count() == 0);
-        }
-        done_with(store);
-    });
+    let rig = Rig::default();
+    let store = rig.open(quiet(&clock()));
+    let requests: Vec<_> = (0..50).map(|n| request(&format!("k{n}"))).collect();
+    for in_the_sync in [false, true] {
+        drop_undelivered(&rig, store.claim_many_async(&requests), in_the_sync);
+        eventually(|| store.scan(Filter::new()).count() == 0);
+    }
+    for answer in store.claim_many(&requests).unwrap() {
+        assert_eq!(claimed(answer).attempt(), 1);
+    }
+    done_with(store);
 }
 
 #[test]
