@@ -9,6 +9,12 @@ use crate::sandbox::{HEADER, Ran, Sandbox, assert_each_once, code, rows, run, se
 
 const WORDS: &str = "dedupe --delimiter ; --whole-record";
 
+/// Two megabytes: a pipe holds one where pages have 64 KiB.
+fn more_than_a_pipe_holds() -> Vec<String> {
+    let long = "long".repeat(200);
+    rows(3_000).into_iter().map(|row| row.replace("plain", &long)).collect()
+}
+
 /// Reads what is left of the output and waits for the end.
 fn finish(mut child: Child, mut out: Vec<u8>) -> Ran {
     child.stdout.take().unwrap().read_to_end(&mut out).unwrap();
@@ -19,7 +25,7 @@ fn finish(mut child: Child, mut out: Vec<u8>) -> Ran {
 
 #[test]
 fn when_the_reader_goes_the_rest_is_left_to_the_next_run() {
-    let (sandbox, rows) = (Sandbox::new(), rows(3_000));
+    let (sandbox, rows) = (Sandbox::new(), more_than_a_pipe_holds());
     let input = with_header(&rows);
     let mut child = sandbox.command(WORDS).stdin(sandbox.file(&input)).spawn().unwrap();
     // Reads like `head -c`, then goes. What the pipe took counts as passed on, read or not; rows pass in order, so
@@ -93,7 +99,7 @@ fn a_signal_in_the_middle_of_the_input_ends_in_good_order() {
 
 #[test]
 fn a_signal_ends_a_run_that_nobody_reads() {
-    let (sandbox, rows) = (Sandbox::new(), rows(3_000));
+    let (sandbox, rows) = (Sandbox::new(), more_than_a_pipe_holds());
     let input = with_header(&rows);
     let mut child = sandbox.command(WORDS).stdin(sandbox.file(&input)).spawn().unwrap();
     let mut out = vec![0; HEADER.len()];

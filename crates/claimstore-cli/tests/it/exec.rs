@@ -186,10 +186,10 @@ fn fifty_at_once_run_it_once_and_all_print_what_it_printed() {
 #[test]
 fn while_it_runs_others_are_told_so_and_the_store_is_free() {
     let sandbox = Sandbox::new();
-    let mut first = started(&sandbox, "--key k --lease 2s", "echo ready; cat > /dev/null; echo done");
+    let mut first = started(&sandbox, "--key k --lease 6s", "echo ready; cat > /dev/null; echo done");
     let begun = now();
     // For longer than two leases: only renewing keeps the claim.
-    while begun.elapsed() < Duration::from_secs(5) {
+    while begun.elapsed() < Duration::from_secs(13) {
         pause(Duration::from_millis(200));
         let second = ran(&sandbox, "--key k", "echo run >> $RUNS");
         assert_eq!((second.code, second.out.len()), (75, 0), "{}", second.err);

@@ -296,7 +296,8 @@ fn a_killed_import_is_finished_by_the_next() {
     while fs::read_dir(&journal).map_or(0, Iterator::count) == 0 && child.try_wait().unwrap().is_none() {
         std::thread::yield_now();
     }
-    send(&child, Signal::KILL);
+    // No error where it has ended and was waited for.
+    child.kill().unwrap();
     child.wait().unwrap();
     let (counted, _) = import(&sandbox, "", &input, 0);
     assert_eq!(counted["imported"].as_u64().unwrap() + counted["known"].as_u64().unwrap(), 60_000);

@@ -3,10 +3,10 @@
 use crate::common::{
     Bed, HOUR, MINUTE, abandon, claimed, done_with, duplicate, eventually, in_progress, refused, request,
 };
-use claimstore::{Claim, ErrorKind, Options, Policy};
+use claimstore::{Claim, ErrorKind, Lease, Options, Policy};
 use claimstore_recovery::{Events, Orphan, OrphanPolicy, Recovery, Resolution};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -149,6 +149,28 @@ fn a_waiting_claimer_is_woken_by_what_recovery_decides() {
     done_with(store);
 }
 
+/// A remote side. For each key: how often it had its effect, and the token below which it has none any more.
+#[derive(Default)]
+struct Remote(Mutex<HashMap<Vec<u8>, (u32, u64)>>);
+
+impl Remote {
+    /// Has the effect, unless somebody was asked about the work of this lease: it may have slept since it was claimed.
+    fn act(&self, lease: &Lease) -> bool {
+        let mut effects = self.0.lock().unwrap();
+        let (times, fence) = effects.entry(lease.key().to_vec()).or_default();
+        let is_let_in = lease.token() >= *fence;
+        *times += u32::from(is_let_in);
+        is_let_in
+    }
+
+    fn resolve(&self, orphan: &Orphan) -> Resolution {
+        let mut effects = self.0.lock().unwrap();
+        let (times, fence) = effects.entry(orphan.key().to_vec()).or_default();
+        *fence = orphan.fence().max(*fence);
+        if *times > 0 { Resolution::Happened(b"seen".to_vec()) } else { Resolution::DidNotHappen }
+    }
+}
+
 /// Threads that claim, work, crash before and after the effect, or fall asleep over it, and a reaper that asks:
 /// every key is done, every effect is there once.
 #[test]
@@ -157,47 +179,59 @@ fn a_storm_of_crashes_has_each_effect_once() {
     let store = Options::new().in_memory().unwrap();
     let policy = Policy::new().lease(Duration::from_millis(15));
     store.namespace_with("", policy).unwrap();
-    let effects: Arc<Mutex<HashMap<Vec<u8>, u32>>> = Arc::default();
-    let seen = effects.clone();
+    let remote: Arc<Remote> = Arc::default();
+    let asked = remote.clone();
+    let events = Events::new();
     let ask = OrphanPolicy::resolve()
         .max_attempts(u32::MAX)
         .backoff(Duration::from_millis(1), Duration::from_millis(2));
     let reaper = Recovery::new(&store)
         .policy(ask)
-        .resolver(move |orphan: &Orphan| match seen.lock().unwrap().get(orphan.key()) {
-            Some(_) => Resolution::Happened(b"seen".to_vec()),
-            None => Resolution::DidNotHappen,
-        })
+        .resolver(move |orphan: &Orphan| asked.resolve(orphan))
         .parallel(3)
+        .events(&events)
         .spawn()
         .unwrap();
+    let completed = AtomicU64::new(0);
     let work = |thread: usize| {
         for n in 0..KEYS {
-            let key = format!("k{}", (n * 7 + thread * 31) % KEYS);
+            let at = (n * 7 + thread * 31) % KEYS;
+            let key = format!("k{at}");
             loop {
                 let lease = match store.claim_or_wait(&request(&key), MINUTE) {
                     Ok(Claim::Claimed(lease)) => lease,
                     Ok(Claim::Duplicate(_)) => break,
                     other => panic!("{other:?}"),
                 };
-                let fate = (lease.token() as usize ^ n ^ thread) % 4;
-                if fate > 0 {
-                    *effects.lock().unwrap().entry(key.clone().into_bytes()).or_default() += 1;
-                }
+                // That of a first attempt is its key's: each kind comes, in whatever order the threads run.
+                let fate = match lease.attempt() {
+                    1 => at % 4,
+                    _ => (lease.token() as usize ^ n ^ thread) % 4,
+                };
+                let has_acted = fate > 0 && remote.act(&lease);
                 match fate {
                     0 | 1 => drop(lease),
                     2 => drop(lease.into_token()),
-                    _ => lease.complete("done").unwrap(),
+                    _ => match lease.complete("done") {
+                        Ok(()) => {
+                            assert!(has_acted, "completed by a holder who was fenced off");
+                            completed.fetch_add(1, Ordering::SeqCst);
+                        }
+                        // It slept longer than its lease, and the resolver was asked.
+                        Err(refused) => assert_eq!(refused.kind(), ErrorKind::StaleLease),
+                    },
                 }
             }
         }
     };
     std::thread::scope(|scope| (0..6).for_each(|thread| drop(scope.spawn(move || work(thread)))));
-    let counts = reaper.counts();
+    // What it was about to count is counted when it has stopped.
     reaper.stop();
-    let effects = effects.lock().unwrap();
+    let counts = events.counts();
+    let effects = remote.0.lock().unwrap();
     assert_eq!(effects.len(), KEYS);
-    assert!(effects.values().all(|times| *times == 1), "{effects:?}");
-    assert!(counts.completed > 0 && counts.retried > 0 && counts.parked == 0, "{counts:?}");
+    assert!(effects.values().all(|(times, _)| *times == 1), "{effects:?}");
+    assert!(counts.retried > 0 && counts.parked == 0, "{counts:?}");
+    assert_eq!(counts.completed + completed.into_inner(), KEYS as u64, "each key has one end: {counts:?}");
     done_with(store);
 }

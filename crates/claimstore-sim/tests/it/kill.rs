@@ -43,7 +43,7 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let mut book = Book::default();
     for seed in first..first + kills {
-        let _watchdog = Watchdog::new(format!("kill, CLAIMSTORE_SEED={seed}"), 60);
+        let _watchdog = Watchdog::new(format!("kill, CLAIMSTORE_SEED={seed}"), 600);
         let mut rng = Rng::new(seed);
         let lines = [0, 50, 1_000, 10_000][rng.index(4)];
         one_life(dir.path(), seed, rng.index(lines + 1), &mut book);

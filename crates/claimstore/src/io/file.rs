@@ -139,7 +139,10 @@ impl Storage for DirStorage {
     }
 }
 
-/// Held until dropped: closing the file gives up the lock.
+/// Held until dropped: closing the file gives up the lock, once every process that shares it has closed it.
+///
+/// It is not unlocked: a process that was forked with the store open shares the lock, and must not lose it because the
+/// other one is done. So a child that has not begun its program yet keeps the directory for that long.
 #[derive(Debug)]
 struct DirLock {
     _held: fs::File,

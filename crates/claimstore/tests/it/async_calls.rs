@@ -83,23 +83,27 @@ fn refusals_come_through_futures_too() {
 fn a_dropped_claim_future_releases_and_the_attempt_does_not_count() {
     on_both(|bed| {
         let store = bed.open();
+        let ns = store.namespace_with("n", Policy::new().max_attempts(u32::MAX)).unwrap();
+        let mut delivered = 0;
         for _ in 0..5 {
-            let mut future = store.claim_async(&request("k"));
-            drop(poll_once(&mut future));
+            let mut future = ns.claim_async(&request("k"));
+            // A poll that is ready at once delivers its lease, and that is dropped: the attempt counts.
+            if let Poll::Ready(answer) = poll_once(&mut future) {
+                delivered += u32::from(matches!(answer.unwrap(), Claim::Claimed(_)));
+            }
             drop(future);
         }
-        drop(store.claim_async(&request("never polled")));
+        drop(ns.claim_async(&request("never polled")));
         let lease = loop {
-            match block_on(store.claim_async(&request("k"))).unwrap() {
+            match block_on(ns.claim_async(&request("k"))).unwrap() {
                 Claim::Claimed(lease) => break lease,
                 Claim::InProgress(_) => {}
                 Claim::Duplicate(_) => panic!("nobody completed it"),
             }
         };
-        // A poll that was ready at once delivered its lease, and that was dropped: those attempts count.
-        assert!(lease.attempt() <= 3);
+        assert_eq!(lease.attempt(), delivered + 1);
         lease.release().unwrap();
-        assert!(store.get("never polled").unwrap().is_none());
+        assert!(ns.get("never polled").unwrap().is_none());
         done_with(store);
     });
 }
@@ -413,7 +417,8 @@ fn child_that_counts_threads() {
         block_on(store.verify_async()).unwrap();
         let most = ours();
         done_with(store);
-        assert_eq!(ours(), 0, "none is left behind");
+        // None is left behind; one that was joined may be listed for a moment yet.
+        eventually(|| ours() == 0);
         most
     };
     assert_eq!(busy(Options::new()), 2);

@@ -40,7 +40,16 @@ impl Bed {
     }
 
     pub(crate) fn open(&self) -> Store {
-        self.open_with(self.options()).unwrap()
+        self.open_again(self.options())
+    }
+
+    /// Opens it where it may have been closed just now.
+    #[track_caller]
+    pub(crate) fn open_again(&self, options: Options) -> Store {
+        match self.place {
+            Place::Disk(_) => patiently(|| self.open_with(options.clone())).unwrap(),
+            Place::Memory(_) => self.open_with(options).unwrap(),
+        }
     }
 
     pub(crate) fn open_with(&self, options: Options) -> Result<Store, Error> {
@@ -72,6 +81,21 @@ pub(crate) fn clock() -> ManualClock {
 pub(crate) fn on_both(test: impl Fn(&Bed)) {
     test(&Bed::disk());
     test(&Bed::memory());
+}
+
+/// What opening a directory is answered that was closed just now. A process that another test starts at that moment
+/// has the lock too, between its fork and its exec, and for no longer than that.
+#[track_caller]
+pub(crate) fn patiently(open: impl Fn() -> Result<Store, Error>) -> Result<Store, Error> {
+    let mut answer = open();
+    eventually(|| {
+        let is_held = matches!(&answer, Err(error) if error.kind() == ErrorKind::AlreadyOpen);
+        if is_held {
+            answer = open();
+        }
+        !is_held
+    });
+    answer
 }
 
 /// The end of every test that opened a store.

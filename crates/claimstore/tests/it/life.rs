@@ -1,5 +1,6 @@
 //! The life of a claim, across reopening.
 
+use crate::common::patiently;
 use claimstore::{Claim, Options, Store};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ fn a_completed_claim_is_a_duplicate_now_and_after_reopening() {
     store.verify().unwrap();
     store.close().unwrap();
     for round in 0..3 {
-        let store = Options::new().open(dir.path()).unwrap();
+        let store = patiently(|| Options::new().open(dir.path())).unwrap();
         let Claim::Duplicate(receipt) = store.claim("k", DAY).unwrap() else { panic!("round {round}") };
         assert_eq!(receipt.response(), b"done");
         store.close().unwrap();
@@ -68,7 +69,7 @@ fn transact_and_async_answer() {
     store.checkpoint().unwrap();
     assert!(matches!(store.claim("t", DAY).unwrap(), Claim::Duplicate(_)));
     store.close().unwrap();
-    let store = Store::open(dir.path()).unwrap();
+    let store = patiently(|| Store::open(dir.path())).unwrap();
     assert!(matches!(store.claim("t", DAY).unwrap(), Claim::Duplicate(_)));
     store.close().unwrap();
 }

@@ -229,7 +229,7 @@ fn p10_a_key_is_not_forgotten_early_by_a_clock_that_jumps_across_a_restart() {
         let store = bed.open();
         duplicate(store.claim("k", DAY));
         done_with(store);
-        let store = bed.open_with(bed.options().accept_clock_step(true)).unwrap();
+        let store = bed.open_again(bed.options().accept_clock_step(true));
         assert_eq!(claimed(store.claim("k", DAY)).attempt(), 1, "the operator's word");
         done_with(store);
     });
@@ -355,7 +355,7 @@ fn p16_a_journal_at_its_limit_refuses_claims_but_no_settlement() {
     }
     let store = {
         done_with(store);
-        bed.open_with(options()).unwrap()
+        bed.open_again(options())
     };
     assert_eq!(duplicate(store.claim("held19", DAY)).response(), b"r");
     done_with(store);
@@ -408,7 +408,7 @@ fn p20_opening_after_a_death_is_quick_and_bounded() {
     abandon(&store, "the first claim");
     let taken = begun.elapsed();
     // 15 seconds a GB of journal is stated; a test build on a busy machine is allowed more.
-    assert!(taken < Duration::from_secs(10), "{taken:?} for {written} bytes");
+    assert!(taken < Duration::from_secs(60), "{taken:?} for {written} bytes");
     assert!(store.stats().unwrap().live_bytes < 48 << 20);
     assert_eq!(duplicate(store.claim("39/999", DAY)).response().len(), 500);
     done_with(store);

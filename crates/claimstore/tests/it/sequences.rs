@@ -1,6 +1,8 @@
 //! Streams of positions: what is answered, what lasts, what is reported.
 
-use crate::common::{Bed, DAY, HOUR, MINUTE, block_on, claimed as claimed_key, done_with, on_both, refused};
+use crate::common::{
+    Bed, DAY, HOUR, MINUTE, block_on, claimed as claimed_key, done_with, on_both, patiently, refused,
+};
 use claimstore::{Error, ErrorKind, Filter, Options, Policy, PositionClaim, PositionLease, Sequence, Store};
 use std::collections::BTreeSet;
 use std::sync::Barrier;
@@ -261,7 +263,7 @@ fn threads_share_a_stream() {
     assert_eq!((done.len(), distinct.len(), tokens.len()), (400, 400, 400));
     assert_eq!(store.sequence("s").unwrap().next().unwrap(), positions);
     done_with(store);
-    let store = Store::open(dir.path()).unwrap();
+    let store = patiently(|| Store::open(dir.path())).unwrap();
     assert_eq!(store.sequence("s").unwrap().next().unwrap(), positions);
     done_with(store);
 }
