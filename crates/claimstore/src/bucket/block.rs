@@ -4,10 +4,11 @@
 //! Keys are stored as what differs from the key before; every sixteenth is stored whole, and a table at the
 //! end says where those stand, so that a key is found by halving.
 
-use super::{damaged, shared_prefix};
-use crate::codec::{Base, Cursor, Malformed, Record, crc32, put_varint};
+use super::{Row, damaged, shared_prefix};
+use crate::codec::{Base, Cursor, Malformed, Numbers, RawRecord, Record, crc32, put_varint};
 use crate::error::Error;
 use std::cmp::Ordering;
+use std::ops::Range;
 
 /// Blocks are closed at this size; a larger row gets a block of its own.
 pub(super) const TARGET_BYTES: usize = 8 * 1024;
@@ -58,15 +59,16 @@ impl BlockBuilder {
     }
 
     /// Whether the block should be closed before this row.
-    pub(super) fn is_full_for(&self, key: &[u8], record: &Record) -> bool {
-        let row = key.len() + loose_bytes(record) + ROW_ALLOWANCE;
+    pub(super) fn is_full_for(&self, key: &[u8], loose_bytes: usize) -> bool {
+        let row = key.len() + loose_bytes + ROW_ALLOWANCE;
         self.rows > 0 && self.bytes.len() + self.restarts.len() * RESTART_BYTES + row > TARGET_BYTES
     }
 
     /// Appends a row. `previous` is the key of the row before it; the first row of a block ignores it.
-    pub(super) fn push(&mut self, previous: &[u8], key: &[u8], record: &Record) {
+    pub(super) fn push(&mut self, previous: &[u8], key: &[u8], record: &impl Row) {
+        let numbers = record.numbers();
         if self.rows == 0 {
-            self.base = self.spread.middle(record);
+            self.base = self.spread.middle(&numbers);
             self.spread = Spread::default();
         }
         let shared = if self.rows.is_multiple_of(RESTART_INTERVAL) {
@@ -84,7 +86,7 @@ impl BlockBuilder {
         self.bytes.extend_from_slice(unshared);
         self.bytes.extend_from_slice(&self.record);
         self.rows += 1;
-        self.spread.add(record);
+        self.spread.add(&numbers);
     }
 
     /// Closes the block: appends it to `out` and answers its length and checksum.
@@ -128,7 +130,7 @@ struct Spread {
 }
 
 impl Spread {
-    fn add(&mut self, record: &Record) {
+    fn add(&mut self, record: &Numbers) {
         widen(&mut self.seq, record.seq);
         if record.claimed_at_ms == 0 {
             return;
@@ -141,7 +143,7 @@ impl Spread {
         };
     }
 
-    fn middle(&self, first: &Record) -> Base {
+    fn middle(&self, first: &Numbers) -> Base {
         let middle =
             |range: Option<(u64, u64)>, first| range.map_or(first, |(low, high)| low + (high - low) / 2);
         Base {
@@ -177,6 +179,17 @@ impl Block {
         Ok(Block { bytes: bytes.into_boxed_slice(), base, rows, restarts_at })
     }
 
+    /// How many rows the block has.
+    pub(super) fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// The row that begins at `at`.
+    pub(super) fn row_at(&self, at: usize) -> Result<StoredRow<'_>, Malformed> {
+        let rest = self.bytes.get(at..self.restarts_at).ok_or(Malformed("block row"))?;
+        StoredRow::read(&mut Cursor::new(rest))
+    }
+
     /// Bytes the block takes in memory.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.len()
@@ -187,7 +200,7 @@ impl Block {
         let mut first = RowReader::default();
         self.next_row(&mut first)?;
         let last_restart = (self.rows - 1) / RESTART_INTERVAL;
-        let mut last = RowReader::at(self.restart(last_restart).map_err(damaged)?);
+        let mut last = RowReader::starting(self.restart(last_restart).map_err(damaged)?);
         for _ in last_restart * RESTART_INTERVAL..self.rows {
             if self.next_row(&mut last)?.is_none() {
                 return Err(Error::corrupt("block rows"));
@@ -204,6 +217,11 @@ impl Block {
         }
     }
 
+    /// Bytes of the block, where a row was found to have them.
+    pub(super) fn slice(&self, at: &Range<usize>) -> Result<&[u8], Error> {
+        self.bytes.get(at.clone()).ok_or_else(|| Error::corrupt("block row"))
+    }
+
     /// Moves `reader` to the next row and answers the row's record bytes; `None` behind the last one.
     pub(super) fn next_row(&self, reader: &mut RowReader) -> Result<Option<&[u8]>, Error> {
         if reader.at == self.restarts_at {
@@ -211,7 +229,7 @@ impl Block {
         }
         let rest = self.bytes.get(reader.at..self.restarts_at).ok_or_else(|| Error::corrupt("block row"))?;
         let mut cursor = Cursor::new(rest);
-        let row = Row::read(&mut cursor).map_err(damaged)?;
+        let row = StoredRow::read(&mut cursor).map_err(damaged)?;
         if row.shared > reader.key.len() {
             return Err(Error::corrupt("block key"));
         }
@@ -229,6 +247,11 @@ impl Block {
         Ok(record)
     }
 
+    /// The same, read as far as a merge needs.
+    pub(super) fn raw_record<'a>(&self, bytes: &'a [u8]) -> Result<RawRecord<'a>, Error> {
+        RawRecord::read(bytes, &self.base).map_err(damaged)
+    }
+
     /// The record bytes of `key`.
     ///
     /// Walks from the last whole key at or before `key` without putting keys together: `matched` counts the
@@ -240,7 +263,7 @@ impl Block {
             Cursor::new(self.bytes.get(start..self.restarts_at).ok_or(Malformed("block restart"))?);
         let mut matched = 0;
         while cursor.remaining() > 0 {
-            let row = Row::read(&mut cursor)?;
+            let row = StoredRow::read(&mut cursor)?;
             match row.shared.cmp(&matched) {
                 // A whole key shares nothing by definition, so it says nothing about the row before.
                 _ if row.shared == 0 => matched = 0,
@@ -265,7 +288,7 @@ impl Block {
             let middle = low + (high - low) / 2;
             let rest =
                 self.bytes.get(self.restart(middle)?..self.restarts_at).ok_or(Malformed("block restart"))?;
-            let row = Row::read(&mut Cursor::new(rest))?;
+            let row = StoredRow::read(&mut Cursor::new(rest))?;
             if row.unshared <= key {
                 low = middle;
             } else {
@@ -290,12 +313,12 @@ pub(super) struct RowReader {
 
 impl Default for RowReader {
     fn default() -> RowReader {
-        RowReader::at(HEADER_BYTES)
+        RowReader::starting(HEADER_BYTES)
     }
 }
 
 impl RowReader {
-    fn at(at: usize) -> RowReader {
+    fn starting(at: usize) -> RowReader {
         RowReader { at, key: Vec::new() }
     }
 
@@ -304,33 +327,31 @@ impl RowReader {
         &self.key
     }
 
+    /// Where the next row begins.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     /// Goes to the first row of another block.
     pub(super) fn rewind(&mut self) {
         self.at = HEADER_BYTES;
     }
 }
 
-/// Bytes of the parts of a record that have no fixed bound.
-pub(super) fn loose_bytes(record: &Record) -> usize {
-    let extra = record.extra.as_ref().map_or(0, |extra| {
-        let progress = extra.earlier_progress.as_ref().map_or(0, |progress| progress.len());
-        let unknown = extra.unknown.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
-        extra.origin.len() + extra.note.len() + progress + unknown
-    });
-    record.body.len() + extra
+/// A row as it stands in the block.
+pub(super) struct StoredRow<'a> {
+    /// How much of the key before it the key begins with.
+    pub(super) shared: usize,
+    /// The rest of the key.
+    pub(super) unshared: &'a [u8],
+    pub(super) record: &'a [u8],
 }
 
-struct Row<'a> {
-    shared: usize,
-    unshared: &'a [u8],
-    record: &'a [u8],
-}
-
-impl<'a> Row<'a> {
-    fn read(cursor: &mut Cursor<'a>) -> Result<Row<'a>, Malformed> {
+impl<'a> StoredRow<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Result<StoredRow<'a>, Malformed> {
         let [shared, unshared, record] = cursor.varints("row lengths")?;
         let length = |value| usize::try_from(value).map_err(|_| Malformed("row lengths"));
-        Ok(Row {
+        Ok(StoredRow {
             shared: length(shared)?,
             unshared: cursor.take(length(unshared)?, "row key")?,
             record: cursor.take(length(record)?, "row record")?,

@@ -1,6 +1,6 @@
 //! Verified blocks kept in memory.
 
-use super::block::Block;
+use super::listed::ListedBlock;
 use crate::sync::{Arc, Mutex};
 use hashbrown::HashTable;
 use std::fmt;
@@ -26,15 +26,22 @@ struct Name {
 struct Shard {
     capacity: usize,
     used: usize,
-    /// Places in `slots`, by name.
-    places: HashTable<usize>,
+    blocks: HashTable<Kept>,
+    /// What the hand goes over: one for each block.
     slots: Vec<Slot>,
     hand: usize,
 }
 
+/// A block, where a look-up finds it without a further step.
+struct Kept {
+    name: Name,
+    block: Arc<ListedBlock>,
+    /// Its place in `slots`.
+    at: usize,
+}
+
 struct Slot {
     name: Name,
-    block: Arc<Block>,
     asked: bool,
 }
 
@@ -58,12 +65,12 @@ impl BlockCache {
         self.shards.iter().map(|shard| shard.lock().used).sum()
     }
 
-    pub(super) fn get(&self, run: u64, block: u32) -> Option<Arc<Block>> {
+    pub(super) fn get(&self, run: u64, block: u32) -> Option<Arc<ListedBlock>> {
         let name = Name { run, block };
         self.shard(name)?.lock().get(name)
     }
 
-    pub(super) fn insert(&self, run: u64, block: u32, bytes: &Arc<Block>) {
+    pub(super) fn insert(&self, run: u64, block: u32, bytes: &Arc<ListedBlock>) {
         let name = Name { run, block };
         if let Some(shard) = self.shard(name) {
             shard.lock().insert(name, bytes);
@@ -90,24 +97,25 @@ impl Name {
 }
 
 impl Shard {
-    fn get(&mut self, name: Name) -> Option<Arc<Block>> {
-        let at = self.find(name)?;
-        let slot = self.slots.get_mut(at)?;
-        slot.asked = true;
-        Some(slot.block.clone())
+    fn get(&mut self, name: Name) -> Option<Arc<ListedBlock>> {
+        let kept = self.blocks.find(name.hash(), |kept| kept.name == name)?;
+        if let Some(slot) = self.slots.get_mut(kept.at) {
+            slot.asked = true;
+        }
+        Some(kept.block.clone())
     }
 
-    fn insert(&mut self, name: Name, block: &Arc<Block>) {
+    fn insert(&mut self, name: Name, block: &Arc<ListedBlock>) {
         let cost = block.bytes() + ENTRY_BYTES;
+        let is_known = self.blocks.find(name.hash(), |kept| kept.name == name).is_some();
         // A block that would push out half a shard is worth less than what it pushes out.
-        if cost > self.capacity / 2 || self.find(name).is_some() {
+        if cost > self.capacity / 2 || is_known {
             return;
         }
         while self.used + cost > self.capacity && self.evict_one() {}
-        let slots = &self.slots;
-        let rehash = |at: &usize| slots.get(*at).map_or(0, |slot| slot.name.hash());
-        self.places.insert_unique(name.hash(), self.slots.len(), rehash);
-        self.slots.push(Slot { name, block: block.clone(), asked: false });
+        let kept = Kept { name, block: block.clone(), at: self.slots.len() };
+        self.blocks.insert_unique(name.hash(), kept, |kept| kept.name.hash());
+        self.slots.push(Slot { name, asked: false });
         self.used += cost;
     }
 
@@ -137,51 +145,39 @@ impl Shard {
         }
     }
 
-    /// Takes a slot out; the last slot moves into its place.
+    /// Takes a block out; the last slot moves into the place of its own.
     fn remove(&mut self, at: usize) {
-        let last = self.slots.len().saturating_sub(1);
-        self.forget_place(at);
-        if at != last {
-            self.forget_place(last);
+        let removed = self.slots.swap_remove(at).name;
+        if let Ok(entry) = self.blocks.find_entry(removed.hash(), |kept| kept.name == removed) {
+            let (kept, _) = entry.remove();
+            self.used -= kept.block.bytes() + ENTRY_BYTES;
         }
-        let removed = self.slots.swap_remove(at);
-        self.used -= removed.block.bytes() + ENTRY_BYTES;
-        if let Some(moved) = self.slots.get(at) {
-            let (hash, slots) = (moved.name.hash(), &self.slots);
-            self.places.insert_unique(hash, at, |at| slots.get(*at).map_or(0, |slot| slot.name.hash()));
+        if let Some(moved) = self.slots.get(at).map(|slot| slot.name)
+            && let Some(kept) = self.blocks.find_mut(moved.hash(), |kept| kept.name == moved)
+        {
+            kept.at = at;
         }
         if self.hand >= self.slots.len() {
             self.hand = 0;
         }
     }
-
-    fn forget_place(&mut self, at: usize) {
-        let Some(hash) = self.slots.get(at).map(|slot| slot.name.hash()) else { return };
-        if let Ok(entry) = self.places.find_entry(hash, |place| *place == at) {
-            entry.remove();
-        }
-    }
-
-    fn find(&self, name: Name) -> Option<usize> {
-        let is_it = |at: &usize| self.slots.get(*at).is_some_and(|slot| slot.name == name);
-        self.places.find(name.hash(), is_it).copied()
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Arc, BlockCache, SHARDS};
+    use super::{Arc, BlockCache, ListedBlock, SHARDS};
     use crate::bucket::block::{Block, BlockBuilder, BlockName};
     use crate::bucket::fixture::completed;
     use proptest::prelude::*;
     use std::collections::HashMap;
 
-    fn block(body_bytes: usize) -> Arc<Block> {
+    fn block(body_bytes: usize) -> Arc<ListedBlock> {
         let name = BlockName { store_id: [0; 16], run: 1, block: 1 };
         let (mut builder, mut bytes) = (BlockBuilder::new(), Vec::new());
         builder.push(b"", b"key", &completed(1, &vec![0; body_bytes]));
         let (_, crc) = builder.finish(&name, &mut bytes);
-        Arc::new(Block::check(bytes, &name, crc).unwrap())
+        let block = Block::check(bytes, &name, crc).unwrap();
+        Arc::new(ListedBlock::new(block, b"key", b"key").unwrap())
     }
 
     proptest! {
@@ -190,7 +186,7 @@ mod tests {
             calls in prop::collection::vec((0u64..4, 0u32..40, 0usize..3_000, 0u8..10), 1..400),
         ) {
             let cache = BlockCache::new(40_000);
-            let mut put: HashMap<(u64, u32), Arc<Block>> = HashMap::new();
+            let mut put: HashMap<(u64, u32), Arc<ListedBlock>> = HashMap::new();
             for (run, number, body_bytes, what) in calls {
                 match what {
                     0 => {

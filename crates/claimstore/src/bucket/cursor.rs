@@ -4,10 +4,11 @@ use super::Run;
 use super::block::{Block, RowReader};
 use super::index::BlockPlace;
 use super::run::READ_BYTES;
-use crate::codec::Record;
+use crate::codec::{RawRecord, Record};
 use crate::error::Error;
 use crate::sync::Arc;
 use std::fmt;
+use std::ops::Range;
 
 /// Streams the rows of a run: an iterator over keys and records, or step by step without copying keys.
 ///
@@ -28,9 +29,20 @@ impl RunCursor {
         self.rows.advance(&self.run)
     }
 
-    /// The key of the row that [`RunCursor::advance`] answered last.
+    /// Goes to the next row without reading its record; `false` behind the last one.
+    pub(super) fn step(&mut self) -> Result<bool, Error> {
+        self.rows.step(&self.run)
+    }
+
+    /// The key of the row that [`RunCursor::advance`] or [`RunCursor::step`] went to.
     pub(crate) fn key(&self) -> &[u8] {
         self.rows.key()
+    }
+
+    /// The record of that row, read as far as a merge needs.
+    pub(super) fn raw_record(&self) -> Result<RawRecord<'_>, Error> {
+        let (block, bytes) = self.rows.row()?;
+        block.raw_record(bytes)
     }
 }
 
@@ -54,6 +66,8 @@ pub(super) struct Rows {
     ahead: ReadAhead,
     block: Option<Block>,
     reader: RowReader,
+    /// Where the record of the row stands in the block.
+    record: Range<usize>,
     /// Rows below this key are skipped; empty once the first row was given out.
     from: Vec<u8>,
     ended: bool,
@@ -67,6 +81,7 @@ impl Rows {
             ahead: ReadAhead::new(block),
             block: None,
             reader: RowReader::default(),
+            record: 0..0,
             from: from.to_vec(),
             ended: false,
         }
@@ -77,18 +92,33 @@ impl Rows {
     }
 
     pub(super) fn advance(&mut self, run: &Run) -> Result<Option<Record>, Error> {
-        if self.ended {
+        if !self.step(run)? {
             return Ok(None);
         }
-        let advanced = self.try_advance(run);
-        self.ended = !matches!(advanced, Ok(Some(_)));
-        advanced
+        let record = self.row().and_then(|(block, bytes)| block.record(bytes));
+        self.ended = record.is_err();
+        record.map(Some)
     }
 
-    fn try_advance(&mut self, run: &Run) -> Result<Option<Record>, Error> {
+    fn step(&mut self, run: &Run) -> Result<bool, Error> {
+        if self.ended {
+            return Ok(false);
+        }
+        let stepped = self.try_step(run);
+        self.ended = !matches!(stepped, Ok(true));
+        stepped
+    }
+
+    /// The block of the row, and the bytes of its record.
+    fn row(&self) -> Result<(&Block, &[u8]), Error> {
+        let block = self.block.as_ref().ok_or_else(|| Error::corrupt("run block"))?;
+        Ok((block, block.slice(&self.record)?))
+    }
+
+    fn try_step(&mut self, run: &Run) -> Result<bool, Error> {
         loop {
             let Some(block) = &self.block else {
-                let Some(block) = self.ahead.next_block(run)? else { return Ok(None) };
+                let Some(block) = self.ahead.next_block(run)? else { return Ok(false) };
                 self.block = Some(block);
                 self.reader.rewind();
                 continue;
@@ -99,7 +129,10 @@ impl Rows {
             };
             if *self.reader.key() >= *self.from {
                 self.from.clear();
-                return block.record(record).map(Some);
+                // A row ends with its record, and the next row begins there.
+                let end = self.reader.at();
+                self.record = end - record.len()..end;
+                return Ok(true);
             }
         }
     }

@@ -1,11 +1,12 @@
 //! Merging runs of one bucket into one.
 
 use super::{KeyHasher, Run, RunCursor, RunSummary, RunWriter};
-use crate::codec::{Record, State};
+use crate::codec::State;
 use crate::error::Error;
 use crate::io::Storage;
 use crate::planted;
 use crate::sync::Arc;
+use std::cmp::Ordering;
 use std::fmt;
 use std::io;
 
@@ -20,7 +21,8 @@ pub(crate) struct Merger {
     drop_tombstones: bool,
     inputs: Vec<Arc<Run>>,
     heads: Vec<Head>,
-    key: Vec<u8>,
+    /// Which heads have given their row.
+    spent: Vec<usize>,
     /// Made when the first row is certain: a merge that leaves nothing makes no file.
     writer: Option<RunWriter>,
 }
@@ -51,9 +53,9 @@ impl Merger {
             number,
             hasher: hasher.clone(),
             drop_tombstones: drop_tombstones || planted::active(26),
-            heads: inputs.iter().map(|run| Head { cursor: run.iter(None), record: None }).collect(),
+            heads: inputs.iter().map(|run| Head { cursor: run.iter(None), ended: false }).collect(),
+            spent: (0..inputs.len()).collect(),
             inputs,
-            key: Vec::new(),
             writer: None,
         }
     }
@@ -71,39 +73,63 @@ impl Merger {
 
     /// Writes the newest version of the smallest key left; answers `false` when none is left.
     fn merge_one(&mut self) -> Result<bool, Error> {
-        for head in &mut self.heads {
-            head.refill()?;
-        }
-        self.heads.retain(|head| head.record.is_some());
-        let Some(smallest) = self.heads.iter().map(Head::key).min() else { return Ok(false) };
-        self.key.clear();
-        self.key.extend_from_slice(smallest);
-        let mut newest: Option<Record> = None;
-        for head in &mut self.heads {
-            if head.key() != self.key {
-                continue;
-            }
-            let version = head.record.take();
-            if version.as_ref().map(|version| version.seq) > newest.as_ref().map(|newest| newest.seq) {
-                newest = version;
-            }
-        }
-        match newest {
-            Some(record) if !(self.drop_tombstones && record.state == State::Erased) => {
-                self.write(&record)?;
-            }
-            _ => {}
-        }
+        self.refill()?;
+        let Some(newest) = self.newest_of_smallest()? else { return Ok(false) };
+        self.write(newest)?;
+        self.spent.push(newest);
         Ok(true)
     }
 
-    fn write(&mut self, record: &Record) -> Result<(), Error> {
+    /// Has every head stand at a row that was not given yet.
+    fn refill(&mut self) -> Result<(), Error> {
+        let mut ended = false;
+        for at in self.spent.drain(..) {
+            let Some(head) = self.heads.get_mut(at) else { continue };
+            head.ended = !head.cursor.step()?;
+            ended |= head.ended;
+        }
+        if ended {
+            self.heads.retain(|head| !head.ended);
+        }
+        Ok(())
+    }
+
+    /// The head with the newest version of the smallest key. Those with older versions of it are spent.
+    fn newest_of_smallest(&mut self) -> Result<Option<usize>, Error> {
+        let mut newest: Option<(usize, &Head)> = None;
+        for (at, head) in self.heads.iter().enumerate() {
+            let Some((best_at, best)) = newest else {
+                newest = Some((at, head));
+                continue;
+            };
+            match head.cursor.key().cmp(best.cursor.key()) {
+                Ordering::Greater => {}
+                Ordering::Less => {
+                    self.spent.clear();
+                    newest = Some((at, head));
+                }
+                Ordering::Equal if head.seq()? > best.seq()? => {
+                    self.spent.push(best_at);
+                    newest = Some((at, head));
+                }
+                Ordering::Equal => self.spent.push(at),
+            }
+        }
+        Ok(newest.map(|(at, _)| at))
+    }
+
+    fn write(&mut self, newest: usize) -> Result<(), Error> {
         let failed = |source| Error::io("write merged run", source);
-        let writer = match self.writer.take() {
-            Some(writer) => writer,
-            None => self.create_writer().map_err(failed)?,
-        };
-        self.writer.insert(writer).push(&self.key, self.hasher.hash(&self.key), record).map_err(failed)
+        let Some(head) = self.heads.get(newest) else { return Ok(()) };
+        let (key, record) = (head.cursor.key(), head.cursor.raw_record()?);
+        if self.drop_tombstones && record.numbers.state == State::Erased {
+            return Ok(());
+        }
+        if self.writer.is_none() {
+            self.writer = Some(self.create_writer().map_err(failed)?);
+        }
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        writer.push(key, self.hasher.hash(key), &record).map_err(failed)
     }
 
     fn create_writer(&self) -> io::Result<RunWriter> {
@@ -119,22 +145,15 @@ impl fmt::Debug for Merger {
     }
 }
 
-/// The next row of one input; `record` is empty when the row was taken.
+/// One input, at its next row.
 struct Head {
     cursor: RunCursor,
-    record: Option<Record>,
+    ended: bool,
 }
 
 impl Head {
-    fn refill(&mut self) -> Result<(), Error> {
-        if self.record.is_none() {
-            self.record = self.cursor.advance()?;
-        }
-        Ok(())
-    }
-
-    fn key(&self) -> &[u8] {
-        self.cursor.key()
+    fn seq(&self) -> Result<u64, Error> {
+        Ok(self.cursor.raw_record()?.numbers.seq)
     }
 }
 

@@ -4,6 +4,7 @@ use super::block::{Block, BlockName};
 use super::filter::{Filter, LINE_BYTES};
 use super::footer::{Footer, MAX_FOOTER_BYTES, Section};
 use super::index::{BlockPlace, Index};
+use super::listed::ListedBlock;
 use super::section::SectionReader;
 use super::summary::{Ranges, Tally};
 use super::{BlockCache, BucketId, KeyHasher, NamespaceUsage, RUNS_DIR, RunCursor, RunSummary, read_failed};
@@ -160,7 +161,7 @@ impl Run {
         if let Some(block) = cache.get(self.number(), place.number) {
             return block.get(key);
         }
-        let block = Arc::new(self.read_block(place)?);
+        let block = Arc::new(self.read_listed(place)?);
         cache.insert(self.number(), place.number, &block);
         block.get(key)
     }
@@ -182,10 +183,11 @@ impl Run {
         let mut tally = Tally::new();
         let mut cursor = self.iter(None);
         while let Some(record) = cursor.advance()? {
-            if !tally.admits(self.bucket(), cursor.key(), &record) {
+            let numbers = record.numbers();
+            if !tally.admits(self.bucket(), cursor.key(), &numbers) {
                 return Err(Error::corrupt("run order"));
             }
-            tally.add(cursor.key(), &record);
+            tally.add(cursor.key(), &numbers, record.body.len());
         }
         tally.close();
         let counted = (tally.rows, tally.tombstones, tally.min_seq, tally.max_seq);
@@ -214,20 +216,27 @@ impl Run {
 
     /// Trusts the bytes of a block once its checksum, name and bounds fit.
     pub(super) fn check_block(&self, place: BlockPlace, bytes: Vec<u8>) -> Result<Block, Error> {
+        self.check_bounds(place, bytes).map(|(block, _, _)| block)
+    }
+
+    /// The same; answers the block's first and last key too.
+    fn check_bounds(&self, place: BlockPlace, bytes: Vec<u8>) -> Result<(Block, Vec<u8>, Vec<u8>), Error> {
         let name = BlockName { store_id: self.store_id, run: self.number(), block: place.number };
         let block = Block::check(bytes, &name, place.crc)?;
         let (first, last) = block.bounds()?;
         let is_last = place.number + 1 == self.index.blocks();
         let ends_fit = (place.number > 0 || first == *self.min_key) && (!is_last || last == *self.max_key);
         if ends_fit && self.index.covers(place.number, &first, &last) {
-            Ok(block)
+            Ok((block, first, last))
         } else {
             Err(Error::corrupt("block bounds"))
         }
     }
 
-    fn read_block(&self, place: BlockPlace) -> Result<Block, Error> {
-        self.check_block(place, self.read_data(place.offset, place.length)?)
+    fn read_listed(&self, place: BlockPlace) -> Result<ListedBlock, Error> {
+        let bytes = self.read_data(place.offset, place.length)?;
+        let (block, first, last) = self.check_bounds(place, bytes)?;
+        ListedBlock::new(block, &first, &last)
     }
 
     /// Reads the filter; a damaged one is built again from the rows, which are under checksums of their own.

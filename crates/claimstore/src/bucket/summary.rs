@@ -1,7 +1,7 @@
 //! What is known about a run without opening its blocks: the catalogue's entry and the per-namespace ranges.
 
 use super::{BucketId, NAMESPACE_BYTES, damaged, namespace_of};
-use crate::codec::{Cursor, Malformed, Record, State};
+use crate::codec::{Cursor, Malformed, Numbers, State};
 use crate::error::Error;
 
 /// A run as the catalogue knows it.
@@ -72,19 +72,19 @@ impl Tally {
 
     /// Whether this row may come next in a run of `bucket`: its key is above the last one, and it does not
     /// outlive its bucket, for else it would be pruned early.
-    pub(super) fn admits(&self, bucket: BucketId, key: &[u8], record: &Record) -> bool {
+    pub(super) fn admits(&self, bucket: BucketId, key: &[u8], record: &Numbers) -> bool {
         namespace_of(key).is_some()
             && (self.rows == 0 || *key > *self.last_key)
             && (!record.state.expires() || bucket.outlasts(record.until_ms))
     }
 
     /// Counts a row in.
-    pub(super) fn add(&mut self, key: &[u8], record: &Record) {
+    pub(super) fn add(&mut self, key: &[u8], record: &Numbers, body_bytes: usize) {
         if namespace_of(&self.last_key) != namespace_of(key) {
             self.ranges.close(&self.last_key);
         }
         let tombstone = record.state == State::Erased;
-        self.ranges.add(key, record.body.len(), tombstone);
+        self.ranges.add(key, body_bytes, tombstone);
         self.rows += 1;
         self.tombstones += u64::from(tombstone);
         self.min_seq = self.min_seq.min(record.seq);

@@ -1,12 +1,12 @@
 //! Writing a run file from front to back.
 
-use super::block::{BlockBuilder, BlockName, loose_bytes};
+use super::block::{BlockBuilder, BlockName};
 use super::filter::Filter;
 use super::footer::{FOOTER_BYTES, Footer, Section};
 use super::index::IndexBuilder;
 use super::summary::Tally;
-use super::{BucketId, RUNS_DIR, RunSummary, run_file_name};
-use crate::codec::{Record, crc32};
+use super::{BucketId, RUNS_DIR, Row, RunSummary, run_file_name};
+use crate::codec::crc32;
 use crate::io::{File, OpenMode, Storage};
 use crate::sync::Arc;
 use std::fmt;
@@ -63,22 +63,23 @@ impl RunWriter {
     /// `InvalidInput` for a key that is not above the one before, a key or record beyond all bounds, and a
     /// record that would still be wanted when its bucket is dropped. After any error the writer is to be
     /// dropped.
-    pub(crate) fn push(&mut self, key: &[u8], hash: u64, record: &Record) -> io::Result<()> {
-        let bounded = key.len() <= MAX_KEY_BYTES && loose_bytes(record) <= MAX_RECORD_BYTES;
-        if !bounded || !self.tally.admits(self.bucket, key, record) {
+    pub(crate) fn push(&mut self, key: &[u8], hash: u64, record: &impl Row) -> io::Result<()> {
+        let (numbers, loose_bytes) = (record.numbers(), record.loose_bytes());
+        let bounded = key.len() <= MAX_KEY_BYTES && loose_bytes <= MAX_RECORD_BYTES;
+        if !bounded || !self.tally.admits(self.bucket, key, &numbers) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         if self.tally.rows == 0 {
             self.first_hash = hash;
         }
-        if self.block.is_full_for(key, record) {
+        if self.block.is_full_for(key, loose_bytes) {
             self.end_block()?;
         }
         if self.block.is_empty() {
             self.index.begin_block(&self.tally.last_key, key)?;
         }
         self.block.push(&self.tally.last_key, key, record);
-        self.tally.add(key, record);
+        self.tally.add(key, &numbers, record.body_bytes());
         if let Some(filter) = &mut self.filter {
             filter.insert(hash);
         }

@@ -4,7 +4,8 @@
 //! their container (a frame, a block) states once, so that a typical completed record costs about 20 bytes
 //! beside its key and response.
 
-use super::cursor::{Cursor, Malformed, put_bytes, put_signed, put_varint};
+use super::cursor::{Cursor, Malformed, put_bytes, put_varint};
+use super::numbers::{HAS_EXTRA, HAS_FINGERPRINT, Numbers};
 
 /// Where a key stands. Expiry is not a state: it is computed from `until_ms` and the time of asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(crate) enum State {
 }
 
 impl State {
-    fn from_bits(bits: u8) -> Option<State> {
+    pub(super) fn from_bits(bits: u8) -> Option<State> {
         Some(match bits {
             1 => State::InProgress,
             2 => State::Completed,
@@ -187,10 +188,6 @@ pub(crate) struct Base {
     pub(crate) ttl_ms: u64,
 }
 
-const HAS_FINGERPRINT: u8 = 0x10;
-const HAS_EXTRA: u8 = 0x20;
-const STATE_BITS: u8 = 0x0f;
-
 const TAG_ORIGIN: u16 = 1;
 const TAG_EARLIER_PROGRESS: u16 = 2;
 const TAG_NOTE: u16 = 3;
@@ -201,32 +198,38 @@ const TAG_GRANTED: u16 = 7;
 const TAG_REPEATS: u16 = 8;
 
 impl Record {
+    /// The parts that have a fixed size.
+    pub(crate) fn numbers(&self) -> Numbers {
+        Numbers {
+            seq: self.seq,
+            token: self.token,
+            attempt: self.attempt,
+            state: self.state,
+            claimed_at_ms: self.claimed_at_ms,
+            settled_at_ms: self.settled_at_ms,
+            until_ms: self.until_ms,
+            ttl_ms: self.ttl_ms,
+            lease_ms: self.lease_ms,
+        }
+    }
+
     /// Appends the record's bytes. [`Record::decode`] with the same `base` reads them back.
     pub(crate) fn encode(&self, base: &Base, out: &mut Vec<u8>) {
-        let mut flags = self.state as u8;
+        self.encode_with(&self.body, base, out);
+    }
+
+    /// The same with a body that is kept elsewhere.
+    pub(crate) fn encode_with(&self, body: &[u8], base: &Base, out: &mut Vec<u8>) {
+        let mut has = 0;
         if self.fingerprint.is_some() {
-            flags |= HAS_FINGERPRINT;
+            has |= HAS_FINGERPRINT;
         }
         if self.extra.is_some() {
-            flags |= HAS_EXTRA;
+            has |= HAS_EXTRA;
         }
-        out.push(flags);
-        put_signed(distance(self.seq, base.seq), out);
+        self.numbers().encode(has, base, out);
         if self.state == State::Erased {
             return;
-        }
-        put_signed(distance(self.seq, self.token), out);
-        put_varint(u64::from(self.attempt), out);
-        put_signed(distance(self.claimed_at_ms, base.time_ms), out);
-        put_signed(distance(self.ttl_ms, base.ttl_ms), out);
-        if self.state == State::InProgress {
-            put_varint(self.until_ms, out);
-        } else {
-            put_signed(distance(self.settled_at_ms, self.claimed_at_ms), out);
-            put_signed(distance(self.until_ms, self.settled_at_ms.wrapping_add(self.ttl_ms)), out);
-        }
-        if !self.state.expires() {
-            put_varint(self.lease_ms, out);
         }
         if let Some(fingerprint) = &self.fingerprint {
             out.push(fingerprint.scheme);
@@ -235,75 +238,55 @@ impl Record {
         if let Some(extra) = &self.extra {
             extra.encode(out);
         }
-        put_bytes(&self.body, out);
+        put_bytes(body, out);
     }
 
     /// Reads one record from `cursor`, leaving it behind the record.
     pub(crate) fn decode(cursor: &mut Cursor<'_>, base: &Base) -> Result<Record, Malformed> {
-        let flags = cursor.u8("record flags")?;
-        let state = State::from_bits(flags & STATE_BITS).ok_or(Malformed("record state"))?;
-        if flags & !(STATE_BITS | HAS_FINGERPRINT | HAS_EXTRA) != 0 {
-            return Err(Malformed("record flags"));
+        let (numbers, has) = Numbers::decode(cursor, base)?;
+        if numbers.state == State::Erased {
+            return Ok(Record::erased(numbers.seq));
         }
-        let seq = offset(base.seq, cursor.signed("record seq")?);
-        if state == State::Erased {
-            return Ok(Record::erased(seq));
-        }
-        let token = offset(seq, cursor.signed("record token")?.wrapping_neg());
-        if token > seq {
-            return Err(Malformed("record token"));
-        }
-        let attempt =
-            u32::try_from(cursor.varint("record attempt")?).map_err(|_| Malformed("record attempt"))?;
-        let claimed_at_ms = offset(base.time_ms, cursor.signed("record claim time")?);
-        let ttl_ms = offset(base.ttl_ms, cursor.signed("record ttl")?);
-        let (settled_at_ms, until_ms) = if state == State::InProgress {
-            (0, cursor.varint("record until")?)
-        } else {
-            let settled_at_ms = offset(claimed_at_ms, cursor.signed("record settle time")?);
-            let until_ms = offset(settled_at_ms.wrapping_add(ttl_ms), cursor.signed("record until")?);
-            (settled_at_ms, until_ms)
-        };
-        let lease_ms = if state.expires() { 0 } else { cursor.varint("record lease")? };
-        let fingerprint = if flags & HAS_FINGERPRINT == 0 {
+        let fingerprint = if has & HAS_FINGERPRINT == 0 {
             None
         } else {
             let scheme = cursor.u8("fingerprint scheme")?;
             Some(Box::new(Fingerprint { scheme, digest: cursor.array("fingerprint digest")? }))
         };
-        let extra = if flags & HAS_EXTRA == 0 { None } else { Some(Box::new(Extra::decode(cursor)?)) };
+        let extra = if has & HAS_EXTRA == 0 { None } else { Some(Box::new(Extra::decode(cursor)?)) };
         let body = cursor.bytes("record body")?.into();
-        Ok(Record {
-            seq,
-            token,
-            attempt,
-            state,
-            claimed_at_ms,
-            settled_at_ms,
-            until_ms,
-            ttl_ms,
-            lease_ms,
-            fingerprint,
-            body,
-            extra,
-        })
+        Ok(Record { fingerprint, body, extra, ..Record::of(numbers) })
+    }
+
+    /// A record that has nothing but numbers.
+    fn of(numbers: Numbers) -> Record {
+        Record {
+            seq: numbers.seq,
+            token: numbers.token,
+            attempt: numbers.attempt,
+            state: numbers.state,
+            claimed_at_ms: numbers.claimed_at_ms,
+            settled_at_ms: numbers.settled_at_ms,
+            until_ms: numbers.until_ms,
+            ttl_ms: numbers.ttl_ms,
+            lease_ms: numbers.lease_ms,
+            fingerprint: None,
+            body: Box::default(),
+            extra: None,
+        }
     }
 
     /// A tombstone.
     pub(crate) fn erased(seq: u64) -> Record {
+        Record::of(Numbers::erased(seq))
+    }
+
+    /// A copy of everything but the body.
+    pub(crate) fn without_body(&self) -> Record {
         Record {
-            seq,
-            token: 0,
-            attempt: 0,
-            state: State::Erased,
-            claimed_at_ms: 0,
-            settled_at_ms: 0,
-            until_ms: 0,
-            ttl_ms: 0,
-            lease_ms: 0,
-            fingerprint: None,
-            body: Box::default(),
-            extra: None,
+            fingerprint: self.fingerprint.clone(),
+            extra: self.extra.clone(),
+            ..Record::of(self.numbers())
         }
     }
 
@@ -429,14 +412,6 @@ impl std::fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fingerprint").field("scheme", &self.scheme).finish_non_exhaustive()
     }
-}
-
-fn distance(value: u64, from: u64) -> i64 {
-    value.wrapping_sub(from) as i64
-}
-
-fn offset(from: u64, distance: i64) -> u64 {
-    from.wrapping_add(distance as u64)
 }
 
 #[cfg(test)]

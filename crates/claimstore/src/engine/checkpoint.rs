@@ -14,7 +14,7 @@
 //! 7. retire the segments before the noted one.
 
 use super::commit::Leads;
-use super::moving::{Groups, Taken};
+use super::moving::{Going, Groups, Taken, TakenRow};
 use super::time::Mark;
 use super::{Class, Engine, observe, spans};
 use crate::bucket::{
@@ -31,6 +31,8 @@ use crate::sync::{Arc, MutexGuard, Ordering};
 pub(crate) const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
 /// Reading less than this at open is not worth a new segment.
 const LONG_SEGMENT_BYTES: u64 = 1 << 20;
+/// Rows whose memory is waited for together.
+const NEAR_AT_ONCE: usize = 16;
 
 /// What only upkeep changes. Its lock makes checkpoints, merges, prunes and backups take turns.
 #[derive(Debug)]
@@ -135,18 +137,18 @@ impl Engine {
         // the catalogue commit must name it, for its operation goes with the segments.
         drop(self.spaces.defining.lock());
         let taken = self.take(through);
-        if taken.is_empty() && start.segment == home.state.journal.0 {
+        if taken.rows.is_empty() && start.segment == home.state.journal.0 {
             return Ok(None);
         }
         if planted::active(14) {
             self.retire_segments(start.segment);
         }
-        let groups = self.group(&taken)?;
+        let groups = self.group(&taken.rows)?;
         let summaries = self.write_runs(home, &taken, &groups)?;
         if !planted::active(25) {
             self.durable_frontier()?;
         }
-        let published = self.forget_replaced_table_rows(home, &taken).and_then(|()| {
+        let published = self.forget_replaced_table_rows(home, &taken.rows).and_then(|()| {
             let runs = self.open_runs(&summaries)?;
             self.commit_catalogue(home, |state| {
                 state.checkpoint_seq = state.checkpoint_seq.max(through);
@@ -163,13 +165,13 @@ impl Engine {
             }
         };
         if planted::active(21) {
-            self.leave_live(&taken);
+            self.leave_live(&taken.rows);
         }
-        self.publish_moved(&taken, runs);
-        self.leave_live(&taken);
+        self.publish_moved(&taken.rows, runs);
+        self.leave_live(&taken.rows);
         self.retire_segments(start.segment);
-        self.forget_copied_table_rows(home, &taken);
-        Ok(Some(taken.len() as u64))
+        self.forget_copied_table_rows(home, &taken.rows);
+        Ok(Some(taken.rows.len() as u64))
     }
 
     /// Waits until everything queued so far is durable; answers the last sequence number of it.
@@ -182,12 +184,7 @@ impl Engine {
         Ok(seq)
     }
 
-    fn write_runs(
-        &self,
-        home: &mut Home,
-        taken: &[Taken],
-        groups: &Groups,
-    ) -> Result<Vec<RunSummary>, Error> {
+    fn write_runs(&self, home: &mut Home, taken: &Taken, groups: &Groups) -> Result<Vec<RunSummary>, Error> {
         let mut summaries = Vec::new();
         for (bucket, rows) in groups {
             let number = home.take_run_number();
@@ -206,16 +203,19 @@ impl Engine {
         &self,
         number: u64,
         bucket: BucketId,
-        taken: &[Taken],
-        rows: &[(usize, bool)],
+        taken: &Taken,
+        rows: &[Going],
     ) -> std::io::Result<RunSummary> {
         let mut writer = RunWriter::create(&self.storage, self.store_id, number, bucket, rows.len())?;
-        for (at, tombstone) in rows {
-            let Some(row) = taken.get(*at) else { continue };
-            if *tombstone {
-                writer.push(&row.key, row.hash, &Record::erased(row.record.seq))?;
-            } else {
-                writer.push(&row.key, row.hash, &row.record)?;
+        for rows in rows.chunks(NEAR_AT_ONCE) {
+            taken.bring_near(rows);
+            for going in rows {
+                let Some(row) = taken.rows.get(going.at) else { continue };
+                if going.tombstone {
+                    writer.push(&row.key, row.hash, &Record::erased(row.record.seq))?;
+                } else {
+                    writer.push(&row.key, row.hash, &taken.row(row))?;
+                }
             }
         }
         writer.finish()
@@ -246,7 +246,7 @@ impl Engine {
 
     /// Rows of `tables.redb` whose keys were erased since, and rows left over from earlier checkpoints, go
     /// *before* the catalogue commit: afterwards nothing might hide them.
-    fn forget_replaced_table_rows(&self, home: &mut Home, taken: &[Taken]) -> Result<(), Error> {
+    fn forget_replaced_table_rows(&self, home: &mut Home, taken: &[TakenRow]) -> Result<(), Error> {
         let erased = || taken.iter().filter(|row| row.record.state == State::Erased);
         let mut rows: Vec<(Vec<u8>, u64)> = erased().filter(|row| row.in_tables).map(table_row).collect();
         if erased().next().is_some() {
@@ -260,7 +260,7 @@ impl Engine {
     }
 
     /// Rows of `tables.redb` that are in a run now. What cannot be removed is kept in mind.
-    fn forget_copied_table_rows(&self, home: &mut Home, taken: &[Taken]) {
+    fn forget_copied_table_rows(&self, home: &mut Home, taken: &[TakenRow]) {
         let mut rows: Vec<(Vec<u8>, u64)> = taken.iter().filter(|row| row.in_tables).map(table_row).collect();
         rows.append(&mut home.leftover_rows);
         if !matches!(self.remove_table_rows(&rows), Ok(true)) {
@@ -389,7 +389,7 @@ impl Engine {
 }
 
 /// Where a record goes; tombstones of their own go nowhere.
-fn table_row(row: &Taken) -> (Vec<u8>, u64) {
+fn table_row(row: &TakenRow) -> (Vec<u8>, u64) {
     (row.key.to_vec(), row.record.seq)
 }
 

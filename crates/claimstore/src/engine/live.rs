@@ -184,6 +184,11 @@ impl Live {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Entries of all shards, counted one after the other.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().slots.len()).sum()
+    }
+
     /// Memory of what a checkpoint would take out.
     pub(crate) fn resolved_bytes(&self) -> usize {
         self.resolved_bytes.load(Ordering::Relaxed)

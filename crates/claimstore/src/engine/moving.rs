@@ -1,26 +1,38 @@
 //! Rows on their way from the live table into runs: which go, where to, and when they leave.
 //!
-//! Rows are kept in the order of the table's shards: they are taken and left shard by shard, as they lie in memory. The
-//! order of keys, in which runs are written, is an order of their places.
+//! Rows are kept in the order of the table's shards: they are taken, sent to their buckets and left shard by shard, as
+//! they lie in memory. The order of keys, in which runs are written, is an order of their places.
 
 use super::Engine;
 use super::live::share_a_shard;
 use super::spaces::Usage;
-use crate::bucket::{BucketId, Run};
+use crate::bucket::{Apart, BucketId, Run};
 use crate::codec::{Record, Repeats, State};
 use crate::error::Error;
 use crate::key_bytes::KeyBytes;
 use crate::sync::{Arc, Ordering};
 use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::ops::Range;
 
 /// Rows that leave one shard under one hold of its lock.
 const LEAVING_AT_ONCE: usize = 256;
 
-/// An entry a checkpoint takes.
+/// What a checkpoint takes.
 pub(crate) struct Taken {
+    pub(crate) rows: Vec<TakenRow>,
+    /// The rows' bodies, one after the other: a copy that costs no allocation a row.
+    bodies: Vec<u8>,
+}
+
+/// An entry a checkpoint takes.
+pub(crate) struct TakenRow {
     pub(crate) hash: u64,
     pub(crate) key: KeyBytes,
+    /// Without its body.
     pub(crate) record: Record,
+    /// Where the body is.
+    body: Range<usize>,
     /// Of the counts in `record`, those that no earlier version has.
     repeats: Repeats,
     spilled: bool,
@@ -28,8 +40,44 @@ pub(crate) struct Taken {
     pub(crate) in_tables: bool,
 }
 
-/// Rows by the bucket they go to, in the order of their keys. A row refers to its `Taken`, or is a tombstone over it.
-pub(crate) type Groups = BTreeMap<BucketId, Vec<(usize, bool)>>;
+/// A row of a run to be: a row that was taken, or a tombstone over an older version of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Going {
+    /// The first bytes of its key, which settle most comparisons without a look at the row.
+    head: u128,
+    /// Its place among the rows taken.
+    pub(crate) at: usize,
+    pub(crate) tombstone: bool,
+}
+
+impl Taken {
+    /// A row as it goes into a run.
+    pub(crate) fn row<'a>(&'a self, row: &'a TakenRow) -> Apart<'a> {
+        Apart { record: &row.record, body: self.bodies.get(row.body.clone()).unwrap_or_default() }
+    }
+
+    /// Has the memory of some rows brought near. They lie anywhere, and one after the other each would be waited for:
+    /// these reads depend on nothing but their places, so that the processor waits for all of them at once.
+    pub(crate) fn bring_near(&self, rows: &[Going]) {
+        let rows = || rows.iter().filter_map(|row| self.rows.get(row.at));
+        black_box(rows().fold(0, |sum, row| sum ^ row.hash ^ row.record.seq ^ row.record.until_ms));
+        let first_byte = |row: &TakenRow| self.bodies.get(row.body.start).copied();
+        black_box(rows().filter_map(first_byte).fold(0, |sum, byte| sum ^ byte));
+    }
+}
+
+impl Going {
+    fn whole(at: usize, row: &TakenRow) -> Going {
+        Going { head: head_of(&row.key), at, tombstone: false }
+    }
+
+    fn tombstone(self) -> Going {
+        Going { tombstone: true, ..self }
+    }
+}
+
+/// Rows by the bucket they go to, in the order of their keys.
+pub(crate) type Groups = BTreeMap<BucketId, Vec<Going>>;
 
 /// Records and bytes of one namespace.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,8 +92,9 @@ type Sums = BTreeMap<u32, Sum>;
 impl Engine {
     /// Copies the entries at or below `through` that are resolved, or in progress and not yet written out in
     /// this version.
-    pub(crate) fn take(&self, through: u64) -> Vec<Taken> {
-        let mut taken = Vec::new();
+    pub(crate) fn take(&self, through: u64) -> Taken {
+        let mut rows = Vec::with_capacity(self.live.len());
+        let mut bodies = Vec::new();
         self.live.each_shard(|shard| {
             for (hash, key, entry) in shard.iter() {
                 let (record, marks) = (&entry.record, entry.marks);
@@ -53,10 +102,13 @@ impl Engine {
                 if marks.placeholder || written || record.seq > through {
                     continue;
                 }
-                taken.push(Taken {
+                let start = bodies.len();
+                bodies.extend_from_slice(&record.body);
+                rows.push(TakenRow {
                     hash,
                     key: key.into(),
-                    record: entry.known().into_owned(),
+                    record: entry.known_without_body(),
+                    body: start..bodies.len(),
                     repeats: entry.repeats.get(),
                     spilled: marks.spilled,
                     may_shadow: marks.may_shadow,
@@ -64,39 +116,51 @@ impl Engine {
                 });
             }
         });
-        taken
+        Taken { rows, bodies }
     }
 
     /// Sends each row to its bucket, and tombstones to the buckets where an older version would come back.
-    pub(crate) fn group(&self, taken: &[Taken]) -> Result<Groups, Error> {
-        let now_ms = self.time.now_ms();
-        let set = self.cold.set();
-        let mut groups = Groups::new();
-        for at in by_key(taken) {
-            let Some(row) = taken.get(at) else { continue };
-            let target = bucket_of(&row.record);
+    pub(crate) fn group(&self, taken: &[TakenRow]) -> Result<Groups, Error> {
+        let (mut groups, mut shadowing) = (Groups::new(), Vec::new());
+        for (at, row) in taken.iter().enumerate() {
+            let (target, going) = (bucket_of(&row.record), Going::whole(at, row));
             if let Some(bucket) = target {
-                groups.entry(bucket).or_default().push((at, false));
+                groups.entry(bucket).or_default().push(going);
             }
-            if row.spilled && target != Some(BucketId::Open) {
-                groups.entry(BucketId::Open).or_default().push((at, true));
-            }
-            if !row.may_shadow || target == Some(BucketId::Open) {
+            if target == Some(BucketId::Open) {
                 continue;
             }
-            for (bucket, older) in set.buckets_holding(&row.key, row.hash, &self.cold.cache)? {
-                let visible = older.state != State::Erased && !older.is_expired(now_ms);
-                if visible && older.seq < row.record.seq && bucket != BucketId::Open && Some(bucket) != target
-                {
-                    groups.entry(bucket).or_default().push((at, true));
-                }
+            if row.spilled {
+                groups.entry(BucketId::Open).or_default().push(going.tombstone());
+            }
+            if row.may_shadow {
+                shadowing.push(going);
             }
         }
+        // In the order of keys, as neighbours ask for the same blocks.
+        sort_by_key(&mut shadowing, taken);
+        for going in shadowing {
+            self.cover_older(going, taken, &mut groups)?;
+        }
+        groups.values_mut().for_each(|rows| sort_by_key(rows, taken));
         Ok(groups)
     }
 
+    /// Adds tombstones over the older versions of a row in other buckets than its own.
+    fn cover_older(&self, going: Going, taken: &[TakenRow], groups: &mut Groups) -> Result<(), Error> {
+        let Some(row) = taken.get(going.at) else { return Ok(()) };
+        let (now_ms, target) = (self.time.now_ms(), bucket_of(&row.record));
+        for (bucket, older) in self.cold.set().buckets_holding(&row.key, row.hash, &self.cold.cache)? {
+            let visible = older.state != State::Erased && !older.is_expired(now_ms);
+            if visible && older.seq < row.record.seq && bucket != BucketId::Open && Some(bucket) != target {
+                groups.entry(bucket).or_default().push(going.tombstone());
+            }
+        }
+        Ok(())
+    }
+
     /// Shows the new runs. From here on the rows are in the runs and in the live table.
-    pub(crate) fn publish_moved(&self, taken: &[Taken], runs: Vec<Arc<Run>>) {
+    pub(crate) fn publish_moved(&self, taken: &[TakenRow], runs: Vec<Arc<Run>>) {
         self.each_usage(moving(taken), |usage, sum| {
             usage.moving_records.fetch_add(sum.records, Ordering::AcqRel);
             usage.moving_bytes.fetch_add(sum.bytes, Ordering::AcqRel);
@@ -108,7 +172,7 @@ impl Engine {
     /// Takes the rows out of the live table, or notes that an older version of them now lies in a run.
     ///
     /// Usage follows when all of them left: until then what is in both places counts as moving, and so once.
-    pub(crate) fn leave_live(&self, taken: &[Taken]) {
+    pub(crate) fn leave_live(&self, taken: &[TakenRow]) {
         let mut left = Sums::new();
         for rows in taken.chunk_by(|one, next| share_a_shard(one.hash, next.hash)) {
             for rows in rows.chunks(LEAVING_AT_ONCE) {
@@ -135,7 +199,7 @@ impl Engine {
     }
 
     /// The same for rows of one shard; adds up what is gone.
-    fn leave_shard(&self, rows: &[Taken], left: &mut Sums) {
+    fn leave_shard(&self, rows: &[TakenRow], left: &mut Sums) {
         let Some(first) = rows.first() else { return };
         let mut shard = self.live.shard(first.hash);
         for row in rows {
@@ -163,28 +227,26 @@ impl Engine {
     }
 }
 
-/// The places of rows in the order of their keys.
-fn by_key(taken: &[Taken]) -> impl Iterator<Item = usize> + use<> {
-    let heads = taken.iter().enumerate().map(|(at, row)| (head_of(&row.key), at));
-    let mut places: Vec<(u128, usize)> = heads.collect();
+/// Brings rows into the order of their keys.
+fn sort_by_key(rows: &mut [Going], taken: &[TakenRow]) {
     let key = |at: usize| taken.get(at).map(|row| &*row.key);
-    // The head settles most comparisons without a look at the row.
-    places.sort_unstable_by(|one, other| one.0.cmp(&other.0).then_with(|| key(one.1).cmp(&key(other.1))));
-    places.into_iter().map(|(_, at)| at)
+    rows.sort_unstable_by(|one, other| {
+        one.head.cmp(&other.head).then_with(|| key(one.at).cmp(&key(other.at)))
+    });
 }
 
 /// How much of each namespace is in the live table and, once they are shown, in the new runs.
-fn moving(taken: &[Taken]) -> Sums {
+fn moving(taken: &[TakenRow]) -> Sums {
     let mut sums = Sums::new();
     taken.iter().filter(|row| counts_in_runs(&row.record)).for_each(|row| count(&mut sums, row));
     sums
 }
 
-fn count(sums: &mut Sums, row: &Taken) {
+fn count(sums: &mut Sums, row: &TakenRow) {
     let id = row.key.first_chunk::<4>().map_or(0, |id| u32::from_be_bytes(*id));
     let sum = sums.entry(id).or_default();
     sum.records += 1;
-    sum.bytes += (row.key.len() + row.record.body.len()) as u64;
+    sum.bytes += (row.key.len() + row.body.len()) as u64;
 }
 
 fn bucket_of(record: &Record) -> Option<BucketId> {

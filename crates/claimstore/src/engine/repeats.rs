@@ -51,6 +51,11 @@ impl Entry {
         with(Cow::Borrowed(&self.record), self.repeats.get())
     }
 
+    /// The same as a record of its own, without a body.
+    pub(crate) fn known_without_body(&self) -> Record {
+        with(Cow::Owned(self.record.without_body()), self.repeats.get()).into_owned()
+    }
+
     /// The same, for good.
     pub(crate) fn into_known(self) -> Record {
         let repeats = self.repeats.get();
