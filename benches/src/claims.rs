@@ -1,15 +1,11 @@
 //! claimstore under load, used as any program would use it.
 
 use crate::Result;
-use crate::executor::block_on;
+use crate::in_flight;
 use crate::keys::{self, Key, Keys};
 use crate::stock::Stock;
 use crate::subject::Subject;
-use crate::summary::rate;
-use crate::time::Stopwatch;
 use claimstore::{Claim, ClaimRequest, Lease, Namespace, Options, Policy, Store, TimeOrdered};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,11 +16,6 @@ pub const TTL: Duration = Duration::from_hours(7 * 24);
 
 /// Items of one call where the number does not matter.
 pub const BATCH: usize = 4096;
-
-/// A burst of calls in flight ends after this many claims; see [`crate::drive`].
-const BURST_CLAIMS: u64 = 400_000;
-
-const BURST_TIME: Duration = Duration::from_secs(1);
 
 /// Most claims in progress: sustained loads collect more of them than the default allows.
 const MAX_IN_PROGRESS: usize = 10_000_000;
@@ -103,43 +94,6 @@ impl Claims {
         &self.store
     }
 
-    /// Claims a second over `duration` of measured time, with `in_flight` claims in flight on this thread.
-    pub fn measure_in_flight(&self, in_flight: u64, duration: Duration, stock: &Stock) -> Result<f64> {
-        let (mut claims, mut elapsed) = (0, Duration::ZERO);
-        while elapsed < duration {
-            let limit = BURST_TIME.min(duration.saturating_sub(elapsed));
-            let (more, time) = block_on(self.burst_in_flight(in_flight, limit, stock))?;
-            claims += more;
-            elapsed += time;
-            self.settle()?;
-        }
-        Ok(rate(claims, elapsed.as_secs_f64()))
-    }
-
-    async fn burst_in_flight(
-        &self,
-        in_flight: u64,
-        duration: Duration,
-        stock: &Stock,
-    ) -> Result<(u64, Duration)> {
-        let call = || self.namespace.claim_async(&self.request(&stock.fresh()));
-        let watch = Stopwatch::start();
-        let mut calls: FuturesUnordered<_> = (0..in_flight).map(|_| call()).collect();
-        let (mut leases, mut counted) = (Vec::new(), None);
-        while let Some(answer) = calls.next().await {
-            leases.push(claimed(answer?)?);
-            let time = watch.elapsed();
-            if time < duration && (leases.len() as u64) < BURST_CLAIMS {
-                calls.push(call());
-            } else {
-                // What is still in flight is awaited, but neither it nor its time counts.
-                counted.get_or_insert((leases.len() as u64, time));
-            }
-        }
-        complete(&self.store, leases)?;
-        Ok(counted.unwrap_or_default())
-    }
-
     fn request(&self, key: &Key) -> ClaimRequest {
         ClaimRequest::new(key).ttl(self.ttl.of(key))
     }
@@ -179,6 +133,18 @@ impl Subject for Claims {
             return Ok(());
         }
         complete(&self.store, std::mem::take(&mut *leases))
+    }
+
+    fn measure_in_flight(&self, calls: u64, duration: Duration, stock: &Stock) -> Result<Option<f64>> {
+        let call = || {
+            let claim = self.namespace.claim_async(&self.request(&stock.fresh()));
+            async { claimed(claim.await?) }
+        };
+        let after = |leases| {
+            complete(&self.store, leases)?;
+            self.settle()
+        };
+        in_flight::measure(calls, duration, call, after).map(Some)
     }
 
     /// Completes what was claimed and checkpoints it.

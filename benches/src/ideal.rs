@@ -6,14 +6,20 @@
 use crate::Result;
 use crate::device::{Access, AlignedBuf, Preallocated, SECTOR};
 use crate::group::GroupCommit;
+use crate::in_flight;
 use crate::keys::{self, BuildKeyHasher, Key, RESPONSE_LEN};
+use crate::stock::Stock;
 use crate::subject::Subject;
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
 
 const SHARDS: u64 = 256;
 
@@ -128,12 +134,115 @@ impl Subject for Ideal {
         self.make_durable(&records)
     }
 
+    /// The floor of asynchronous claims: what they cost when there is nothing but the map, the journal, and the waking.
+    fn measure_in_flight(&self, calls: u64, duration: Duration, stock: &Stock) -> Result<Option<f64>> {
+        let committer = Committer::default();
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| committer.run(&|records| Ok(lock(&self.journal).append(records)?)));
+            let call = || IdealClaim { ideal: self, committer: &committer, key: stock.fresh(), batch: 0 };
+            let measured = in_flight::measure(calls, duration, call, |_| Ok(()));
+            committer.stop(thread.thread());
+            let ended = thread.join().map_err(|_| "the committer panicked")?;
+            ended.and(measured).map(Some)
+        })
+    }
+
     /// In memory only.
     fn load(&self, keys: &mut dyn Iterator<Item = Key>) -> Result<()> {
         keys.for_each(|key| {
             self.finish(&key);
         });
         Ok(())
+    }
+}
+
+/// A thread that commits for futures: what queued up while it wrote is the next batch.
+#[derive(Debug, Default)]
+struct Committer {
+    queue: Mutex<Queue>,
+    /// Number of the last batch that is durable. Batches count from 1.
+    durable: AtomicU64,
+    idle: AtomicBool,
+    stopped: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    taken: u64,
+    records: Vec<u8>,
+    wakers: Vec<Waker>,
+}
+
+impl Committer {
+    /// Queues a record; answers its batch.
+    fn enqueue(&self, sequence: u64, key: &Key, waker: &Waker) -> u64 {
+        let batch = {
+            let mut queue = lock(&self.queue);
+            push_record(&mut queue.records, sequence, key);
+            queue.wakers.push(waker.clone());
+            queue.taken + 1
+        };
+        if self.idle.swap(false, Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+        batch
+    }
+
+    /// Commits until it is stopped.
+    fn run(&self, write: &dyn Fn(&[u8]) -> Result<()>) -> Result<()> {
+        let _ = self.thread.set(thread::current());
+        loop {
+            self.idle.store(true, Ordering::SeqCst);
+            if lock(&self.queue).records.is_empty() {
+                if self.stopped.load(Ordering::SeqCst) {
+                    return Ok(());
+                }
+                thread::park();
+                continue;
+            }
+            self.idle.store(false, Ordering::SeqCst);
+            let (batch, records, wakers) = {
+                let mut queue = lock(&self.queue);
+                queue.taken += 1;
+                (queue.taken, std::mem::take(&mut queue.records), std::mem::take(&mut queue.wakers))
+            };
+            write(&records)?;
+            self.durable.store(batch, Ordering::Release);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn stop(&self, thread: &Thread) {
+        self.stopped.store(true, Ordering::SeqCst);
+        thread.unpark();
+    }
+}
+
+/// A claim of a fresh key under way.
+struct IdealClaim<'a> {
+    ideal: &'a Ideal,
+    committer: &'a Committer,
+    key: Key,
+    /// The batch that carries it; 0 before it was asked for.
+    batch: u64,
+}
+
+impl Future for IdealClaim<'_> {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.batch == 0 {
+            let sequence = self.ideal.insert(&self.key).ok_or("a fresh key was not claimed")?;
+            self.batch = self.committer.enqueue(sequence, &self.key, context.waker());
+        }
+        if self.committer.durable.load(Ordering::Acquire) >= self.batch {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -185,7 +294,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::thread;
+    use crate::keys::Keys;
 
     #[test]
     fn threads_share_the_fresh_keys() {
@@ -198,5 +307,15 @@ mod tests {
             claimers.into_iter().map(|claimer| claimer.join().unwrap()).sum()
         });
         assert_eq!(fresh, 100);
+    }
+    #[test]
+    fn claims_in_flight_are_all_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let ideal = Ideal::create(dir.path()).unwrap();
+        let stock = Stock::new(Keys::Natural, 0);
+        let rate = ideal.measure_in_flight(256, Duration::from_millis(50), &stock).unwrap();
+        assert!(rate.is_some_and(|rate| rate > 0.0));
+        let held: usize = ideal.shards.iter().map(|shard| lock(shard).keys.len()).sum();
+        assert!(held >= 256);
     }
 }

@@ -22,6 +22,7 @@ pub mod engine;
 pub mod executor;
 pub mod group;
 pub mod ideal;
+pub mod in_flight;
 pub mod keys;
 pub mod load;
 pub mod redb;

@@ -102,23 +102,8 @@ struct Plan<'a> {
 
 /// A store and the keys it is driven with.
 struct Contender {
-    store: Store,
+    store: Box<dyn Subject>,
     stock: Stock,
-}
-
-/// claimstore can be driven in one way more than the others.
-enum Store {
-    Claims(Claims),
-    Other(Box<dyn Subject>),
-}
-
-impl Store {
-    fn subject(&self) -> &dyn Subject {
-        match self {
-            Self::Claims(claims) => claims,
-            Self::Other(other) => other.as_ref(),
-        }
-    }
 }
 
 impl Plan<'_> {
@@ -203,12 +188,12 @@ impl Plan<'_> {
     fn contender(&self, name: &str, dir: &PathBuf, keys: Keys, ttl: Ttl) -> Result<Option<Contender>> {
         fs::create_dir(dir)?;
         let store = match self.makers.iter().find(|maker| maker.name == name) {
-            None => Some(Store::Claims(Claims::create(dir, keys, ttl, MAX_THREADS)?)),
-            Some(maker) => (maker.make)(dir)?.map(Store::Other),
+            None => Some(Box::new(Claims::create(dir, keys, ttl, MAX_THREADS)?) as Box<dyn Subject>),
+            Some(maker) => (maker.make)(dir)?,
         };
         let Some(store) = store else { return Ok(None) };
         let stock = Stock::new(keys, self.loaded);
-        store.subject().load(&mut stock.loaded())?;
+        store.load(&mut stock.loaded())?;
         Ok(Some(Contender { store, stock }))
     }
 
@@ -221,11 +206,11 @@ impl Plan<'_> {
         results: &mut Results,
     ) -> Result<()> {
         let Contender { store, stock } = contender;
-        let line = Line { subject: store.subject().name().to_owned(), ..line };
-        match (scenario.kind, store) {
-            (Kind::Threads(load), _) => {
+        let line = Line { subject: store.name().to_owned(), ..line };
+        match scenario.kind {
+            Kind::Threads(load) => {
                 let before = self.device.as_ref().map(Device::written).transpose()?;
-                let measured = drive::measure(store.subject(), load, duration, stock)?;
+                let measured = drive::measure(store.as_ref(), load, duration, stock)?;
                 let after = self.device.as_ref().map(Device::written).transpose()?;
                 #[expect(clippy::cast_precision_loss, reason = "bytes and keys of one run")]
                 let device_bytes = match (before, after) {
@@ -234,11 +219,10 @@ impl Plan<'_> {
                 };
                 results.note(Line { device_bytes, ..line }.with(&measured))
             }
-            (Kind::InFlight(calls), Store::Claims(claims)) => {
-                let rate = claims.measure_in_flight(calls, duration, stock)?;
-                results.note(Line { rate, ..line })
-            }
-            (Kind::InFlight(_), Store::Other(_)) => Ok(()),
+            Kind::InFlight(calls) => match store.measure_in_flight(calls, duration, stock)? {
+                Some(rate) => results.note(Line { rate, ..line }),
+                None => Ok(()),
+            },
         }
     }
 

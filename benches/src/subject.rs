@@ -2,6 +2,8 @@
 
 use crate::Result;
 use crate::keys::Key;
+use crate::stock::Stock;
+use std::time::Duration;
 
 /// A store under load. `worker` counts the calling threads from zero; each makes one call at a time.
 pub trait Subject: Sync {
@@ -27,6 +29,13 @@ pub trait Subject: Sync {
             self.claim(0, &chunk)?;
             self.complete(0, &chunk)?;
         }
+    }
+
+    /// Claims a second over `duration` of measured time, with `calls` asynchronous claims of fresh keys in flight on
+    /// this thread; `None` where there are no such calls.
+    fn measure_in_flight(&self, calls: u64, duration: Duration, stock: &Stock) -> Result<Option<f64>> {
+        let _ = (calls, duration, stock);
+        Ok(None)
     }
 
     /// Puts away what a burst left behind, so that every burst begins alike; outside the measured time.
