@@ -11,8 +11,18 @@ pub enum Target {
     Syncs,
     /// Creating, renaming and removing files, creating directories.
     DirOps,
-    /// All of them. Once such a fault stays, the length of a file is not told either, as after a shutdown of XFS.
+    /// `read_exact_at`, `len`, `list`.
+    Reads,
+    /// All of them but reads. Once such a fault stays, the length of a file is not told either, as after a shutdown
+    /// of XFS.
     Any,
+}
+
+impl Target {
+    /// Whether a fault of this target hits an operation of `kind`.
+    fn hits(self, kind: Target) -> bool {
+        self == kind || self == Target::Any && kind != Target::Reads
+    }
 }
 
 /// How an operation fails.
@@ -51,6 +61,7 @@ pub(super) struct Faults {
     writes: u64,
     syncs: u64,
     dir_ops: u64,
+    reads: u64,
     orders: Vec<(u64, Fault)>,
 }
 
@@ -68,6 +79,7 @@ impl Faults {
             Target::Writes => self.writes,
             Target::Syncs => self.syncs,
             Target::DirOps => self.dir_ops,
+            Target::Reads => self.reads,
             Target::Any => self.writes + self.syncs + self.dir_ops,
         }
     }
@@ -86,13 +98,13 @@ impl Faults {
     pub(super) fn next(&mut self, target: Target) -> Option<Fault> {
         let hit = self.orders.iter().find(|(at, fault)| {
             let number = self.count(fault.target);
-            let meant = fault.target == target || fault.target == Target::Any;
-            meant && (number == *at || fault.sticky && number > *at)
+            fault.target.hits(target) && (number == *at || fault.sticky && number > *at)
         });
         let hit = hit.map(|(_, fault)| *fault);
         match target {
             Target::Writes => self.writes += 1,
             Target::Syncs => self.syncs += 1,
+            Target::Reads => self.reads += 1,
             Target::DirOps | Target::Any => self.dir_ops += 1,
         }
         hit

@@ -219,8 +219,9 @@ impl Storage for SimDisk {
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        let state = self.state();
+        let mut state = self.state();
         state.need_dir(dir)?;
+        state.try_read()?;
         Ok(state.machine.list(dir))
     }
 
@@ -349,6 +350,11 @@ impl State {
         self.next(target).map_or(Ok(()), |fault| Err(fault.error()))
     }
 
+    /// The same for a read. A slow sync waits for changes, so nobody is told.
+    fn try_read(&mut self) -> io::Result<()> {
+        self.faults.next(Target::Reads).map_or(Ok(()), |fault| Err(fault.error()))
+    }
+
     fn contents(&self, file: u64) -> io::Result<&Contents> {
         self.machine.contents(file).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -411,7 +417,8 @@ impl Drop for SimFile {
 
 impl File for SimFile {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let state = self.shared.state();
+        let mut state = self.shared.state();
+        state.try_read()?;
         if state.contents(self.file)?.read(buf, offset) {
             Ok(())
         } else {
@@ -454,11 +461,12 @@ impl File for SimFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        let state = self.shared.state();
-        match state.faults.gone() {
-            Some(fault) => Err(fault.error()),
-            None => Ok(state.contents(self.file)?.len()),
+        let mut state = self.shared.state();
+        if let Some(fault) = state.faults.gone() {
+            return Err(fault.error());
         }
+        state.try_read()?;
+        Ok(state.contents(self.file)?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -283,6 +283,28 @@ fn faults_hit_the_operation_they_were_ordered_for() {
 }
 
 #[test]
+fn reads_fail_only_where_reads_were_meant() {
+    let disk = SimDisk::new();
+    let file = durable(&disk, "a", b"kept");
+    let mut bytes = [0; 4];
+    disk.fail_at(0, Fault::sticky(FaultKind::Io, Target::Any));
+    file.write_all_at(b"lost", 0).unwrap_err();
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    disk.clear_faults();
+    disk.fail_at(2, Fault::once(FaultKind::Io, Target::Reads));
+    disk.fail_at(4, Fault::sticky(FaultKind::Io, Target::Reads));
+    assert_eq!(file.len().unwrap(), 4);
+    disk.list("").unwrap_err();
+    assert_eq!(disk.list("").unwrap(), ["a"]);
+    file.read_exact_at(&mut bytes, 0).unwrap_err();
+    file.len().unwrap_err();
+    file.write_all_at(b"new!", 0).unwrap();
+    disk.clear_faults();
+    assert_eq!(read(&disk, "a").unwrap(), b"new!");
+    assert_eq!(disk.operations(Target::Reads), 8);
+}
+
+#[test]
 fn a_short_write_leaves_its_first_half() {
     let disk = SimDisk::new();
     let file = create(&disk, "a");

@@ -1,10 +1,11 @@
 //! Scripts whose disk is looked at after a crash behind any of its events.
 
+use super::failing::{honest, lose_power};
 use super::model::Model;
 use super::runner::{Done, Runner, Stop, Trace, disagree};
 use super::steps::{Step, random_steps};
 use super::world::World;
-use crate::{Level, Rng, SimDisk, Variant};
+use crate::{Fault, Level, Rng, SimDisk, Target, Variant};
 use std::fmt;
 
 /// How far a store goes on behind a crash.
@@ -147,6 +148,46 @@ impl Image {
         self.check_time(&runner)?;
         self.disk.unplug();
         Ok(recovered)
+    }
+
+    /// How many operations of each of `targets` it takes to open the store and to compare it.
+    pub fn operations<const N: usize>(&self, targets: [Target; N]) -> Result<[u64; N], Stop> {
+        let runner = Runner::recover(self.world(), &self.allowed, self.floor)?;
+        // Before the store is let go of, which makes operations of its own.
+        let counted = targets.map(|target| self.disk.operations(target));
+        self.disk.unplug();
+        drop(runner);
+        Ok(counted)
+    }
+
+    /// Opens the store while operation number `at` of the fault's target fails: it is refused honestly, or knows
+    /// what it should. Opened again on a well disk, it must know the same, and once more after a power loss. Answers
+    /// whether the first opening was refused.
+    pub fn survive(&self, at: u64, fault: Fault) -> Result<bool, Stop> {
+        self.disk.stop_recording();
+        self.disk.fail_at(at, fault);
+        let world = self.world();
+        let (mut runner, refused) = match Runner::recover(world.clone(), &self.allowed, self.floor) {
+            Ok(mut runner) => {
+                runner.let_go();
+                self.disk.clear_faults();
+                runner.revive()?;
+                (runner, false)
+            }
+            Err(Stop::Failed(kind, what)) => {
+                honest(kind, &what)?;
+                self.disk.clear_faults();
+                // No two opens draw the same bytes.
+                let world = World { seed: !world.seed, ..world };
+                (Runner::recover(world, &self.allowed, self.floor)?, true)
+            }
+            Err(stop) => return Err(stop),
+        };
+        self.check_time(&runner)?;
+        runner.check_token()?;
+        lose_power(&mut runner, self.seed ^ at)?;
+        runner.finish()?;
+        Ok(refused)
     }
 
     fn world(&self) -> World {

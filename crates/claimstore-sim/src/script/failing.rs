@@ -1,10 +1,12 @@
 //! Scripts whose disk fails at one operation (L4), and what a store owes its caller then (P6, P16).
 
+use super::compare::compare_key;
+use super::model::KEYS;
 use super::runner::{Done, Runner, Stop};
 use super::steps::Step;
 use super::world::World;
 use crate::kill::is_honest;
-use crate::{Fault, Level, Rng, Variant};
+use crate::{Fault, Level, Rng, Target, Variant};
 use claimstore::{ClaimRequest, ErrorKind, Filter};
 use std::time::Duration;
 
@@ -35,7 +37,11 @@ pub fn survive(world: &World, steps: &[Step], at: u64, fault: Fault) -> Result<u
     for (number, step) in steps.iter().enumerate() {
         if let Err(stop) = runner.step(step) {
             stopped += 1;
-            own_up(&mut runner, step, stop, &mut patience).map_err(|stop| at_step(number, step, stop))?;
+            let owned_up = match fault.target {
+                Target::Reads => own_up_to_a_read(&mut runner, stop),
+                _ => own_up(&mut runner, step, stop, &mut patience),
+            };
+            owned_up.map_err(|stop| at_step(number, step, stop))?;
             behind = Some(1 + at % 9);
         }
         behind = behind.map(|steps| steps - 1);
@@ -82,6 +88,36 @@ fn own_up(runner: &mut Runner, step: &Step, end: Stop, patience: &mut u64) -> Do
     runner.step(step)
 }
 
+/// A read failed in a step: it says so, and no other look is answered wrongly. Then the store is opened anew on a
+/// well disk, as redb tells nothing more of a file once a read of it failed; it knows what it knew before the step,
+/// or what the step would have made of it.
+fn own_up_to_a_read(runner: &mut Runner, end: Stop) -> Done {
+    let Stop::Failed(kind, what) = end else { return Err(end) };
+    honest(kind, &what)?;
+    let poisoned = runner.store().is_some_and(|store| store.stats().is_err());
+    if poisoned {
+        only_poisoned(runner)?;
+    } else if kind != ErrorKind::Indeterminate {
+        (0..KEYS).try_for_each(|key| look_or_refuse(runner, key))?;
+    }
+    runner.world.disk.clear_faults();
+    runner.revive()
+}
+
+/// Looks at a key while reads may fail: as before the step that stopped, or as behind it, or refused.
+fn look_or_refuse(runner: &Runner, key: usize) -> Done {
+    let Some(store) = runner.store() else { return Ok(()) };
+    let mut wrong = Vec::new();
+    for model in std::iter::once(&runner.model).chain(&runner.candidate) {
+        match compare_key(store, model, key) {
+            Ok(()) => return Ok(()),
+            Err(Stop::Failed(kind, what)) => return honest(kind, &what),
+            Err(Stop::Disagree(what)) => wrong.push(what),
+        }
+    }
+    Err(Stop::Disagree(format!("while reads fail: {}", wrong.join("; nor: "))))
+}
+
 /// The step failed, and has had its effect all the same.
 fn took_effect(runner: &mut Runner) -> Done {
     if let Some(candidate) = runner.candidate.take() {
@@ -91,7 +127,7 @@ fn took_effect(runner: &mut Runner) -> Done {
 }
 
 /// Also nothing behind the error says that bytes are damaged: a disk that fails has damaged none.
-fn honest(kind: ErrorKind, what: &str) -> Done {
+pub(super) fn honest(kind: ErrorKind, what: &str) -> Done {
     if is_honest(kind) && !what.contains("kind: Corrupt") {
         Ok(())
     } else {
@@ -123,7 +159,8 @@ fn only_poisoned(runner: &Runner) -> Done {
     Ok(())
 }
 
-fn lose_power(runner: &mut Runner, seed: u64) -> Done {
+/// The power fails, and the store must know everything.
+pub(super) fn lose_power(runner: &mut Runner, seed: u64) -> Done {
     let mut rng = Rng::new(seed);
     let level = [Level::L2, Level::L3][rng.index(2)];
     runner.lose_power(Variant::new(level, rng.next_u64()))

@@ -5,6 +5,7 @@
 //! any later image with what had been acknowledged by then.
 
 mod calls;
+mod campaign;
 mod coded;
 mod compare;
 mod crash;
@@ -16,6 +17,7 @@ mod runner;
 mod steps;
 mod world;
 
+pub use campaign::{Campaign, guarded};
 pub use coded::decode_steps;
 pub use compare::{compare, key_bytes};
 pub use crash::{Cut, Image, Recording};

@@ -114,10 +114,15 @@ impl Runner {
     /// know what it knew before the failed step, or what the step would have made of it.
     pub fn revive(&mut self) -> Done {
         let allowed: Vec<Model> = std::iter::once(self.model.clone()).chain(self.candidate.take()).collect();
+        self.let_go();
+        self.take_up(&allowed)
+    }
+
+    /// Lets go of the store, on whatever disk it stands: it closes as well as that lets it.
+    pub(super) fn let_go(&mut self) {
         self.held.clear();
         self.tokens.clear();
         self.store = None;
-        self.take_up(&allowed)
     }
 
     /// Loses power and opens the store again, which must know everything.

@@ -1,19 +1,23 @@
-//! Operations that fail (L4): every write, sync and directory operation of a script, once and for good, with
-//! EIO, ENOSPC and half a write. Each error must be honest, the store opened again must know what was
-//! acknowledged, in the page cache and on the disk after a power loss that follows (P6, P16, hazard 5).
+//! Operations that fail (L4): every write, sync, directory operation and read of a script, and of an opening after a
+//! crash, once and for good, with EIO, ENOSPC and half a write. Each error must be honest, the store opened again
+//! must know what was acknowledged, in the page cache and on the disk after a power loss that follows (P6, P16,
+//! hazard 5).
 //!
 //! By default a sample; `CLAIMSTORE_EVERY_K=1` takes every operation.
 
-use claimstore_sim::script::{Recording, Runner, Step, World, survive};
-use claimstore_sim::{Fault, FaultKind, Target};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use claimstore_sim::script::{Cut, Recording, Runner, Step, Stop, World, guarded, survive};
+use claimstore_sim::{Fault, FaultKind, Level, Rng, Target, Variant};
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const KINDS: [FaultKind; 3] = [FaultKind::Io, FaultKind::NoSpace, FaultKind::ShortWrite];
-const TARGETS: [Target; 3] = [Target::Writes, Target::Syncs, Target::DirOps];
+const LEVELS: [Level; 4] = [Level::L0, Level::L1, Level::L2, Level::L3];
+const CHANGES: [Target; 3] = [Target::Writes, Target::Syncs, Target::DirOps];
+const ALL: [Target; 4] = [Target::Writes, Target::Syncs, Target::DirOps, Target::Reads];
 /// How many operations apart the sampled ones lie: a prime, so that no rhythm of the engine hides one kind.
 const SAMPLE: usize = 7;
 const THREADS: usize = 2;
+/// Scripts that are crashed, once at each level.
+const CRASHED: u64 = 4;
 
 /// One fault in one script.
 #[derive(Debug, Clone, Copy)]
@@ -23,46 +27,140 @@ struct Point {
     fault: Fault,
 }
 
+/// One fault in the opening behind one crash.
+#[derive(Debug, Clone, Copy)]
+struct Opening {
+    seed: u64,
+    cut: Cut,
+    at: u64,
+    fault: Fault,
+}
+
+/// What came of all points.
+struct Outcome {
+    stopped: u64,
+    failures: Vec<String>,
+}
+
 #[test]
 fn every_failed_operation_is_owned_up_to() {
-    let points = points();
+    let points = points(&CHANGES);
+    let outcome = try_all(&points, in_a_script);
+    println!("io errors: {} points, {} stopped a call", points.len(), outcome.stopped);
+    outcome.assert_good();
+}
+
+#[test]
+fn every_failed_read_is_owned_up_to() {
+    let points = points(&[Target::Reads]);
+    let outcome = try_all(&points, in_a_script);
+    println!("io errors: {} points of reads, {} stopped a call", points.len(), outcome.stopped);
+    // A birth, a reopening and three audits read at least ten times in each script.
+    assert!(points.len() >= 3 * 10 * 2 / SAMPLE && outcome.stopped > 0);
+    outcome.assert_good();
+}
+
+/// A disk may fail while the store is being mended: nothing is believed that does not stay.
+#[test]
+fn every_failure_in_an_opening_after_a_crash_is_owned_up_to() {
+    let recordings: Vec<Recording> = (0..CRASHED).map(|seed| Recording::new(seed, 40).unwrap()).collect();
+    let points = openings(&recordings);
+    let outcome = try_all(&points, |Opening { seed, cut, at, fault }| {
+        recordings[seed as usize].image(cut).survive(at, fault).map(u64::from)
+    });
+    println!("io errors: {} points of openings after a crash: {} refused", points.len(), outcome.stopped);
+    // Each opening syncs at least four times, which fails in four ways.
+    assert!(points.len() >= CRASHED as usize * LEVELS.len() * 4 * 4 / SAMPLE && outcome.stopped > 0);
+    outcome.assert_good();
+}
+
+impl Outcome {
+    fn assert_good(&self) {
+        assert!(self.failures.is_empty(), "{}", self.failures.join("\n"));
+    }
+}
+
+/// Tries the points on two threads. `survive` answers how many calls a point stopped.
+fn try_all<P: Copy + Debug + Sync>(points: &[P], survive: impl Fn(P) -> Result<u64, Stop> + Sync) -> Outcome {
     let stopped = AtomicU64::new(0);
+    let failure = |point: &P| match guarded(|| survive(*point)) {
+        Ok(calls) => {
+            stopped.fetch_add(calls, Ordering::Relaxed);
+            None
+        }
+        Err(what) => Some(format!("{point:?}: {what}")),
+    };
     let failures = std::thread::scope(|scope| {
+        let failure = &failure;
         let share = |thread: usize| {
-            let (points, counter) = (&points, &stopped);
-            scope.spawn(move || {
-                let mine = points.iter().skip(thread).step_by(THREADS);
-                mine.filter_map(|point| failure(*point, counter)).take(5).collect::<Vec<_>>()
-            })
+            let mine = points.iter().skip(thread).step_by(THREADS);
+            scope.spawn(move || mine.filter_map(failure).take(5).collect::<Vec<_>>())
         };
         let shares: Vec<_> = (0..THREADS).map(share).collect();
-        shares.into_iter().flat_map(|share| share.join().unwrap()).collect::<Vec<_>>()
+        shares.into_iter().flat_map(|share| share.join().unwrap()).collect()
     });
-    println!("io errors: {} points, {} stopped a call", points.len(), stopped.into_inner());
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    Outcome { stopped: stopped.into_inner(), failures }
+}
+
+fn in_a_script(point: Point) -> Result<u64, Stop> {
+    survive(&World::new(point.script), &steps(point.script), point.at, point.fault)
 }
 
 /// Every operation of the scripts, with every way to fail.
-fn points() -> Vec<Point> {
-    let every = std::env::var("CLAIMSTORE_EVERY_K").is_ok_and(|every| every == "1");
+fn points(targets: &[Target]) -> Vec<Point> {
     let mut points = Vec::new();
     for script in 0..3 {
         let world = World::new(script);
         let mut runner = Runner::on_empty(world.clone()).unwrap();
         runner.run(&steps(script)).unwrap();
         runner.finish().unwrap();
-        for target in TARGETS {
+        for &target in targets {
             for at in 0..world.disk.operations(target) {
-                for (kind, sticky) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
-                    let only_writes = kind == FaultKind::ShortWrite && target != Target::Writes;
-                    if !only_writes {
-                        let fault = Fault { kind, target, sticky, seed: at };
-                        points.push(Point { script, at, fault });
-                    }
+                points.extend(ways(target, at).map(|fault| Point { script, at, fault }));
+            }
+        }
+    }
+    sample(points)
+}
+
+/// Every operation of the openings behind some crashes, with every way to fail.
+fn openings(recordings: &[Recording]) -> Vec<Opening> {
+    let mut points = Vec::new();
+    for (seed, recording) in (0..).zip(recordings) {
+        for cut in cuts(seed, recording) {
+            let made = recording.image(cut).operations(ALL).unwrap();
+            for (target, made) in ALL.into_iter().zip(made) {
+                for at in 0..made {
+                    points.extend(ways(target, at).map(|fault| Opening { seed, cut, at, fault }));
                 }
             }
         }
     }
+    sample(points)
+}
+
+/// One crash at each level: of the first script in its birth, of the others behind it.
+fn cuts(seed: u64, recording: &Recording) -> impl Iterator<Item = Cut> {
+    let mut rng = Rng::new(seed);
+    let (birth, events) = (recording.birth(), recording.events());
+    LEVELS.into_iter().map(move |level| {
+        let event = if seed == 0 { rng.index(birth) } else { birth + rng.index(events - birth + 1) };
+        Cut { event, variant: Variant::new(level, rng.next_u64() >> 40) }
+    })
+}
+
+/// How an operation may fail, once and for good.
+fn ways(target: Target, at: u64) -> impl Iterator<Item = Fault> {
+    let kinds: &[FaultKind] = match target {
+        Target::Writes => &[FaultKind::Io, FaultKind::NoSpace, FaultKind::ShortWrite],
+        Target::Reads => &[FaultKind::Io],
+        _ => &[FaultKind::Io, FaultKind::NoSpace],
+    };
+    kinds.iter().flat_map(move |&kind| [false, true].map(|sticky| Fault { kind, target, sticky, seed: at }))
+}
+
+fn sample<P>(points: Vec<P>) -> Vec<P> {
+    let every = std::env::var("CLAIMSTORE_EVERY_K").is_ok_and(|every| every == "1");
     if every { points } else { points.into_iter().step_by(SAMPLE).collect() }
 }
 
@@ -92,17 +190,4 @@ fn steps(script: u64) -> Vec<Step> {
     ];
     steps.extend(Recording::steps(script, 40));
     steps
-}
-
-fn failure(point: Point, stopped: &AtomicU64) -> Option<String> {
-    let run = || survive(&World::new(point.script), &steps(point.script), point.at, point.fault);
-    let what = match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(calls)) => {
-            stopped.fetch_add(calls, Ordering::Relaxed);
-            return None;
-        }
-        Ok(Err(stop)) => format!("{stop:?}"),
-        Err(_) => "panicked".to_owned(),
-    };
-    Some(format!("{point:?}: {what}"))
 }

@@ -22,6 +22,7 @@ mod promises;
 mod races;
 mod recovery_crash;
 mod recovery_rules;
+mod replay;
 mod sequences;
 mod state_machine;
 mod threads;

@@ -7,24 +7,30 @@ use crate::watch::scale;
 use claimstore_sim::Rng;
 use claimstore_sim::script::{Runner, Step, random_step};
 use proptest::prelude::*;
+use std::cell::Cell;
 
 fn any_step() -> impl Strategy<Value = Step> {
     any::<u64>().prop_map(|seed| random_step(&mut Rng::new(seed)))
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
+fn follows(seed: u64, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut runner = Runner::new(seed).unwrap();
+    runner.world.disk.stop_recording();
+    runner.run(steps).map_err(|stop| TestCaseError::fail(format!("{stop:?}")))
+}
+
+#[test]
+fn the_store_follows_the_model() {
+    let config = ProptestConfig {
         cases: scale("CLAIMSTORE_CASES", 100),
         max_shrink_iters: scale("PROPTEST_MAX_SHRINK_ITERS", 20_000),
         ..ProptestConfig::default()
-    })]
-
-    #[test]
-    fn the_store_follows_the_model(seed: u64, steps in prop::collection::vec(any_step(), 1..=200)) {
-        let mut runner = Runner::new(seed).unwrap();
-        runner.world.disk.stop_recording();
-        if let Err(stop) = runner.run(&steps) {
-            return Err(TestCaseError::fail(format!("{stop:?}")));
-        }
-    }
+    };
+    let (scripts, done) = (Cell::new(0), Cell::new(0));
+    proptest!(config, |(seed: u64, steps in prop::collection::vec(any_step(), 1..=200))| {
+        scripts.set(scripts.get() + 1);
+        done.set(done.get() + steps.len());
+        follows(seed, &steps)?;
+    });
+    println!("model: {} scripts of {} steps together, all followed", scripts.get(), done.get());
 }

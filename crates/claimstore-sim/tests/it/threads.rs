@@ -13,6 +13,7 @@ use claimstore_sim::history::{Recorder, Session};
 use claimstore_sim::model::Rules;
 use claimstore_sim::{Fault, FaultKind, Level, Rng, SimDisk, Target, Variant, Violation};
 use proptest::prelude::*;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -180,18 +181,29 @@ fn any_scripts() -> impl Strategy<Value = Vec<Vec<Action>>> {
     })
 }
 
-proptest! {
-    // Threads do not repeat themselves: shrinking goes as far as luck does.
-    #![proptest_config(ProptestConfig {
-        cases: scale("CLAIMSTORE_CASES", 100), max_shrink_iters: 200, ..ProptestConfig::default()
-    })]
+fn small_history(scripts: Vec<Vec<Action>>) -> Result<Checked, TestCaseError> {
+    let _watchdog = Watchdog::new("small_histories_are_linearizable", 60);
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    history(&storage, Durability::Sync, scripts)
+        .map_err(|violation| TestCaseError::fail(violation.to_string()))
+}
 
-    #[test]
-    fn small_histories_are_linearizable(scripts in any_scripts()) {
-        let _watchdog = Watchdog::new("small_histories_are_linearizable", 60);
-        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-        history(&storage, Durability::Sync, scripts).map_err(|violation| TestCaseError::fail(violation.to_string()))?;
-    }
+#[test]
+fn small_histories_are_linearizable() {
+    // Threads do not repeat themselves: shrinking goes as far as luck does.
+    let config = ProptestConfig {
+        cases: scale("CLAIMSTORE_CASES", 100),
+        max_shrink_iters: 200,
+        ..ProptestConfig::default()
+    };
+    let (histories, operations) = (Cell::new(0), Cell::new(0));
+    proptest!(config, |(scripts in any_scripts())| {
+        let checked = small_history(scripts)?;
+        histories.set(histories.get() + 1);
+        operations.set(operations.get() + checked.operations);
+    });
+    let (histories, operations) = (histories.get(), operations.get());
+    println!("threads: {histories} small histories, {operations} operations, all linearizable");
 }
 
 /// Lives under load that end with a disk that fails for good, and then with power.
