@@ -169,7 +169,7 @@ impl Guarded {
 
     /// What the file system says, which after a shutdown of XFS is `EIO`.
     fn stored_len(&self) -> io::Result<u64> {
-        self.file.len().inspect_err(|error| self.note(error))
+        self.noted(|| self.file.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -184,7 +184,9 @@ impl Guarded {
         read.inspect_err(|error| {
             // A page that is not what was written, and a way beyond the end of a cut file, are the bytes' fault.
             if !matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) {
+                // redb answers nothing more after it: only a handle of its own makes up for what may pass.
                 self.note(error);
+                self.condemn();
             }
         })
     }

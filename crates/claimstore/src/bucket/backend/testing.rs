@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::io::{File, LockGuard, OpenMode, Storage};
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -19,11 +19,13 @@ struct Fuse {
     left: AtomicU64,
     /// Decides which sectors of a failed sync reached the device.
     seed: AtomicU64,
+    /// Whether the next read fails.
+    read: AtomicBool,
 }
 
 impl Default for Fuse {
     fn default() -> Fuse {
-        Fuse { left: AtomicU64::new(u64::MAX), seed: AtomicU64::new(1) }
+        Fuse { left: AtomicU64::new(u64::MAX), seed: AtomicU64::new(1), read: AtomicBool::new(false) }
     }
 }
 
@@ -64,6 +66,11 @@ impl LossyStorage {
     /// Whether the failure is still to come; it comes no more.
     pub(in crate::bucket) fn disarm(&self) -> bool {
         self.fuse.left.swap(u64::MAX, Ordering::Relaxed) < u64::MAX / 2
+    }
+
+    /// Fails the next read.
+    pub(in crate::bucket) fn fail_a_read(&self) {
+        self.fuse.read.store(true, Ordering::Relaxed);
     }
 
     /// What the device holds.
@@ -143,6 +150,9 @@ struct LossyFile {
 
 impl File for LossyFile {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.fuse.read.swap(false, Ordering::Relaxed) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         let bytes = self.bytes.lock();
         let start = offset as usize;
         let end = start.checked_add(buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;

@@ -197,6 +197,28 @@ fn after_a_failed_commit_all_of_it_or_nothing_is_there() {
     assert!(absent > 0 && there > 0, "both outcomes were met: {absent}, {there}");
 }
 
+/// What a disk did not give once it may give the next time: no later call suffers.
+#[test]
+fn a_failed_read_fails_one_call() {
+    let (storage, tables) = new();
+    for n in 1..=100 {
+        transact(&tables, n, u64::from(n) * 10).unwrap();
+    }
+    tables.shut();
+    let image = storage.durable(FILE);
+    let storage = LossyStorage::of(FILE, &image);
+    // Without a cache, so that the file is asked.
+    let tables = Arc::new(Tables::open_or_create(&(storage.clone() as Arc<dyn Storage>), ID, 0).unwrap());
+    storage.fail_a_read();
+    let failed = rows(&tables, "orders").unwrap_err();
+    assert!(!blames_bytes(&failed), "{failed:?}");
+    assert_eq!(rows(&tables, "orders").unwrap().len(), 100);
+    assert_eq!(claims(&tables).unwrap().len(), 100);
+    transact(&tables, 101, 2_000).unwrap();
+    tables.shut();
+    assert_eq!(claims(&open(&storage).unwrap()).unwrap().len(), 101);
+}
+
 fn everything(storage: &Arc<dyn Storage>) -> Result<bool, Error> {
     let tables = Arc::new(Tables::open_or_create(storage, ID, CACHE)?);
     let totals = rows(&tables, "totals")?;
