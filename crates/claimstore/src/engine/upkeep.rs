@@ -639,6 +639,11 @@ impl Engine {
 
     /// Sets space aside again. Best effort: without it a prune on a full disk may have to wait for space.
     pub(crate) fn restore_reserve(&self) {
+        // That of an earlier life goes on.
+        if self.storage.size(RESERVE_FILE).is_ok_and(|bytes| bytes >= RESERVE_BYTES) {
+            return;
+        }
+        drop(self.storage.remove(RESERVE_FILE));
         let reserved = self.storage.open(RESERVE_FILE, OpenMode::CreateNew).and_then(|file| {
             file.allocate(RESERVE_BYTES)?;
             file.sync_data()

@@ -302,6 +302,24 @@ fn p16_claims_in_progress_are_bounded_and_settlements_go_on() {
     });
 }
 
+/// What a prune on a full disk makes do with.
+#[test]
+fn p16_space_is_set_aside_in_every_life() {
+    let bed = Bed::disk();
+    let reserve = bed.path().join("reserve");
+    for life in 1..=4 {
+        let store = bed.open();
+        let bytes = std::fs::metadata(&reserve).map(|file| file.len()).ok();
+        assert_eq!(bytes, Some(1 << 20), "in life {life}");
+        done_with(store);
+    }
+    // A part of it is made whole again.
+    std::fs::write(&reserve, [0; 100]).unwrap();
+    let store = bed.open();
+    assert_eq!(std::fs::metadata(&reserve).unwrap().len(), 1 << 20);
+    done_with(store);
+}
+
 #[test]
 fn p16_live_memory_is_bounded_and_a_checkpoint_frees_it() {
     on_both(|bed| {
