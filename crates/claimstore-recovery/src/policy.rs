@@ -1,6 +1,7 @@
 //! [`OrphanPolicy`]: what becomes of the orphans of a namespace.
 
 use claimstore::{OnOrphan, Policy};
+use std::fmt;
 use std::time::Duration;
 
 /// What becomes of the orphans of a namespace, from safe to eager: [`park`](OrphanPolicy::park),
@@ -8,7 +9,7 @@ use std::time::Duration;
 ///
 /// Given to a [`Recovery`](crate::Recovery), its rule, attempts and back-off are first written into the stored
 /// policy of the namespace, so that a claim which comes before recovery is answered by the same rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[must_use]
 pub struct OrphanPolicy {
     pub(crate) rule: OnOrphan,
@@ -16,6 +17,19 @@ pub struct OrphanPolicy {
     backoff: Option<(Duration, Duration)>,
     pub(crate) response: Box<[u8]>,
     pub(crate) asking: Asking,
+}
+
+/// Shows how long the response is, never what it says.
+impl fmt::Debug for OrphanPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrphanPolicy")
+            .field("rule", &self.rule)
+            .field("max_attempts", &self.max_attempts)
+            .field("backoff", &self.backoff)
+            .field("response_bytes", &self.response.len())
+            .field("asking", &self.asking)
+            .finish()
+    }
 }
 
 /// How a resolver is asked.

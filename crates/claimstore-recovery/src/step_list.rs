@@ -110,10 +110,9 @@ impl StepList {
         self.steps.get(at).filter(|(of, _)| of == name).map(|(_, stage)| stage)
     }
 
-    pub(crate) fn set(&mut self, at: usize, stage: Stage) {
-        if let Some(step) = self.steps.get_mut(at) {
-            step.1 = stage;
-        }
+    /// Puts a step into another stage; answers the one it was in.
+    pub(crate) fn set(&mut self, at: usize, stage: Stage) -> Option<Stage> {
+        self.steps.get_mut(at).map(|step| std::mem::replace(&mut step.1, stage))
     }
 }
 

@@ -183,9 +183,14 @@ impl<'l, 'u> Steps<'l, 'u> {
         Ok(output)
     }
 
+    /// What could not be saved did not happen: the list is as it was.
     fn save(&mut self, stage: Stage) -> Result<(), Error> {
-        self.list.set(self.at, stage);
-        self.lease.save_progress(self.list.encode())
+        let before = self.list.set(self.at, stage);
+        self.lease.save_progress(self.list.encode()).inspect_err(|_| {
+            if let Some(before) = before {
+                self.list.set(self.at, before);
+            }
+        })
     }
 
     /// Undoes the steps that were run with an undo and were done or begun, the last one first. Answers how

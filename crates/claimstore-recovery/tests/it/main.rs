@@ -12,4 +12,5 @@ mod policies;
 mod reaper;
 mod resolvers;
 mod review;
+mod secrecy;
 mod steps;

@@ -62,6 +62,26 @@ fn every_point_of_the_work_can_be_cut_and_taken_up() {
     }
 }
 
+/// What could not be saved is not replayed: the step is in doubt, and run again under the same child key.
+#[test]
+fn an_output_that_cannot_be_saved_is_not_remembered() {
+    let bed = Bed::new();
+    let store = bed.open();
+    let mut lease = lease(&store);
+    let mut steps = Steps::begin(&mut lease, &NAMES).unwrap();
+    let too_large = steps.run(NAMES[0], |_| Ok::<_, &str>(vec![0; 1 << 20]));
+    assert!(matches!(too_large, Err(StepError::Store(error)) if error.kind() == ErrorKind::TooLarge));
+    let again = Cell::new(false);
+    let output = steps.run(NAMES[0], |step| {
+        again.set(step.is_again());
+        Ok::<_, &str>(b"small".to_vec())
+    });
+    assert_eq!(output.unwrap(), b"small");
+    assert!(again.get(), "its effect may be there");
+    lease.complete("r").unwrap();
+    done_with(store);
+}
+
 #[test]
 fn a_changed_list_and_a_wrong_order_are_noticed() {
     let bed = Bed::new();
