@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
 
 /// How often a store that is open elsewhere is tried again.
-const RETRY: Duration = Duration::from_millis(50);
+pub(crate) const RETRY: Duration = Duration::from_millis(50);
 
 /// Opens the store, or makes one; while another process has it open, waits as long as the user said.
 pub(crate) fn open_waiting(args: &StoreArgs, signals: &Signals) -> anyhow::Result<Store> {

@@ -1,9 +1,9 @@
 //! A service whose store can be watched: metrics for Prometheus over HTTP, and a socket for `claimstore top`.
 //!
 //! ```text
-//! cargo run -p claimstore-admin --example watched -- /tmp/watched 127.0.0.1:9187
+//! cargo run -p claimstore-admin --example watched -- ./watched 127.0.0.1:9187
 //! curl http://127.0.0.1:9187/metrics
-//! claimstore top --store /tmp/watched
+//! claimstore top --store ./watched
 //! ```
 //!
 //! `docs/signals.md` says what the metrics mean, `docs/alerts.yml` when to worry.

@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -24,7 +25,7 @@ use crate::{print, store};
 /// `.NAME.restoring-PID`, which may be removed.
 ///
 /// Exit codes: 0 done; 64 usage; 65 the backup is damaged; 66 there is no store in BACKUP; 73 --store is not empty;
-/// 74 it failed; 75 BACKUP is open elsewhere.
+/// 74 it failed; 75 BACKUP is still open elsewhere after --wait.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     #[command(flatten)]
@@ -46,7 +47,7 @@ impl Restore {
             return Err(Failure::new(Exit::NoInput, message).into());
         }
         refuse_occupied(&self.store.store)?;
-        let locked = lock(&self.from)?;
+        let locked = lock(&self.from, self.store.wait)?;
         let draft = Draft::beside(&self.store.store)?;
         copy(&self.from, &draft.path).with_context(|| format!("copying {}", self.from.display()))?;
         drop(locked);
@@ -106,20 +107,29 @@ impl Drop for Draft {
     }
 }
 
-/// Keeps everybody from opening the directory while it is copied: files that change meanwhile make no store.
-fn lock(from: &Path) -> anyhow::Result<Option<File>> {
+/// Keeps everybody from opening the directory while it is copied: files that change meanwhile make no store. Waits for
+/// whoever has it open.
+fn lock(from: &Path, wait: Duration) -> anyhow::Result<Option<File>> {
     let lock = match File::open(from.join("LOCK")) {
         Ok(lock) => lock,
         // A backup that was never opened has none.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("opening {}", from.display())),
     };
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => {
-            let message = format!("{} is open elsewhere: restore a backup of it", from.display());
-            Err(Failure::new(Exit::Busy, message).into())
+    let mut waited = Duration::ZERO;
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if waited < wait => {
+                let pause = store::RETRY.min(wait.saturating_sub(waited));
+                store::pause_for(pause);
+                waited += pause;
+            }
+            Err(Errno::WOULDBLOCK) => {
+                let message = format!("{} is open elsewhere: restore a backup of it", from.display());
+                return Err(Failure::new(Exit::Busy, message).into());
+            }
+            result => return result.map(|()| Some(lock)).context("locking the backup"),
         }
-        result => Ok(result.map(|()| Some(lock)).context("locking the backup")?),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use crate::sandbox::{Sandbox, key};
 
 /// Each subcommand that takes a store, with the least it needs.
-const LOOKS: [&str; 11] = [
+const LOOKS: [&str; 12] = [
     "stats",
     "list",
     "get k",
@@ -17,6 +17,7 @@ const LOOKS: [&str; 11] = [
     "prune --dry-run",
     "export",
     "clock",
+    "top --once",
 ];
 const CHANGES: [&str; 10] = [
     "release k --yes",
@@ -47,18 +48,24 @@ fn a_store_that_is_not_there_is_not_made() {
     }
 }
 
+/// Somebody else's, and one that was only made: an empty store in it would hide that the path is wrong.
 #[test]
-fn a_foreign_directory_is_left_alone() {
-    let sandbox = Sandbox::new();
-    let foreign = sandbox.path("foreign");
-    fs::create_dir(&foreign).unwrap();
-    fs::write(foreign.join("file"), "x").unwrap();
-    let backup = format!("backup {}", sandbox.path("copy").display());
-    for words in all().chain([backup]) {
-        let ran = sandbox.run_at(&words, &foreign);
-        assert_eq!((ran.code, ran.out.len()), (66, 0), "{words}: {}", ran.err);
-        let names: Vec<_> = fs::read_dir(&foreign).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, ["file"], "{words}");
+fn a_directory_without_a_store_is_left_alone() {
+    for files in [&["file"][..], &[]] {
+        let sandbox = Sandbox::new();
+        let directory = sandbox.path("directory");
+        fs::create_dir(&directory).unwrap();
+        files.iter().for_each(|name| fs::write(directory.join(name), "x").unwrap());
+        let backup = format!("backup {}", sandbox.path("copy").display());
+        for words in all().chain([backup]) {
+            let ran = sandbox.run_at(&words, &directory);
+            assert_eq!((ran.code, ran.out.len()), (66, 0), "{words}: {}", ran.err);
+            assert!(ran.err.contains("there is no store at"), "{words}: {}", ran.err);
+            let entries = fs::read_dir(&directory).unwrap();
+            let names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(names, files, "{words}");
+            assert!(!sandbox.path("copy").exists(), "{words}");
+        }
     }
 }
 
@@ -96,7 +103,12 @@ fn nonsense_is_a_usage_error_before_the_store_is_touched() {
         "policy --namespace shop --quota 7",
         "policy --namespace shop --on-orphan wait",
         "backup",
+        "backup copy --wait soon",
         "restore",
+        "restore copy --wait soon",
+        "import --wait soon",
+        "top --interval soon",
+        "top --once --interval 5",
     ];
     for words in each.chain(more.map(str::to_owned)) {
         let ran = sandbox.run(&words);

@@ -204,11 +204,20 @@ fn while_it_runs_others_are_told_so_and_the_store_is_free() {
 #[test]
 fn signals_are_passed_on_and_the_commands_answer_is_the_result() {
     let sandbox = Sandbox::new();
-    let script = "trap 'kill $!; exit 7' TERM; sleep 60 & echo ready; wait";
-    let mut child = started(&sandbox, "--key k --on-failure store", script);
-    send(&child, Signal::TERM);
-    assert_eq!(code(child.wait().unwrap()), 7);
-    assert_eq!(ran(&sandbox, "--key k", script).code, 7, "replayed");
+    // Says which one came: another in its place is no signal passed on.
+    let script = r#"for name in HUP INT QUIT TERM; do trap "echo $name; kill \$!; exit 7" $name; done
+        sleep 60 & echo ready; wait"#;
+    for (signal, name) in
+        [(Signal::HUP, "HUP"), (Signal::INT, "INT"), (Signal::QUIT, "QUIT"), (Signal::TERM, "TERM")]
+    {
+        let words = format!("--key {name} --on-failure store");
+        let mut child = started(&sandbox, &words, script);
+        send(&child, signal);
+        assert_eq!(code(child.wait().unwrap()), 7, "{name}");
+        let replayed = ran(&sandbox, &words, script);
+        assert_eq!(replayed.code, 7, "{name}: {}", replayed.err);
+        assert_eq!(String::from_utf8(replayed.out).unwrap(), format!("ready\n{name}\n"));
+    }
 }
 
 #[test]
@@ -259,8 +268,17 @@ fn kill_at(sandbox: &Sandbox, words: &str, point: Duration) -> Option<Vec<u8>> {
     (code(status) == 0).then_some(said)
 }
 
+/// What came of one kill.
+#[derive(Default)]
+struct Killed {
+    /// The wrapper had not come to its end.
+    early: u32,
+    /// The key is held for review.
+    parked: u32,
+}
+
 /// After the kill the key is retried until there is a result: what all later calls replay is one run's.
-fn killed_and_retried(sandbox: &Sandbox, key: &str, point: Duration) {
+fn killed_and_retried(sandbox: &Sandbox, key: &str, point: Duration) -> Killed {
     let words = format!("--key {key} --lease 1s --attempts 9 --wait 60s --lock-wait 60s --on-orphan retry");
     let first = kill_at(sandbox, &words, point);
     let results: Vec<Vec<u8>> = (0..2)
@@ -271,14 +289,16 @@ fn killed_and_retried(sandbox: &Sandbox, key: &str, point: Duration) {
         })
         .collect();
     assert_eq!(results[0], results[1], "two results were given out");
+    let early = u32::from(first.is_none());
     assert!(first.is_none_or(|first| first == results[0]), "a run that ended well was recorded");
     let result = String::from_utf8(results[0].clone()).unwrap();
     let of_result = tokens(sandbox, key).iter().filter(|token| **token == result.trim()).count();
     assert_eq!(of_result, 1, "the result is of one run");
+    Killed { early, parked: 0 }
 }
 
 /// After the kill the key has its one result, or was never claimed, or is held for review: no second run either way.
-fn killed_and_parked(sandbox: &Sandbox, key: &str, point: Duration) {
+fn killed_and_parked(sandbox: &Sandbox, key: &str, point: Duration) -> Killed {
     let words = format!("--key {key} --lease 1s --wait 60s --lock-wait 60s --on-orphan park");
     let first = kill_at(sandbox, &words, point);
     let ended = ran(sandbox, &words, TELLING);
@@ -287,6 +307,7 @@ fn killed_and_parked(sandbox: &Sandbox, key: &str, point: Duration) {
     assert_eq!((ended.code, &ended.out), (again.code, &again.out));
     let tokens = tokens(sandbox, key);
     assert!(tokens.len() <= 1, "{tokens:?}");
+    let killed = Killed { early: u32::from(first.is_none()), parked: u32::from(ended.code == 4) };
     match first {
         Some(first) => assert_eq!((ended.code, first), (0, ended.out), "a run that ended well was recorded"),
         None if ended.code == 4 => {
@@ -295,37 +316,52 @@ fn killed_and_parked(sandbox: &Sandbox, key: &str, point: Duration) {
         }
         None => assert_eq!(ended.out, format!("{}\n", tokens[0]).as_bytes()),
     }
+    killed
 }
+
+/// So many kills go on at a time.
+const LANES: u32 = 10;
 
 /// `CLAIMSTORE_KILLS` of them, half of them with each rule for orphans.
 #[test]
 fn kills_at_any_point_never_leave_two_results() {
-    const LANES: u32 = 10;
     let kills: u32 = std::env::var("CLAIMSTORE_KILLS").map_or(10, |kills| kills.parse().unwrap());
-    std::thread::scope(|scope| {
-        for lane in 0..LANES.min(kills) {
-            scope.spawn(move || {
-                let sandbox = Sandbox::new();
-                // The second: the first makes the store.
-                let mut whole = Duration::ZERO;
-                for key in ["first", "second"] {
-                    let begun = now();
-                    let ran = ran(&sandbox, &format!("--key {key} --lock-wait 60s"), "echo whole");
-                    assert_eq!(ran.code, 0, "{}", ran.err);
-                    whole = begun.elapsed();
-                }
-                for kill in (lane..kills).step_by(LANES as usize) {
-                    // Spread over what a run takes, from before the claim to after the recording.
-                    let point = whole * kill * 5 / (kills * 4);
-                    let key = format!("k{kill}");
-                    // Neighbouring points get the same rule in turns of ten, so that both see all of the run.
-                    if (kill + kill / LANES).is_multiple_of(2) {
-                        killed_and_retried(&sandbox, &key, point);
-                    } else {
-                        killed_and_parked(&sandbox, &key, point);
-                    }
-                }
-            });
-        }
+    let lanes = std::thread::scope(|scope| {
+        let spawn = |lane| scope.spawn(move || kills_of_a_lane((lane..kills).step_by(LANES as usize), kills));
+        let lanes: Vec<_> = (0..LANES.min(kills)).map(spawn).collect();
+        lanes.into_iter().map(|lane| lane.join().unwrap()).collect::<Vec<_>>()
     });
+    let early: u32 = lanes.iter().map(|killed| killed.early).sum();
+    let parked: u32 = lanes.iter().map(|killed| killed.parked).sum();
+    println!(
+        "{kills} kills of exec: {early} before its end, {parked} keys held for review, 0 with two results"
+    );
+}
+
+/// Kills of these numbers, out of so many, one after the other on a store of their own.
+fn kills_of_a_lane(numbers: impl Iterator<Item = u32>, kills: u32) -> Killed {
+    let sandbox = Sandbox::new();
+    // The second: the first makes the store.
+    let mut whole = Duration::ZERO;
+    for key in ["first", "second"] {
+        let begun = now();
+        let ran = ran(&sandbox, &format!("--key {key} --lock-wait 60s"), "echo whole");
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        whole = begun.elapsed();
+    }
+    let mut all = Killed::default();
+    for kill in numbers {
+        // Spread over what a run takes, from before the claim to after the recording.
+        let point = whole * kill * 5 / (kills * 4);
+        let key = format!("k{kill}");
+        // Neighbouring points get the same rule in turns of ten, so that both see all of the run.
+        let killed = if (kill + kill / LANES).is_multiple_of(2) {
+            killed_and_retried(&sandbox, &key, point)
+        } else {
+            killed_and_parked(&sandbox, &key, point)
+        };
+        all.early += killed.early;
+        all.parked += killed.parked;
+    }
+    all
 }

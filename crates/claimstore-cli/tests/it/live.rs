@@ -9,7 +9,7 @@ use claimstore::{ClaimRequest, Failure, Policy, Store};
 use claimstore_admin::ServeAdmin as _;
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, key, payload};
+use crate::sandbox::{Sandbox, key, payload, run};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -131,6 +131,7 @@ fn upkeep_can_be_asked_for_and_changes_cannot() {
     assert!(sandbox.json("checkpoint")["run_rows"].as_u64() > Some(0));
     assert_eq!(store.stats().unwrap().checkpoints, before + 1);
     assert_eq!(sandbox.json("prune")["dry_run"], false);
+    let records = lasting(sandbox.json("list"));
     let copy = format!("backup {}", sandbox.path("copy").display());
     for words in [
         "verify",
@@ -138,13 +139,46 @@ fn upkeep_can_be_asked_for_and_changes_cannot() {
         &copy,
         "policy --namespace shop --ttl 2d",
         "policy --namespace new --create",
+        "release canary-key-orphan --namespace shop --yes",
+        "complete canary-key-parked --namespace shop --yes",
+        "fail canary-key-parked --namespace shop --yes",
         "requeue canary-key-parked --namespace shop --yes",
         "forget canary-key-done --namespace shop --yes",
+        "export",
+        "import",
+        "clock",
+        "clock --accept",
+        "dedupe --whole-record --format ndjson",
     ] {
         let ran = sandbox.run(&format!("{words} --wait 0s"));
         assert_eq!((ran.code, ran.out.len()), (75, 0), "{words}: {}", ran.err);
     }
+    let words = "exec --key k --namespace new --lock-wait 0s";
+    let ran = run(sandbox.command(words).args(["--", "echo", "run"]));
+    assert_eq!((ran.code, ran.out.len()), (75, 0), "{}", ran.err);
     assert!(!sandbox.path("copy").exists() && store.namespaces().len() == 2);
+    assert_eq!(lasting(sandbox.json("list")), records);
+    store.close().unwrap();
+}
+
+/// Whoever restores over it is told what is there, not that it is busy: waiting would not help.
+#[test]
+fn a_live_store_is_neither_restored_over_nor_restored_from() {
+    let (sandbox, store) = served();
+    let (copy, place) = (sandbox.path("copy"), sandbox.path("place"));
+    store.backup(&copy).unwrap();
+    let records = lasting(sandbox.json("list"));
+    for (from, to, code, said) in [
+        (&copy, &sandbox.store(), 73, "is not empty"),
+        (&sandbox.store(), &place, 75, "is open elsewhere"),
+        (&sandbox.store(), &sandbox.store(), 73, "is not empty"),
+    ] {
+        let ran = sandbox.run_at(&format!("restore {} --wait 0s", from.display()), to);
+        assert_eq!((ran.code, ran.out.len()), (code, 0), "{}", ran.err);
+        assert!(ran.err.contains(said), "{}", ran.err);
+    }
+    assert!(!place.exists());
+    assert_eq!(lasting(sandbox.json("list")), records);
     store.close().unwrap();
 }
 

@@ -3,8 +3,17 @@
 use claimstore::{Claim, Receipt};
 
 use crate::sandbox::{Sandbox, key, payload};
+use crate::terminal;
 
 const SAID: &str = "--yes --by ada --why checked-by-hand";
+/// Each decision, with a key it can be made about.
+const DECISIONS: [(&str, &str); 5] = [
+    ("release", "orphan"),
+    ("complete", "parked"),
+    ("fail", "orphan"),
+    ("requeue", "parked"),
+    ("forget", "done"),
+];
 
 fn filled() -> Sandbox {
     let sandbox = Sandbox::new();
@@ -116,18 +125,65 @@ fn a_key_in_another_state_is_left_as_it_is() {
 fn without_a_yes_and_nobody_to_ask_nothing_is_done() {
     let sandbox = filled();
     let before = sandbox.json("list");
-    for (verb, name) in [
-        ("release", "orphan"),
-        ("complete", "parked"),
-        ("fail", "orphan"),
-        ("requeue", "parked"),
-        ("forget", "done"),
-    ] {
+    for (verb, name) in DECISIONS {
         let ran = sandbox.run(&format!("{verb} {} --namespace shop", key(name)));
         assert_eq!((ran.code, ran.out.len()), (64, 0), "{verb}");
         assert!(ran.err.contains("--yes"), "{}", ran.err);
     }
     assert_eq!(sandbox.json("list"), before);
+}
+
+#[test]
+fn a_question_that_is_not_answered_with_yes_changes_nothing() {
+    let sandbox = filled();
+    let before = sandbox.json("list --show-payload");
+    let refused = |verb: &str, name: &str, answer: &str| {
+        let command = sandbox.command(&format!("{verb} {} --namespace shop", key(name)));
+        let ran = terminal::answer(command, answer);
+        assert_eq!((ran.code, ran.out.len()), (64, 0), "{verb} {answer:?}: {}", ran.err);
+        assert!(ran.err.starts_with(verb) && ran.err.contains(". Do it? [y/N] "), "{}", ran.err);
+        assert!(ran.err.ends_with("claimstore: nothing was done\n"), "{verb} {answer:?}: {}", ran.err);
+        assert!(!ran.err.contains("canary"), "{}", ran.err);
+    };
+    for (verb, name) in DECISIONS {
+        refused(verb, name, "n\n");
+    }
+    // The last one is the end of the input, as it is typed.
+    for answer in ["\n", "N\n", "no\n", "yes please\n", "YES\n", "\u{4}"] {
+        refused("requeue", "parked", answer);
+    }
+    assert_eq!(sandbox.json("list --show-payload"), before);
+}
+
+/// Who decides is the login name, unless said otherwise.
+#[test]
+fn a_question_answered_with_yes_is_done_and_the_history_says_who() {
+    for (verb, name, state, what, answer, variable) in [
+        ("release", "orphan", "orphaned", "requeued", "y\n", "USER"),
+        ("complete", "parked", "parked", "completed", "Y\n", "LOGNAME"),
+        ("fail", "orphan", "orphaned", "failed-for-good", "yes\n", "USER"),
+        ("requeue", "parked", "parked", "requeued", " y \n", "LOGNAME"),
+    ] {
+        let sandbox = filled();
+        let words = format!("{verb} {} --namespace shop --why checked-by-hand", key(name));
+        let mut command = sandbox.command(&words);
+        command.env_remove("USER").env_remove("LOGNAME").env(variable, "ada");
+        let ran = terminal::answer(command, answer);
+        assert!(ran.code == 0 && !ran.out.is_empty(), "{verb}: {}", ran.err);
+        let asked = format!(", which is {state}. Do it? [y/N] ");
+        assert!(ran.err.starts_with(verb) && ran.err.contains(&asked), "{}", ran.err);
+        assert!(!ran.err.contains("claimstore:") && !ran.err.contains("canary"), "{}", ran.err);
+        assert_remembered(&sandbox, name, what);
+    }
+}
+
+#[test]
+fn a_key_is_forgotten_after_a_yes() {
+    let sandbox = filled();
+    let command = sandbox.command(&format!("forget {} --namespace shop", key("done")));
+    let ran = terminal::answer(command, "y\n");
+    assert!(ran.code == 0 && ran.err.contains("so that its work may be done again"), "{}", ran.err);
+    assert_eq!(sandbox.run(&format!("get {} --namespace shop", key("done"))).code, 1);
 }
 
 #[test]
