@@ -23,10 +23,10 @@ export PROPTEST_RNG_SEED=1 PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_
 source=crates/claimstore/src
 files=()
 for file in engine/{decide,live,time,lapses,settle} journal/{scan,frame} recovery/plan bucket/{plan,id} \
-  codec/{cursor,record,checksum} policy; do
+  codec/{cursor,numbers,raw,record,checksum} policy; do
   files+=(-f "$source/$file.rs")
 done
-in_whole='/(decide|live|time|lapses|scan|frame|plan|id|cursor|record|checksum)\.rs'
+in_whole='/(decide|live|time|lapses|scan|frame|plan|id|cursor|numbers|raw|record|checksum)\.rs'
 chosen=(--re "${ONLY:-$in_whole|Backoff|orphan_wait_ms|Engine::(renew|detach)}")
 chosen+=(--exclude-re 'impl std::fmt::(Debug|Display)')
 

@@ -58,6 +58,7 @@ bugs=(
   "30:prune behind a look-up:model"
   "31:merge hides what it has not read:model"
   "32:import over a claim in progress:model"
+  "33:list of a cached block that can hide a row:model"
 )
 layers=(model pure small large lives crash faults damage kill races)
 

@@ -9,6 +9,8 @@ use std::fmt;
 const SHARDS: usize = 16;
 /// What a cached block costs beside its bytes.
 const ENTRY_BYTES: usize = 128;
+/// A block that is found so often has a list of its rows made.
+const LISTED_AT: u8 = 8;
 
 /// A cache of blocks, bounded in bytes. Makes room by second chance: a block that was asked for since the
 /// hand last came by is passed over once.
@@ -38,6 +40,16 @@ struct Kept {
     block: Arc<ListedBlock>,
     /// Its place in `slots`.
     at: usize,
+    /// How often it was found, up to [`LISTED_AT`].
+    found: u8,
+}
+
+impl Kept {
+    /// What counts for the bound.
+    fn bytes(&self) -> usize {
+        let list = if self.found < LISTED_AT { 0 } else { self.block.list_bytes() };
+        self.block.bytes() + list + ENTRY_BYTES
+    }
 }
 
 struct Slot {
@@ -67,7 +79,11 @@ impl BlockCache {
 
     pub(super) fn get(&self, run: u64, block: u32) -> Option<Arc<ListedBlock>> {
         let name = Name { run, block };
-        self.shard(name)?.lock().get(name)
+        let (block, again) = self.shard(name)?.lock().get(name)?;
+        if again {
+            block.make_list();
+        }
+        Some(block)
     }
 
     pub(super) fn insert(&self, run: u64, block: u32, bytes: &Arc<ListedBlock>) {
@@ -97,26 +113,41 @@ impl Name {
 }
 
 impl Shard {
-    fn get(&mut self, name: Name) -> Option<Arc<ListedBlock>> {
-        let kept = self.blocks.find(name.hash(), |kept| kept.name == name)?;
+    /// A block, and whether it was found so often now that a list of its rows is worth its memory.
+    fn get(&mut self, name: Name) -> Option<(Arc<ListedBlock>, bool)> {
+        let kept = self.blocks.find_mut(name.hash(), |kept| kept.name == name)?;
         if let Some(slot) = self.slots.get_mut(kept.at) {
             slot.asked = true;
         }
-        Some(kept.block.clone())
+        let block = kept.block.clone();
+        if kept.found == LISTED_AT {
+            return Some((block, false));
+        }
+        let before = kept.bytes();
+        kept.found += 1;
+        let more = kept.bytes() - before;
+        self.used += more;
+        self.make_room_for(0);
+        Some((block, more > 0))
     }
 
     fn insert(&mut self, name: Name, block: &Arc<ListedBlock>) {
-        let cost = block.bytes() + ENTRY_BYTES;
+        let kept = Kept { name, block: block.clone(), at: 0, found: 0 };
+        let bytes = kept.bytes();
         let is_known = self.blocks.find(name.hash(), |kept| kept.name == name).is_some();
         // A block that would push out half a shard is worth less than what it pushes out.
-        if cost > self.capacity / 2 || is_known {
+        if bytes > self.capacity / 2 || is_known {
             return;
         }
-        while self.used + cost > self.capacity && self.evict_one() {}
-        let kept = Kept { name, block: block.clone(), at: self.slots.len() };
-        self.blocks.insert_unique(name.hash(), kept, |kept| kept.name.hash());
+        self.make_room_for(bytes);
+        self.blocks
+            .insert_unique(name.hash(), Kept { at: self.slots.len(), ..kept }, |kept| kept.name.hash());
         self.slots.push(Slot { name, asked: false });
-        self.used += cost;
+        self.used += bytes;
+    }
+
+    fn make_room_for(&mut self, bytes: usize) {
+        while self.used + bytes > self.capacity && self.evict_one() {}
     }
 
     fn evict_one(&mut self) -> bool {
@@ -150,7 +181,7 @@ impl Shard {
         let removed = self.slots.swap_remove(at).name;
         if let Ok(entry) = self.blocks.find_entry(removed.hash(), |kept| kept.name == removed) {
             let (kept, _) = entry.remove();
-            self.used -= kept.block.bytes() + ENTRY_BYTES;
+            self.used -= kept.bytes();
         }
         if let Some(moved) = self.slots.get(at).map(|slot| slot.name)
             && let Some(kept) = self.blocks.find_mut(moved.hash(), |kept| kept.name == moved)
@@ -165,7 +196,7 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arc, BlockCache, ListedBlock, SHARDS};
+    use super::{Arc, BlockCache, Kept, ListedBlock, SHARDS, Shard};
     use crate::bucket::block::{Block, BlockBuilder, BlockName};
     use crate::bucket::fixture::completed;
     use proptest::prelude::*;
@@ -177,7 +208,7 @@ mod tests {
         builder.push(b"", b"key", &completed(1, &vec![0; body_bytes]));
         let (_, crc) = builder.finish(&name, &mut bytes);
         let block = Block::check(bytes, &name, crc).unwrap();
-        Arc::new(ListedBlock::new(block, b"key", b"key").unwrap())
+        Arc::new(ListedBlock::new(block, b"key", b"key"))
     }
 
     proptest! {
@@ -204,9 +235,19 @@ mod tests {
                     }
                 }
                 prop_assert!(cache.used_bytes() <= 40_000);
+                prop_assert!(cache.shards.iter().all(|shard| shard.lock().is_consistent()));
             }
             (0..4).for_each(|run| cache.drop_run(run));
             prop_assert_eq!(cache.used_bytes(), 0);
+        }
+    }
+
+    impl Shard {
+        /// Whether the hand has one slot for each block, under the block's name.
+        fn is_consistent(&self) -> bool {
+            let named = |kept: &Kept| self.slots.get(kept.at).is_some_and(|slot| slot.name == kept.name);
+            let used = self.blocks.iter().map(Kept::bytes).sum::<usize>();
+            self.slots.len() == self.blocks.len() && self.blocks.iter().all(named) && self.used == used
         }
     }
 

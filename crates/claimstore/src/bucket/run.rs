@@ -161,9 +161,11 @@ impl Run {
         if let Some(block) = cache.get(self.number(), place.number) {
             return block.get(key);
         }
-        let block = Arc::new(self.read_listed(place)?);
-        cache.insert(self.number(), place.number, &block);
-        block.get(key)
+        let bytes = self.read_data(place.offset, place.length)?;
+        let (block, first, last) = self.check_bounds(place, bytes)?;
+        let found = block.get(key);
+        cache.insert(self.number(), place.number, &Arc::new(ListedBlock::new(block, &first, &last)));
+        found
     }
 
     /// Gives the last `bytes` of the file back once its name is removed; see [`File::cut_nameless`]. Answers
@@ -231,12 +233,6 @@ impl Run {
         } else {
             Err(Error::corrupt("block bounds"))
         }
-    }
-
-    fn read_listed(&self, place: BlockPlace) -> Result<ListedBlock, Error> {
-        let bytes = self.read_data(place.offset, place.length)?;
-        let (block, first, last) = self.check_bounds(place, bytes)?;
-        ListedBlock::new(block, &first, &last)
     }
 
     /// Reads the filter; a damaged one is built again from the rows, which are under checksums of their own.

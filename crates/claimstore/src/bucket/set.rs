@@ -45,27 +45,10 @@ impl RunSet {
         &self.runs
     }
 
-    /// The place of the first run that a look-up would read a block of; `None`: no run has the key. Reads memory
-    /// only.
-    pub(crate) fn first_to_ask(&self, key: &[u8], hash: u64) -> Option<usize> {
-        self.runs.iter().position(|run| run.bucket() != BucketId::Open && run.may_hold(key, hash))
-    }
-
     /// The newest version of `key` over all runs but those of the open bucket, tombstones included.
     pub(crate) fn lookup(&self, key: &[u8], hash: u64, cache: &BlockCache) -> Result<Option<Found>, Error> {
-        self.lookup_from(0, key, hash, cache)
-    }
-
-    /// The same where no run before the place `first` has the key.
-    pub(crate) fn lookup_from(
-        &self,
-        first: usize,
-        key: &[u8],
-        hash: u64,
-        cache: &BlockCache,
-    ) -> Result<Option<Found>, Error> {
         let mut found: Option<Found> = None;
-        for run in self.runs.iter().skip(first) {
+        for run in &self.runs {
             // Every run from here on is older than what was found.
             if found.as_ref().is_some_and(|found| !is_newer((run.summary().max_seq, false), &found.record)) {
                 break;

@@ -1,6 +1,7 @@
 //! What must hold for any bytes that are read as records. A fuzz target and a property test come in here.
 
 use super::cursor::{Cursor, Malformed};
+use super::raw::RawRecord;
 use super::record::{Base, Record};
 
 /// Records up to this size are also read from every part of their bytes.
@@ -10,7 +11,11 @@ const CUT_BYTES: usize = 128;
 pub(crate) fn decode_any(input: &[u8]) {
     let mut cursor = Cursor::new(input);
     let Ok(base) = base(&mut cursor) else { return };
+    let mut rest = cursor.rest();
     while let Ok(record) = Record::decode(&mut cursor, &base) {
+        let own = rest.get(..rest.len() - cursor.remaining()).unwrap_or_default();
+        carry(own, &base, &record);
+        rest = cursor.rest();
         let mut bytes = Vec::new();
         record.encode(&base, &mut bytes);
         let mut again = Cursor::new(&bytes);
@@ -21,6 +26,18 @@ pub(crate) fn decode_any(input: &[u8]) {
             assert!(Record::decode(&mut { part }, &base).is_err(), "{record:?} in {cut} of its bytes");
         }
     }
+}
+
+/// Carries a record to another base without making one of its bytes.
+fn carry(bytes: &[u8], base: &Base, record: &Record) {
+    let raw = RawRecord::read(bytes, base).expect("what reads as a record passes as one");
+    assert_eq!((raw.numbers, raw.body_bytes), (record.numbers(), record.body.len()));
+    let to = Base { seq: !base.seq, time_ms: base.time_ms / 2, ttl_ms: base.ttl_ms ^ 0xff };
+    let mut carried = Vec::new();
+    raw.encode(&to, &mut carried);
+    let mut cursor = Cursor::new(&carried);
+    assert_eq!(Record::decode(&mut cursor, &to).as_ref(), Ok(record), "carried");
+    assert_eq!(cursor.remaining(), 0, "{record:?} carries bytes along");
 }
 
 fn base(cursor: &mut Cursor<'_>) -> Result<Base, Malformed> {

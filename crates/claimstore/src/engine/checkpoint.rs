@@ -214,7 +214,8 @@ impl Engine {
                 if going.tombstone {
                     writer.push(&row.key, row.hash, &Record::erased(row.record.seq))?;
                 } else {
-                    writer.push(&row.key, row.hash, &taken.row(row))?;
+                    let whole = taken.row(row).ok_or(std::io::ErrorKind::InvalidInput)?;
+                    writer.push(&row.key, row.hash, &whole)?;
                 }
             }
         }
@@ -388,7 +389,6 @@ impl Engine {
     }
 }
 
-/// Where a record goes; tombstones of their own go nowhere.
 fn table_row(row: &TakenRow) -> (Vec<u8>, u64) {
     (row.key.to_vec(), row.record.seq)
 }

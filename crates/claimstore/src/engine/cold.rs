@@ -47,14 +47,6 @@ impl Cold {
 
     /// The newest checkpointed version of a key, tombstones included.
     pub(crate) fn lookup(&self, key: &[u8], hash: u64) -> Result<Option<Found>, Error> {
-        let (set, first) = {
-            // A key that no filter lets through costs no reference to the set.
-            let set = self.set.read();
-            match set.first_to_ask(key, hash) {
-                Some(first) => (set.clone(), first),
-                None => return Ok(None),
-            }
-        };
-        set.lookup_from(first, key, hash, &self.cache)
+        self.set().lookup(key, hash, &self.cache)
     }
 }

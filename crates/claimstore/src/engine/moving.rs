@@ -13,16 +13,17 @@ use crate::key_bytes::KeyBytes;
 use crate::sync::{Arc, Ordering};
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::ops::Range;
 
 /// Rows that leave one shard under one hold of its lock.
 const LEAVING_AT_ONCE: usize = 256;
 
+/// Bytes of bodies that lie together.
+const BODIES_PIECE: usize = 1 << 20;
+
 /// What a checkpoint takes.
 pub(crate) struct Taken {
     pub(crate) rows: Vec<TakenRow>,
-    /// The rows' bodies, one after the other: a copy that costs no allocation a row.
-    bodies: Vec<u8>,
+    bodies: Bodies,
 }
 
 /// An entry a checkpoint takes.
@@ -31,8 +32,7 @@ pub(crate) struct TakenRow {
     pub(crate) key: KeyBytes,
     /// Without its body.
     pub(crate) record: Record,
-    /// Where the body is.
-    body: Range<usize>,
+    body: BodyPlace,
     /// Of the counts in `record`, those that no earlier version has.
     repeats: Repeats,
     spilled: bool,
@@ -50,10 +50,44 @@ pub(crate) struct Going {
     pub(crate) tombstone: bool,
 }
 
+/// The bodies of rows, close together in pieces: a copy that costs no allocation a row, and that never moves, as
+/// locks are held meanwhile.
+#[derive(Default)]
+struct Bodies {
+    pieces: Vec<Vec<u8>>,
+}
+
+/// Where a body is.
+#[derive(Debug, Clone, Copy)]
+struct BodyPlace {
+    piece: usize,
+    start: usize,
+    len: usize,
+}
+
+impl Bodies {
+    fn push(&mut self, body: &[u8]) -> BodyPlace {
+        let has_room = |piece: &Vec<u8>| piece.capacity() - piece.len() >= body.len();
+        if !self.pieces.last().is_some_and(has_room) {
+            self.pieces.push(Vec::with_capacity(BODIES_PIECE.max(body.len())));
+        }
+        let (piece, len) = (self.pieces.len() - 1, body.len());
+        let start = self.pieces.last_mut().map_or(0, |piece| {
+            piece.extend_from_slice(body);
+            piece.len() - len
+        });
+        BodyPlace { piece, start, len }
+    }
+
+    fn get(&self, BodyPlace { piece, start, len }: BodyPlace) -> Option<&[u8]> {
+        self.pieces.get(piece)?.get(start..start + len)
+    }
+}
+
 impl Taken {
-    /// A row as it goes into a run.
-    pub(crate) fn row<'a>(&'a self, row: &'a TakenRow) -> Apart<'a> {
-        Apart { record: &row.record, body: self.bodies.get(row.body.clone()).unwrap_or_default() }
+    /// A row as it goes into a run; `None` only if it was not taken here.
+    pub(crate) fn row<'a>(&'a self, row: &'a TakenRow) -> Option<Apart<'a>> {
+        Some(Apart { record: &row.record, body: self.bodies.get(row.body)? })
     }
 
     /// Has the memory of some rows brought near. They lie anywhere, and one after the other each would be waited for:
@@ -61,7 +95,7 @@ impl Taken {
     pub(crate) fn bring_near(&self, rows: &[Going]) {
         let rows = || rows.iter().filter_map(|row| self.rows.get(row.at));
         black_box(rows().fold(0, |sum, row| sum ^ row.hash ^ row.record.seq ^ row.record.until_ms));
-        let first_byte = |row: &TakenRow| self.bodies.get(row.body.start).copied();
+        let first_byte = |row: &TakenRow| self.bodies.get(row.body)?.first().copied();
         black_box(rows().filter_map(first_byte).fold(0, |sum, byte| sum ^ byte));
     }
 }
@@ -93,8 +127,9 @@ impl Engine {
     /// Copies the entries at or below `through` that are resolved, or in progress and not yet written out in
     /// this version.
     pub(crate) fn take(&self, through: u64) -> Taken {
-        let mut rows = Vec::with_capacity(self.live.len());
-        let mut bodies = Vec::new();
+        // Of the claims in progress most were written out before.
+        let mut rows = Vec::with_capacity(self.live.len().saturating_sub(self.live.in_progress()));
+        let mut bodies = Bodies::default();
         self.live.each_shard(|shard| {
             for (hash, key, entry) in shard.iter() {
                 let (record, marks) = (&entry.record, entry.marks);
@@ -102,13 +137,11 @@ impl Engine {
                 if marks.placeholder || written || record.seq > through {
                     continue;
                 }
-                let start = bodies.len();
-                bodies.extend_from_slice(&record.body);
                 rows.push(TakenRow {
                     hash,
                     key: key.into(),
                     record: entry.known_without_body(),
-                    body: start..bodies.len(),
+                    body: bodies.push(&record.body),
                     repeats: entry.repeats.get(),
                     spilled: marks.spilled,
                     may_shadow: marks.may_shadow,
@@ -246,9 +279,10 @@ fn count(sums: &mut Sums, row: &TakenRow) {
     let id = row.key.first_chunk::<4>().map_or(0, |id| u32::from_be_bytes(*id));
     let sum = sums.entry(id).or_default();
     sum.records += 1;
-    sum.bytes += (row.key.len() + row.body.len()) as u64;
+    sum.bytes += (row.key.len() + row.body.len) as u64;
 }
 
+/// Where a record goes; tombstones of their own go nowhere.
 fn bucket_of(record: &Record) -> Option<BucketId> {
     match record.state {
         State::Completed | State::Failed => Some(BucketId::for_expiry(record.until_ms, record.ttl_ms)),
@@ -267,4 +301,21 @@ fn head_of(key: &[u8]) -> u128 {
 
 fn counts_in_runs(record: &Record) -> bool {
     !matches!(record.state, State::InProgress | State::Erased)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BODIES_PIECE, Bodies};
+
+    #[test]
+    fn bodies_are_found_where_they_were_put() {
+        let mut bodies = Bodies::default();
+        let lengths = [0, 1, BODIES_PIECE - 1, 1, 2, 3 * BODIES_PIECE, 0, 7];
+        let body = |n: usize| vec![n as u8; lengths[n]];
+        let places: Vec<_> = (0..lengths.len()).map(|n| bodies.push(&body(n))).collect();
+        for (n, place) in places.into_iter().enumerate() {
+            assert_eq!(bodies.get(place), Some(&*body(n)));
+        }
+        assert!(bodies.pieces.len() <= 4);
+    }
 }
