@@ -129,6 +129,13 @@ impl Record {
         (self.version.state == State::Retry).then(|| at(self.version.until_ms))
     }
 
+    /// Until when a claim that was [detached](crate::Lease::detach) is trusted, in store time; `None` for others, and once
+    /// it is settled. What lies behind is an orphan, unless its holder settles it all the same.
+    pub fn detached_until(&self) -> Option<SystemTime> {
+        (self.version.state == State::InProgress && self.version.until_ms != 0)
+            .then(|| at(self.version.until_ms))
+    }
+
     /// The stored response, once resolved.
     pub fn response(&self) -> Option<&[u8]> {
         self.version.state.expires().then_some(&*self.version.body)

@@ -4,6 +4,7 @@ use super::model::{FIRST_ORDERED, KEYS, Known, Model, Stage};
 use super::runner::{Done, ORDERED, ROWS, disagree};
 use claimstore::{Filter, Record, RecordState, Store};
 use std::collections::BTreeSet;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// The bytes of key number `key`. The last opaque one is spelled like a key of the other namespace with its
 /// name before it: without a bound between the two they would be one.
@@ -67,14 +68,21 @@ fn same(record: Option<&Record>, known: Option<&Known>, model: &Model) -> bool {
         Stage::InProgress { progress, orphaned, detached_until_ms, .. } => {
             let orphan = *orphaned && *detached_until_ms <= model.store_ms;
             let state = if orphan { RecordState::Orphaned } else { RecordState::InProgress };
-            record.state() == state && record.progress().unwrap_or_default() == progress
+            // Two ends look alike until the first of them has come.
+            let detached_until =
+                (*detached_until_ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(*detached_until_ms));
+            record.state() == state
+                && record.detached_until() == detached_until
+                && record.progress().unwrap_or_default() == progress
         }
         Stage::Resolved { failure, response, .. } => {
             let state = if *failure { RecordState::Failed } else { RecordState::Completed };
             record.state() == state && record.response() == Some(response)
         }
-        Stage::Retry { progress, .. } => {
-            record.state() == RecordState::Retry && record.progress().unwrap_or_default() == progress
+        Stage::Retry { progress, until_ms } => {
+            record.state() == RecordState::Retry
+                && record.retry_at() == Some(UNIX_EPOCH + Duration::from_millis(*until_ms))
+                && record.progress().unwrap_or_default() == progress
         }
         Stage::Parked => record.state() == RecordState::Parked,
     };

@@ -89,8 +89,8 @@ fn own_up(runner: &mut Runner, step: &Step, end: Stop, patience: &mut u64) -> Do
 }
 
 /// A read failed in a step: it says so, and no other look is answered wrongly. Then the store is opened anew on a
-/// well disk, as redb tells nothing more of a file once a read of it failed; it knows what it knew before the step,
-/// or what the step would have made of it.
+/// well disk, as the step may have been an opening itself; it knows what it knew before the step, or what the step
+/// would have made of it.
 fn own_up_to_a_read(runner: &mut Runner, end: Stop) -> Done {
     let Stop::Failed(kind, what) = end else { return Err(end) };
     honest(kind, &what)?;

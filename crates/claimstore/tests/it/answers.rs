@@ -236,12 +236,16 @@ fn a_detached_claim_can_be_renewed_durably() {
     on_both(|bed| {
         let store = bed.open();
         let token = claimed(store.claim("k", DAY)).detach(HOUR).unwrap();
+        let until = |store: &Store| store.get("k").unwrap().unwrap().detached_until();
+        assert_eq!(until(&store), Some(store.store_time() + HOUR));
         let lease = store.resume(token.clone()).unwrap();
         lease.renew(3 * HOUR).unwrap();
         drop(lease);
         let store = bed.reopen(store);
+        assert_eq!(until(&store), Some(store.store_time() + 3 * HOUR));
         assert_eq!(in_progress(store.claim("k", DAY)).retry_after(), 3 * HOUR);
         store.resume(token).unwrap().complete("r").unwrap();
+        assert_eq!(until(&store), None);
         done_with(store);
     });
 }
