@@ -12,7 +12,8 @@ use std::ops::Range;
 
 /// Streams the rows of a run: an iterator over keys and records, or step by step without copying keys.
 ///
-/// Passes the block cache by, so that a long walk does not wash out what look-ups use. Ends after an error.
+/// Passes the block cache by, so that a long walk does not wash out what look-ups use. Ends after an
+/// error of [`RunCursor::advance`] or [`RunCursor::step`].
 pub(crate) struct RunCursor {
     run: Arc<Run>,
     rows: Rows,
