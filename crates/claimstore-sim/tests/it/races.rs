@@ -272,8 +272,9 @@ fn press(store: &Store, facts: &Facts, end: impl FnOnce()) -> Vec<ErrorKind> {
         }
         end();
         callers.into_iter().for_each(|caller| caller.join().unwrap());
-        let ends = [ErrorKind::Closed, ErrorKind::Indeterminate, ErrorKind::Poisoned];
-        if refusals.lock().unwrap().iter().any(|kind| ends.contains(kind)) {
+        // Asked of the store itself: a transaction whose end nobody knows is refused as `Indeterminate`, and ends nothing.
+        let ends = [ErrorKind::Closed, ErrorKind::Poisoned];
+        if store.get("held").is_err_and(|error| ends.contains(&error.kind())) {
             return Some(held);
         }
         drop(held);
