@@ -96,7 +96,7 @@ impl Namespace {
 
     /// The policy in force.
     pub fn policy(&self) -> Policy {
-        (*self.space.policy()).clone()
+        Policy::clone(&self.space.policy())
     }
 
     /// Claims `key`, to be remembered for `ttl` after it resolved.

@@ -16,8 +16,8 @@ use explored as chosen;
 use real as chosen;
 
 pub(crate) use chosen::{
-    AtomicBool, AtomicU64, AtomicUsize, JoinHandle, Mutex, MutexGuard, RwLock, ThreadId, current_thread,
-    spawn, yield_now,
+    AtomicBool, AtomicU64, AtomicUsize, JoinHandle, Mutex, MutexGuard, Now, Published, RwLock, ThreadId,
+    current_thread, spawn, yield_now,
 };
 /// A count that orders nothing and decides nothing, so that no schedule needs to be explored around it.
 pub(crate) use std::sync::atomic::AtomicU64 as Tally;

@@ -130,26 +130,22 @@ impl Run {
         self.ranges.may_hold(key) && self.filter.as_ref().is_none_or(|filter| filter.may_hold(hash))
     }
 
-    /// Raises the mark of each key that [`may_hold`](Run::may_hold) lets through. `candidates` is reused from run to
-    /// run.
+    /// Marks each key that [`may_hold`](Run::may_hold) lets through. `candidates` is reused from run to run.
     pub(crate) fn may_hold_each(
         &self,
         keys: &[(&[u8], u64)],
-        maybe: &mut [bool],
         candidates: &mut Vec<Candidate>,
+        mut mark: impl FnMut(usize),
     ) {
         candidates.clear();
         let in_range = keys.iter().enumerate().filter(|(_, (key, _))| self.ranges.may_hold(key));
         candidates.extend(in_range.map(|(place, (_, hash))| Candidate { place, hash: *hash, held: true }));
         if let Some(filter) = &self.filter {
             candidates.iter_mut().for_each(|key| key.held = filter.has_first_bit(key.hash));
-            candidates.iter_mut().for_each(|key| key.held &= filter.may_hold(key.hash));
+            let maybe = candidates.iter_mut().filter(|key| key.held);
+            maybe.for_each(|key| key.held = filter.may_hold(key.hash));
         }
-        for Candidate { place, held, .. } in candidates {
-            if let Some(maybe) = maybe.get_mut(*place) {
-                *maybe |= *held;
-            }
-        }
+        candidates.iter().filter(|key| key.held).for_each(|key| mark(key.place));
     }
 
     /// The record of `key`. `None` is proved: the block that would hold it was read and checked.

@@ -21,6 +21,26 @@ pub(crate) struct Found {
     pub(crate) bucket: BucketId,
 }
 
+/// Some of a set's runs, by their places in it. Those from the last bit's on are in it together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Among(u64);
+
+impl Among {
+    const LAST: usize = 63;
+
+    fn add(&mut self, at: usize) {
+        self.0 |= 1 << at.min(Among::LAST);
+    }
+
+    fn has(self, at: usize) -> bool {
+        self.0 >> at.min(Among::LAST) & 1 != 0
+    }
+
+    pub(crate) fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// Whether a version, a sequence number and whether it is a tombstone, goes before `other`. A record and the
 /// tombstones that cover its older versions in other buckets have one number: the record goes first.
 pub(crate) fn is_newer((seq, tombstone): (u64, bool), other: &Record) -> bool {
@@ -47,13 +67,33 @@ impl RunSet {
 
     /// The newest version of `key` over all runs but those of the open bucket, tombstones included.
     pub(crate) fn lookup(&self, key: &[u8], hash: u64, cache: &BlockCache) -> Result<Option<Found>, Error> {
+        self.newest(key, cache, |_, run| run.may_hold(key, hash))
+    }
+
+    /// The same, where [`may_hold`](RunSet::may_hold) has asked the runs' filters.
+    pub(crate) fn lookup_among(
+        &self,
+        key: &[u8],
+        hash: u64,
+        among: Among,
+        cache: &BlockCache,
+    ) -> Result<Option<Found>, Error> {
+        self.newest(key, cache, |at, run| among.has(at) && (at < Among::LAST || run.may_hold(key, hash)))
+    }
+
+    fn newest(
+        &self,
+        key: &[u8],
+        cache: &BlockCache,
+        may_hold: impl Fn(usize, &Run) -> bool,
+    ) -> Result<Option<Found>, Error> {
         let mut found: Option<Found> = None;
-        for run in &self.runs {
+        for (at, run) in self.runs.iter().enumerate() {
             // Every run from here on is older than what was found.
             if found.as_ref().is_some_and(|found| !is_newer((run.summary().max_seq, false), &found.record)) {
                 break;
             }
-            if run.bucket() == BucketId::Open || !run.may_hold(key, hash) {
+            if run.bucket() == BucketId::Open || !may_hold(at, run) {
                 continue;
             }
             let Some(record) = run.get(key, cache)? else { continue };
@@ -65,13 +105,15 @@ impl RunSet {
         Ok(found)
     }
 
-    /// For each of some keys, with its hash, whether a look-up could find it at all. `false` is certain.
-    pub(crate) fn may_hold(&self, keys: &[(&[u8], u64)]) -> Vec<bool> {
-        let (mut maybe, mut scratch) = (vec![false; keys.len()], Vec::with_capacity(keys.len()));
-        for run in self.runs.iter().filter(|run| run.bucket() != BucketId::Open) {
-            run.may_hold_each(keys, &mut maybe, &mut scratch);
+    /// For each of some keys, with its hash, among which runs a look-up could find it: certainly not among others.
+    pub(crate) fn may_hold(&self, keys: &[(&[u8], u64)]) -> Vec<Among> {
+        let (mut among, mut scratch) = (vec![Among::default(); keys.len()], Vec::with_capacity(keys.len()));
+        for (at, run) in self.runs.iter().enumerate().filter(|(_, run)| run.bucket() != BucketId::Open) {
+            let mark =
+                |place: usize| among.get_mut(place).into_iter().for_each(|among: &mut Among| among.add(at));
+            run.may_hold_each(keys, &mut scratch, mark);
         }
-        maybe
+        among
     }
 
     /// The newest version of `key` in every bucket that has one, the open bucket and tombstones included.
@@ -155,7 +197,9 @@ mod tests {
                 let versions = || sets.iter().filter_map(|(bucket, rows)| Some((*bucket, rows.get(key)?)));
                 let newest = |wanted: &dyn Fn(BucketId) -> bool| versions().filter(|(b, _)| wanted(*b)).max_by_key(|(_, r)| r.seq);
                 let found = set.lookup(key, hash, &cache).unwrap();
-                prop_assert!(found.is_none() || set.may_hold(&[(key, hash)]) == [true]);
+                let among = set.may_hold(&[(key, hash)])[0];
+                prop_assert!(found.is_none() || !among.is_none());
+                prop_assert_eq!(&set.lookup_among(key, hash, among, &cache).unwrap(), &found);
                 let expected = newest(&|bucket| bucket != BucketId::Open);
                 prop_assert_eq!(found.as_ref().map(|found| (found.bucket, &found.record)), expected);
                 let holding = set.buckets_holding(key, hash, &cache).unwrap();
@@ -164,6 +208,22 @@ mod tests {
                     prop_assert_eq!(held, newest(&|b| b == bucket));
                 }
             }
+        }
+    }
+
+    /// More of them than a mark has bits: without merges there is no end of them.
+    #[test]
+    fn a_version_is_found_among_any_number_of_runs() {
+        let (fixture, cache) = (Fixture::new(), BlockCache::new(1 << 20));
+        let name = |n: u64| key(1, &n.to_be_bytes());
+        let run = |n: u64| fixture.run(n, TIMED, [(&name(n), &completed(n, b""))]);
+        let set = RunSet::new((1..=150).map(run).collect());
+        let keys: Vec<(Vec<u8>, u64)> = (1..=151).map(|n| (name(n), fixture.hasher.hash(&name(n)))).collect();
+        let asked: Vec<(&[u8], u64)> = keys.iter().map(|(key, hash)| (&**key, *hash)).collect();
+        for (n, ((key, hash), among)) in (1..).zip(asked.iter().zip(set.may_hold(&asked))) {
+            let found = set.lookup_among(key, *hash, among, &cache).unwrap();
+            assert_eq!(found.map(|found| found.record.seq), (n <= 150).then_some(n));
+            assert_eq!(among.is_none(), n == 151, "no filter has a bit of it, as the fixture's hashes fall");
         }
     }
 

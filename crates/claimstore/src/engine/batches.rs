@@ -3,9 +3,10 @@
 //! The rules are those of a single claim ([`claims`](super::claims)). What is its own is that a checkpoint may pass
 //! between two items: then the rest look again, and what took effect stays.
 
-use super::claims::{Answer, Begun, Prepared, request_bytes};
+use super::claims::{Answer, Begun, Granted, Prepared, Seen, carried_bytes, request_bytes};
 use super::commit::{Order, Waits};
-use super::spaces::Space;
+use super::live::Shard;
+use super::spaces::{Keyed, Space};
 use super::{Class, Engine, spans};
 use crate::bucket::RunSet;
 use crate::claim::{Claim, ClaimRequest};
@@ -14,8 +15,8 @@ use crate::error::{Error, ErrorKind};
 use crate::options::MAX_BATCH_ITEMS;
 use crate::sync::{Arc, MutexGuard};
 
-/// So many answers of a batch are handed out with one reading of the clock.
-const DELIVERED_AT_ONCE: usize = 64;
+/// So many leases of a batch are started with one reading of the clock.
+const STARTED_AT_ONCE: usize = 64;
 
 impl Engine {
     /// Claims a batch, on this thread.
@@ -39,16 +40,39 @@ impl Engine {
         requests: &[ClaimRequest],
         answers: Vec<Answer>,
     ) -> Vec<Result<Claim, Error>> {
-        let mut now_ms = 0;
-        let items = requests.iter().zip(answers).enumerate();
-        let deliver = |(place, (request, answer)): (usize, (&ClaimRequest, Answer))| {
-            // Not once for all: the leases of a large batch would begin before it is handed out.
-            if place.is_multiple_of(DELIVERED_AT_ONCE) {
-                now_ms = self.time.moment().boot_ms;
+        answers.chunks(STARTED_AT_ONCE).for_each(|answers| self.start_leases(answers));
+        let items = requests.iter().zip(answers);
+        items.map(|(request, answer)| self.hand_out(space, &request.key, answer)).collect()
+    }
+
+    /// Starts the leases of those that were granted. The clock is read for each few of a batch, not once for all: the
+    /// leases of a large one would begin before it is handed out.
+    fn start_leases(&self, answers: &[Answer]) {
+        let granted: Vec<&Granted> = answers.iter().filter_map(Answer::granted).collect();
+        let hashes: Vec<u64> = granted.iter().map(|granted| granted.keyed.hash).collect();
+        let now_ms = self.time.moment().boot_ms;
+        let at = |place: usize| granted.get(place).map_or(0, |granted| granted.at);
+        let start = |shard: &mut Shard, place: usize| {
+            if let Some(granted) = granted.get(place) {
+                self.start_lease(shard, granted, now_ms);
             }
-            self.deliver_at(space, &request.key, answer, now_ms)
         };
-        items.map(deliver).collect()
+        self.live.visit_together(&hashes, |shard, place| shard.bring_near(at(place)), start);
+    }
+
+    /// Bytes of the newest records of some keys that new versions may carry over. What the live table has of the keys
+    /// is near from then on.
+    pub(crate) fn known_bytes_of(&self, items: &[(&Keyed, Option<&Record>)]) -> usize {
+        let hashes: Vec<u64> = items.iter().map(|(keyed, _)| keyed.hash).collect();
+        let found = |shard: &Shard, place: usize| {
+            let (keyed, cold) = items.get(place)?;
+            Some(carried_bytes(shard.find(keyed.hash, &keyed.full), *cold))
+        };
+        let bring_near = |shard: &Shard, place: usize| found(shard, place).unwrap_or(0) as u64;
+        let mut bytes = 0;
+        self.live
+            .visit_together(&hashes, bring_near, |shard, place| bytes += found(shard, place).unwrap_or(0));
+        bytes
     }
 
     /// Decides a batch and queues its effects as one frame. Answers the batch to wait for and an answer for
@@ -70,11 +94,13 @@ impl Engine {
             let generation = self.cold.generation();
             let set = self.cold.set();
             let found = self.look_cold_many(&set, &prepared)?;
-            let bytes = requests.iter().zip(&prepared).zip(&found).map(|((request, item), cold)| {
-                let known = item.as_ref().map_or(0, |item| self.known_bytes(&item.keyed, cold.as_ref()));
-                request_bytes(request, known)
+            let keyed = prepared.iter().zip(&found).filter_map(|(item, cold)| {
+                let item = item.as_ref().ok()?;
+                Some((&item.keyed, cold.as_ref()))
             });
-            let bytes = bytes.sum();
+            let known = self.known_bytes_of(&keyed.collect::<Vec<_>>());
+            let asked: usize = requests.iter().map(|request| request_bytes(request, 0)).sum();
+            let bytes = asked + known;
             let mut order = self.admit(bytes, Class::Claim)?;
             // A checkpoint removes entries under shard locks, not under this one: each item checks again.
             if self.cold.generation() == generation
@@ -95,10 +121,16 @@ impl Engine {
     ) -> Result<Vec<Option<Record>>, Error> {
         let keys: Vec<(&[u8], u64)> =
             prepared.iter().flatten().map(|item| (&*item.keyed.full, item.keyed.hash)).collect();
-        let mut maybe = set.may_hold(&keys).into_iter();
-        let look = |item: &Result<Prepared<'_>, Error>| match item {
-            Ok(item) if maybe.next() != Some(false) => self.look_cold(set, Some(item)),
-            _ => Ok(None),
+        let mut among = set.may_hold(&keys).into_iter();
+        let look = |item: &Result<Prepared<'_>, Error>| {
+            let Some((Prepared { keyed, .. }, among)) = item.as_ref().ok().zip(among.next()) else {
+                return Ok(None);
+            };
+            if among.is_none() {
+                return Ok(None);
+            }
+            let found = set.lookup_among(&keyed.full, keyed.hash, among, &self.cold.cache)?;
+            Ok(found.map(|found| found.record))
         };
         prepared.iter().map(look).collect()
     }
@@ -117,26 +149,39 @@ impl Engine {
         // Read after the look-ups (hazard 19), once for all.
         let at = self.time.moment();
         let mut last_batch = 0;
-        let mut answers = Vec::with_capacity(prepared.len());
-        for (item, cold) in prepared.iter_mut().zip(found) {
-            let answer = match item {
-                Err(error) => Answer::Refused(Error::again(error)),
-                Ok(item) => {
-                    let begun =
-                        self.decide_and_apply(order, space, item, cold.as_ref(), generation, at, waits);
-                    let begun = match begun {
-                        Some(begun) => Ok(begun),
-                        None if answers.is_empty() => return None,
-                        None => self.decide_again(order, space, item, waits),
-                    };
-                    begun.map_or_else(Answer::Refused, |begun| {
-                        last_batch = last_batch.max(begun.batch);
-                        begun.answer
-                    })
-                }
+        let refused = |item: &Result<Prepared<'_>, Error>| {
+            item.as_ref().err().map(|error| Answer::Refused(Error::again(error)))
+        };
+        let mut answers: Vec<Option<Answer>> = prepared.iter().map(refused).collect();
+        // The items there is something to decide of, and where their answers go.
+        let mut items: Vec<(&mut Prepared<'_>, &Option<Record>)> = prepared
+            .iter_mut()
+            .zip(found)
+            .filter_map(|(item, cold)| Some((item.as_mut().ok()?, cold)))
+            .collect();
+        let hashes: Vec<u64> = items.iter().map(|(item, _)| item.keyed.hash).collect();
+        let mut open: Vec<&mut Option<Answer>> =
+            answers.iter_mut().filter(|answer| answer.is_none()).collect();
+        let decide = |shard: &mut Shard, place: usize| {
+            let (Some((item, cold)), Some(answer)) = (items.get_mut(place), open.get_mut(place)) else {
+                return;
             };
-            answers.push(answer);
+            let seen = Seen { cold: cold.as_ref(), generation };
+            let begun = self.decide_and_apply(order, shard, space, item, seen, at, waits);
+            last_batch = last_batch.max(begun.as_ref().map_or(0, |begun| begun.batch));
+            **answer = begun.map(|begun| begun.answer);
+        };
+        self.live.visit_together(&hashes, |shard, _| shard.bring_blank_near(), decide);
+        if !open.is_empty() && open.iter().all(|answer| answer.is_none()) {
+            return None;
         }
+        for ((item, _), answer) in items.into_iter().zip(open).filter(|(_, answer)| answer.is_none()) {
+            let begun = self.decide_again(order, space, item, waits);
+            last_batch = last_batch.max(begun.as_ref().map_or(0, |begun| begun.batch));
+            *answer = Some(begun.map_or_else(Answer::Refused, |begun| begun.answer));
+        }
+        let answers: Vec<Answer> = answers.into_iter().flatten().collect();
+        space.counters.claimed(&answers);
         Some((last_batch, answers))
     }
 
@@ -151,11 +196,12 @@ impl Engine {
     ) -> Result<Begun, Error> {
         loop {
             let generation = self.cold.generation();
-            let cold = self.look_cold(&self.cold.set(), Some(item))?;
+            let Keyed { full, hash, .. } = &item.keyed;
+            let cold = self.cold.lookup(full, *hash)?.map(|found| found.record);
             let at = self.time.moment();
-            if let Some(begun) =
-                self.decide_and_apply(order, space, item, cold.as_ref(), generation, at, waits)
-            {
+            let seen = Seen { cold: cold.as_ref(), generation };
+            let mut shard = self.live.shard(item.keyed.hash);
+            if let Some(begun) = self.decide_and_apply(order, &mut shard, space, item, seen, at, waits) {
                 return Ok(begun);
             }
         }

@@ -14,7 +14,7 @@
 //! 7. retire the segments before the noted one.
 
 use super::commit::Leads;
-use super::moving::{Going, Groups, Taken, TakenRow};
+use super::moving::{Going, Groups, NEAR_AT_ONCE, Taken, TakenRow};
 use super::time::Mark;
 use super::{Class, Engine, observe, spans};
 use crate::bucket::{
@@ -31,8 +31,6 @@ use crate::sync::{Arc, MutexGuard, Ordering};
 pub(crate) const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
 /// Reading less than this at open is not worth a new segment.
 const LONG_SEGMENT_BYTES: u64 = 1 << 20;
-/// Rows whose memory is waited for together.
-const NEAR_AT_ONCE: usize = 16;
 
 /// What only upkeep changes. Its lock makes checkpoints, merges, prunes and backups take turns.
 #[derive(Debug)]

@@ -10,7 +10,6 @@ use super::live::{Entry, Marks, Shard};
 use super::spaces::{Keyed, Space};
 use super::time::Moment;
 use super::{Class, Engine, spans};
-use crate::bucket::RunSet;
 use crate::claim::{Claim, ClaimRequest, Holder, Receipt};
 use crate::codec::{Fingerprint, Record, Repeats, State};
 use crate::error::{Error, ErrorKind};
@@ -19,7 +18,7 @@ use crate::lease::Lease;
 use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL, millis};
 use crate::planted;
 use crate::policy::Policy;
-use crate::sync::{Arc, MutexGuard};
+use crate::sync::Arc;
 use std::time::Duration;
 
 /// Bytes an operation takes beside key, body, origin and digests of fields.
@@ -41,6 +40,11 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
+    /// What was granted, if this is a grant.
+    pub(super) fn granted(&self) -> Option<&Granted> {
+        if let Answer::Claimed(granted) = self { Some(granted) } else { None }
+    }
+
     /// What it counts as for the record it was read from.
     fn repeats(&self) -> Repeats {
         let mismatch = matches!(self, Answer::Refused(error) if error.kind() == ErrorKind::PayloadMismatch);
@@ -57,7 +61,15 @@ pub(crate) struct Granted {
     pub(crate) progress: Option<Box<[u8]>>,
     pub(crate) lease_ms: u64,
     /// Where in its shard the claim lies, probably.
-    at: usize,
+    pub(super) at: usize,
+}
+
+/// What a look at the runs found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    pub(crate) cold: Option<&'a Record>,
+    /// As of this generation of the runs.
+    pub(crate) generation: u64,
 }
 
 /// A request, checked, with the policy's defaults filled in.
@@ -115,9 +127,13 @@ impl Engine {
             };
             let mut order = self.admit(request_bytes(request, known), Class::Claim)?;
             let at = self.time.moment();
-            let begun =
-                self.decide_and_apply(&mut order, space, &mut prepared, cold.as_ref(), generation, at, waits);
+            let seen = Seen { cold: cold.as_ref(), generation };
+            let begun = {
+                let mut shard = self.live.shard(prepared.keyed.hash);
+                self.decide_and_apply(&mut order, &mut shard, space, &mut prepared, seen, at, waits)
+            };
             if let Some(begun) = begun {
+                space.counters.claimed([&begun.answer]);
                 return Ok(begun);
             }
         }
@@ -126,20 +142,7 @@ impl Engine {
     /// Bytes of a key's newest record that a new version may carry over.
     pub(crate) fn known_bytes(&self, keyed: &Keyed, cold: Option<&Record>) -> usize {
         let shard = self.live.shard(keyed.hash);
-        let live = shard.find(keyed.hash, &keyed.full).map(|entry| &entry.record);
-        // A claim that is in progress may turn out to be an orphan, which its history then tells.
-        live.or(cold).map_or(0, |record| {
-            record.loose_bytes() + if record.state == State::InProgress { ENTRY_BYTES } else { 0 }
-        })
-    }
-
-    pub(super) fn look_cold(
-        &self,
-        set: &RunSet,
-        prepared: Option<&Prepared<'_>>,
-    ) -> Result<Option<Record>, Error> {
-        let Some(Prepared { keyed, .. }) = prepared else { return Ok(None) };
-        Ok(set.lookup(&keyed.full, keyed.hash, &self.cold.cache)?.map(|found| found.record))
+        carried_bytes(shard.find(keyed.hash, &keyed.full), cold)
     }
 
     /// Checks a request against limits and policy.
@@ -254,20 +257,20 @@ impl Engine {
         decide::decide(standing, &prepared.wanted, prepared.policy, space.watermark_ms(), now)
     }
 
-    /// Decides under both locks and applies the effect. `None`: a checkpoint passed since the look-up.
+    /// Decides under both locks and applies the effect; to count a grant is left to the caller. `None`: a checkpoint
+    /// passed since the look-up.
     #[expect(clippy::too_many_arguments, reason = "both locks, the look-up and its circumstances")]
     pub(crate) fn decide_and_apply(
         &self,
-        order: &mut MutexGuard<'_, Order>,
+        order: &mut Order,
+        shard: &mut Shard,
         space: &Space,
         prepared: &mut Prepared<'_>,
-        cold: Option<&Record>,
-        generation: u64,
+        Seen { cold, generation }: Seen<'_>,
         at: Moment,
         waits: Waits,
     ) -> Option<Begun> {
         let keyed = &prepared.keyed;
-        let mut shard = self.live.shard(keyed.hash);
         let entry = shard.find(keyed.hash, &keyed.full).filter(|entry| {
             // What would have been an answer before the lock was taken came in meanwhile.
             !planted::active(3)
@@ -315,10 +318,8 @@ impl Engine {
                 let marks = Marks { leased: true, undelivered: true, ..carried(entry, cold.is_some()) };
                 let progress = if record.body.is_empty() { None } else { Some(record.body.clone()) };
                 let lease_ms = record.lease_ms;
-                let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
+                let batch = self.put(order, shard, space, keyed, record, marks, at, waits);
                 let at = shard.newest();
-                drop(shard);
-                space.counters.claimed(attempt > 1);
                 // The key goes on to the lease: no further copy of it is made.
                 let keyed = std::mem::take(&mut prepared.keyed);
                 let granted = Granted { keyed, token, attempt, progress, lease_ms, at };
@@ -329,7 +330,7 @@ impl Engine {
                 let mut record = decide::parked(earlier?, note, order.take_seq(), at.store_ms);
                 remember_orphan(&mut record, earlier, orphaned, at);
                 let marks = carried(entry, cold.is_some());
-                let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
+                let batch = self.put(order, shard, space, keyed, record, marks, at, waits);
                 Begun { batch, answer: Answer::Refused(refusal(ErrorKind::Parked)) }
             }
             Decision::Fail => {
@@ -341,7 +342,7 @@ impl Engine {
                 remember_orphan(&mut record, earlier, orphaned, at);
                 let receipt = Receipt::of(&record, true, false);
                 let marks = carried(entry, cold.is_some());
-                let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
+                let batch = self.put(order, shard, space, keyed, record, marks, at, waits);
                 Begun { batch, answer: Answer::Duplicate(receipt) }
             }
             Decision::Delay { after_ms } => {
@@ -349,7 +350,7 @@ impl Engine {
                 remember_orphan(&mut record, earlier, orphaned, at);
                 let answer = Answer::InProgress(holder(Some(&record), after_ms));
                 let marks = carried(entry, cold.is_some());
-                let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
+                let batch = self.put(order, shard, space, keyed, record, marks, at, waits);
                 Begun { batch, answer }
             }
             Decision::Duplicate { .. } | Decision::InProgress { .. } | Decision::Refuse(_) => {
@@ -429,9 +430,9 @@ impl Engine {
     ) -> Option<Entry> {
         let added = keyed.full.len() + entry.record.body.len();
         let old = self.live.put(shard, keyed.hash, &keyed.full, entry);
-        space.usage.add_live(added);
+        space.usage.added(added);
         if let Some(old) = &old {
-            space.usage.remove_live(keyed.full.len() + old.record.body.len());
+            space.usage.replaced(keyed.full.len() + old.record.body.len());
         }
         old
     }
@@ -443,23 +444,22 @@ impl Engine {
         key: &[u8],
         answer: Answer,
     ) -> Result<Claim, Error> {
-        let now_ms = self.time.moment().boot_ms;
-        self.deliver_at(space, key, answer, now_ms)
+        if let Answer::Claimed(granted) = &answer {
+            let now_ms = self.time.moment().boot_ms;
+            self.start_lease(&mut self.live.shard(granted.keyed.hash), granted, now_ms);
+        }
+        self.hand_out(space, key, answer)
     }
 
-    /// The same, `now_ms` of boot time.
-    pub(super) fn deliver_at(
+    /// The same for an answer whose lease, if it is one, has started.
+    pub(super) fn hand_out(
         self: &Arc<Self>,
         space: &Arc<Space>,
         key: &[u8],
         answer: Answer,
-        now_ms: u64,
     ) -> Result<Claim, Error> {
         match answer {
-            Answer::Claimed(granted) => {
-                self.start_lease(&granted, now_ms);
-                Ok(Claim::Claimed(Lease::new(self, space, key, granted)))
-            }
+            Answer::Claimed(granted) => Ok(Claim::Claimed(Lease::new(self, space, key, granted))),
             Answer::Duplicate(receipt) => {
                 space.counters.duplicate();
                 Ok(Claim::Duplicate(receipt))
@@ -476,9 +476,8 @@ impl Engine {
     }
 
     /// The lease runs from here: a lease of T does not lapse before T after the acknowledgement, and nobody
-    /// took the claim over while its answer was on the way.
-    fn start_lease(&self, granted: &Granted, now_ms: u64) {
-        let mut shard = self.live.shard(granted.keyed.hash);
+    /// took the claim over while its answer was on the way. Under the lock of the claim's shard.
+    pub(super) fn start_lease(&self, shard: &mut Shard, granted: &Granted, now_ms: u64) {
         if let Some(entry) = shard.find_claim(granted.at, granted.keyed.hash, granted.token) {
             entry.marks.undelivered = false;
             entry.lease_until_ms = now_ms.saturating_add(granted.lease_ms);
@@ -537,6 +536,14 @@ pub(crate) fn carried(entry: Option<&Entry>, was_cold: bool) -> Marks {
         in_tables: old.in_tables,
         ..Marks::default()
     }
+}
+
+/// Bytes of the newest record of a key that a new version may carry over.
+pub(super) fn carried_bytes(entry: Option<&Entry>, cold: Option<&Record>) -> usize {
+    // A claim that is in progress may turn out to be an orphan, which its history then tells.
+    entry.map(|entry| &entry.record).or(cold).map_or(0, |record| {
+        record.loose_bytes() + if record.state == State::InProgress { ENTRY_BYTES } else { 0 }
+    })
 }
 
 fn holder(record: Option<&Record>, retry_after_ms: u64) -> Holder {

@@ -10,22 +10,18 @@
 use crate::bucket::{BlockCache, Found, RunSet};
 use crate::error::Error;
 use crate::planted;
-use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
+use crate::sync::{Arc, AtomicU64, Ordering, Published};
 
 #[derive(Debug)]
 pub(crate) struct Cold {
-    set: RwLock<Arc<RunSet>>,
+    set: Published<RunSet>,
     generation: AtomicU64,
     pub(crate) cache: BlockCache,
 }
 
 impl Cold {
     pub(crate) fn new(set: RunSet, cache_bytes: usize) -> Cold {
-        Cold {
-            set: RwLock::new(Arc::new(set)),
-            generation: AtomicU64::new(0),
-            cache: BlockCache::new(cache_bytes),
-        }
+        Cold { set: Published::new(set), generation: AtomicU64::new(0), cache: BlockCache::new(cache_bytes) }
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -35,18 +31,19 @@ impl Cold {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// The runs, to be kept for a while.
     pub(crate) fn set(&self) -> Arc<RunSet> {
-        self.set.read().clone()
+        self.set.get()
     }
 
     /// Shows a new set of runs. Only the holder of the upkeep lock calls it.
     pub(crate) fn publish(&self, set: RunSet) {
-        *self.set.write() = Arc::new(set);
+        self.set.replace(set);
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The newest checkpointed version of a key, tombstones included.
     pub(crate) fn lookup(&self, key: &[u8], hash: u64) -> Result<Option<Found>, Error> {
-        self.set().lookup(key, hash, &self.cache)
+        self.set.now().lookup(key, hash, &self.cache)
     }
 }

@@ -1,5 +1,6 @@
 //! What became of claims since the store was opened, namespace by namespace; and what upkeep did.
 
+use super::claims::Answer;
 use crate::codec::State;
 use crate::error::ErrorKind;
 use crate::sync::{AtomicU64, Ordering};
@@ -29,10 +30,21 @@ pub(crate) struct UpkeepCounters {
 }
 
 impl Counters {
-    pub(crate) fn claimed(&self, taken_over: bool) {
-        add(&self.claimed);
-        if taken_over {
-            add(&self.taken_over);
+    /// Counts the grants among these answers.
+    pub(crate) fn claimed<'a>(&self, answers: impl IntoIterator<Item = &'a Answer>) {
+        let grants = answers.into_iter().filter_map(Answer::granted);
+        let (claimed, taken_over) = grants.fold((0, 0), |(claimed, taken_over), granted| {
+            (claimed + 1, taken_over + u64::from(granted.attempt > 1))
+        });
+        self.granted(claimed, taken_over);
+    }
+
+    /// Counts grants, and how many of them were not the first of their key.
+    pub(crate) fn granted(&self, claimed: u64, taken_over: u64) {
+        for (counter, more) in [(&self.claimed, claimed), (&self.taken_over, taken_over)] {
+            if more > 0 {
+                counter.fetch_add(more, Ordering::Relaxed);
+            }
         }
     }
 

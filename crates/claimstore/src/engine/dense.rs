@@ -2,37 +2,32 @@
 //!
 //! An ordinary table keeps items in its buckets: when it grows it moves all of them into fresh memory, twice as much
 //! and half of it empty. Entries of the live table are three cache lines each, so that growing was what claims of a
-//! filling store spent most of their time on (docs/decisions/0062). Here the buckets have hash and place only, and
-//! growing moves these.
+//! filling store spent most of their time on (docs/decisions/0062). Here the buckets have [`Places`] only, and growing
+//! moves these. What no item has yet is blank, so that it can be read: whoever is about to insert has the lines brought
+//! near before it writes them (docs/decisions/0066).
 //!
 //! Invariant: the places are 0 up to the number of items, each in exactly one bucket, under the hash of its item.
 
-use hashbrown::HashTable;
+use super::places::Places;
 
 /// Items of a piece. The first piece of a table grows up to it, as most tables are small.
 const PIECE: usize = 32;
 
-/// What a table has to know of its items.
-pub(super) trait Hashed {
+/// What a table has to know of its items. The default is a blank that costs nothing.
+pub(super) trait Hashed: Default {
     fn hash(&self) -> u64;
 }
 
 #[derive(Debug)]
 pub(super) struct Dense<T> {
-    places: HashTable<Place>,
-    /// All full but the last.
+    places: Places,
+    /// Of full length, but for the first of a small table. Beyond the items they are blank.
     pieces: Vec<Vec<T>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    hash: u64,
-    at: usize,
 }
 
 impl<T> Default for Dense<T> {
     fn default() -> Dense<T> {
-        Dense { places: HashTable::new(), pieces: Vec::new() }
+        Dense { places: Places::default(), pieces: Vec::new() }
     }
 }
 
@@ -48,8 +43,7 @@ impl<T: Hashed> Dense<T> {
 
     /// The item of this hash that `is_it`.
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<&T> {
-        let place = self.places.find(hash, |place| self.is_at(place, hash, &is_it))?;
-        self.get(place.at)
+        self.get(self.place(hash, is_it)?)
     }
 
     /// Where the item lies that was inserted last, until something is removed.
@@ -57,72 +51,71 @@ impl<T: Hashed> Dense<T> {
         self.len().saturating_sub(1)
     }
 
-    /// The item at a place, if there is one.
-    pub(super) fn at_mut(&mut self, at: usize) -> Option<&mut T> {
+    /// The item at a place, or the blank.
+    pub(super) fn get(&self, at: usize) -> Option<&T> {
+        self.pieces.get(at / PIECE)?.get(at % PIECE)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
         self.pieces.get_mut(at / PIECE)?.get_mut(at % PIECE)
     }
 
     pub(super) fn find_mut(&mut self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<&mut T> {
-        let at = self.places.find(hash, |place| self.is_at(place, hash, &is_it))?.at;
-        self.at_mut(at)
+        self.get_mut(self.place(hash, is_it)?)
     }
 
     /// Adds an item. Whoever adds it has found that it is not there.
     pub(super) fn insert(&mut self, item: T) {
-        let place = Place { hash: item.hash(), at: self.len() };
-        match self.pieces.last_mut() {
-            Some(piece) if piece.len() < PIECE => piece.push(item),
-            last => {
-                let mut piece = Vec::with_capacity(if last.is_some() { PIECE } else { 1 });
-                piece.push(item);
-                self.pieces.push(piece);
-            }
+        let at = self.len();
+        self.places.insert(item.hash(), at);
+        if self.get(at).is_none() {
+            self.grow(at);
         }
-        self.places.insert_unique(place.hash, place, |place| place.hash);
+        if let Some(blank) = self.get_mut(at) {
+            *blank = item;
+        }
     }
 
     /// Takes an item out; the last one takes its place.
     pub(super) fn remove(&mut self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<T> {
-        let at = self.places.find(hash, |place| self.is_at(place, hash, &is_it))?.at;
-        self.forget_place(hash, at);
-        let piece = self.pieces.last_mut()?;
-        let last = piece.pop()?;
-        if piece.is_empty() {
+        let at = self.place(hash, is_it)?;
+        self.places.remove(hash, at);
+        let last_at = self.len();
+        let last = self.get_mut(last_at).map(std::mem::take)?;
+        if last_at % PIECE == 0 {
             self.pieces.pop();
         }
-        // The bucket of the removed item is gone, so there is one less than before.
-        let last_at = self.len();
         if at == last_at {
             return Some(last);
         }
-        if let Some(place) = self.places.find_mut(last.hash(), |place| place.at == last_at) {
-            place.at = at;
-        }
-        self.at_mut(at).map(|hole| std::mem::replace(hole, last))
+        self.places.moved(last.hash(), last_at, at);
+        self.get_mut(at).map(|hole| std::mem::replace(hole, last))
     }
 
     /// All items, as they lie in memory.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.pieces.iter().flatten()
+        self.pieces.iter().flatten().take(self.len())
     }
 
     /// Gives back the room of buckets for all but `items`.
     pub(super) fn shrink_to(&mut self, items: usize) {
-        self.places.shrink_to(items, |place| place.hash);
+        self.places.shrink_to(items);
         self.pieces.shrink_to_fit();
     }
 
-    fn get(&self, at: usize) -> Option<&T> {
-        self.pieces.get(at / PIECE)?.get(at % PIECE)
+    fn place(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<usize> {
+        self.places.find(hash, |at| self.get(at).is_some_and(|item| item.hash() == hash && is_it(item)))
     }
 
-    fn is_at(&self, place: &Place, hash: u64, is_it: impl Fn(&T) -> bool) -> bool {
-        place.hash == hash && self.get(place.at).is_some_and(is_it)
-    }
-
-    fn forget_place(&mut self, hash: u64, at: usize) {
-        if let Ok(entry) = self.places.find_entry(hash, |place| place.at == at) {
-            entry.remove();
+    /// Blanks for the item at a place, which is the first that has none.
+    fn grow(&mut self, at: usize) {
+        match self.pieces.last_mut() {
+            Some(first) if at < PIECE => first.resize_with((2 * at).min(PIECE), T::default),
+            last => {
+                let blanks = if last.is_some() { PIECE } else { 1 };
+                self.pieces.push(std::iter::repeat_with(T::default).take(blanks).collect());
+            }
         }
     }
 }
@@ -133,7 +126,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    #[derive(Debug, Clone, PartialEq)]
+    #[derive(Debug, Clone, Default, PartialEq)]
     struct Item {
         key: u16,
         value: u32,

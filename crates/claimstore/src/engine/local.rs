@@ -5,7 +5,7 @@
 //! journal. The record is written by the same redb commit as the rows; only then does it enter the live
 //! table. A checkpoint copies it into a run and deletes the row afterwards; open reads what is left.
 
-use super::claims::{Answer, Begun, Prepared, carried};
+use super::claims::{Answer, Begun, Prepared, Seen, carried};
 use super::commit::Waits;
 use super::decide::{self, Decision, Ending};
 use super::live::{Entry, Marks};
@@ -185,7 +185,7 @@ impl Engine {
         let record = decide::settled(&claimed, &ending, prepared.policy, prepared.keyed.time_ms, seq, now_ms);
         self.stage(&mut write, &prepared.keyed, &record)?;
         Self::finish_local(&tables, write, &mut reservation, record)?;
-        space.counters.claimed(attempt > 1);
+        space.counters.granted(1, u64::from(attempt > 1));
         Ok(Transacted::Done(response))
     }
 
@@ -248,16 +248,9 @@ impl Engine {
             let cold = cold.filter(|_| entry.is_none());
             let at = self.time.moment();
             let Decision::Claim { attempt } = self.decide(space, prepared, entry, cold.as_ref(), at) else {
-                drop(shard);
-                let begun = self.decide_and_apply(
-                    &mut order,
-                    space,
-                    prepared,
-                    cold.as_ref(),
-                    generation,
-                    at,
-                    Waits::Here,
-                );
+                let seen = Seen { cold: cold.as_ref(), generation };
+                let begun =
+                    self.decide_and_apply(&mut order, &mut shard, space, prepared, seen, at, Waits::Here);
                 match begun {
                     Some(begun) => return Ok(Reserved::Answered(begun)),
                     None => continue,
@@ -356,7 +349,7 @@ impl Drop for Reservation<'_> {
             if entry.marks.placeholder
                 && let Some(old) = engine.live.remove(&mut shard, keyed.hash, &keyed.full)
             {
-                space.usage.remove_live(keyed.full.len() + old.record.body.len());
+                space.usage.left(1, (keyed.full.len() + old.record.body.len()) as u64);
             }
         }
         engine.waiters.ring(keyed.hash);

@@ -4,10 +4,12 @@
 //! [`commit`] and [`baton`] (how it becomes durable), [`cold`] (how it is found later), [`checkpoint`] (how it gets there),
 //! [`upkeep`] (what runs by itself).
 //!
-//! Lock order: `home` (upkeep) → journal → order → one shard. None but `home` and the journal's own is held
-//! across a write or sync; none is held across a read of unbounded length.
+//! Lock order: `home` (upkeep) → journal → order → a shard of the live table, or several of which only the first is waited
+//! for. None but `home` and the journal's own is held across a write or sync; none is held across a read of unbounded
+//! length.
 
 pub(crate) mod backup;
+mod balance;
 pub(crate) mod batches;
 pub(crate) mod baton;
 pub(crate) mod checkpoint;
@@ -28,6 +30,7 @@ pub(crate) mod measures;
 pub(crate) mod moving;
 pub(crate) mod observe;
 pub(crate) mod orphans;
+mod places;
 pub(crate) mod poison;
 pub(crate) mod positions;
 #[cfg(feature = "metrics")]

@@ -4,7 +4,7 @@
 //! they lie in memory. The order of keys, in which runs are written, is an order of their places.
 
 use super::Engine;
-use super::live::share_a_shard;
+use super::live::{Entry, Shard, share_a_shard};
 use super::spaces::Usage;
 use crate::bucket::{Apart, BucketId, Run};
 use crate::codec::{Record, Repeats, State};
@@ -16,6 +16,8 @@ use std::hint::black_box;
 
 /// Rows that leave one shard under one hold of its lock.
 const LEAVING_AT_ONCE: usize = 256;
+/// So many rows have their memory brought near at a time: as many as a processor waits for at once.
+pub(super) const NEAR_AT_ONCE: usize = 16;
 
 /// Bytes of bodies that lie together.
 const BODIES_PIECE: usize = 1 << 20;
@@ -94,7 +96,9 @@ impl Taken {
     /// these reads depend on nothing but their places, so that the processor waits for all of them at once.
     pub(crate) fn bring_near(&self, rows: &[Going]) {
         let rows = || rows.iter().filter_map(|row| self.rows.get(row.at));
-        black_box(rows().fold(0, |sum, row| sum ^ row.hash ^ row.record.seq ^ row.record.until_ms));
+        black_box(
+            rows().fold(0, |sum, row| sum ^ row.record.seq ^ row.record.until_ms ^ row.key.len() as u64),
+        );
         let first_byte = |row: &TakenRow| self.bodies.get(row.body)?.first().copied();
         black_box(rows().filter_map(first_byte).fold(0, |sum, byte| sum ^ byte));
     }
@@ -131,7 +135,12 @@ impl Engine {
         let mut rows = Vec::with_capacity(self.live.len().saturating_sub(self.live.in_progress()));
         let mut bodies = Bodies::default();
         self.live.each_shard(|shard| {
-            for (hash, key, entry) in shard.iter() {
+            let entries: Vec<_> = shard.iter().collect();
+            let in_turn = entries.chunks(NEAR_AT_ONCE).flat_map(|entries| {
+                bring_bodies_near(entries.iter().map(|(_, _, entry)| *entry));
+                entries
+            });
+            for &(hash, key, entry) in in_turn {
                 let (record, marks) = (&entry.record, entry.marks);
                 let written = record.state == State::InProgress && marks.spill_current;
                 if marks.placeholder || written || record.seq > through {
@@ -212,10 +221,7 @@ impl Engine {
                 self.leave_shard(rows, &mut left);
             }
         }
-        self.each_usage(left, |usage, sum| {
-            usage.live_records.fetch_sub(sum.records, Ordering::AcqRel);
-            usage.live_bytes.fetch_sub(sum.bytes, Ordering::AcqRel);
-        });
+        self.each_usage(left, |usage, sum| usage.left(sum.records, sum.bytes));
         self.each_usage(moving(taken), |usage, sum| {
             usage.moving_records.fetch_sub(sum.records, Ordering::AcqRel);
             usage.moving_bytes.fetch_sub(sum.bytes, Ordering::AcqRel);
@@ -235,29 +241,42 @@ impl Engine {
     fn leave_shard(&self, rows: &[TakenRow], left: &mut Sums) {
         let Some(first) = rows.first() else { return };
         let mut shard = self.live.shard(first.hash);
-        for row in rows {
-            let Some(entry) = shard.find_mut(row.hash, &row.key) else { continue };
-            let unchanged = entry.record.seq == row.record.seq;
-            let in_progress = row.record.state == State::InProgress;
-            if in_progress {
-                entry.marks.spilled = true;
-                entry.marks.spill_current = unchanged;
-            } else if unchanged && !entry.marks.reserved {
-                if let Some(entry) = self.live.remove(&mut shard, row.hash, &row.key) {
-                    // What came since the row was written goes on being counted.
-                    let more = entry.repeats.get().since(row.repeats);
-                    if more != Repeats::default() {
-                        shard.cold_repeats.count(row.hash, &row.record, more, self.time.now_ms());
-                    }
-                }
-                count(left, row);
-            } else {
-                // The newer version must be followed by a tombstone in the bucket just written.
-                entry.marks.may_shadow = true;
-                entry.marks.spilled = false;
-            }
+        for rows in rows.chunks(NEAR_AT_ONCE) {
+            let found = rows.iter().filter_map(|row| shard.find(row.hash, &row.key));
+            bring_bodies_near(found);
+            rows.iter().for_each(|row| self.leave_row(&mut shard, row, left));
         }
     }
+
+    /// The same for one row.
+    fn leave_row(&self, shard: &mut Shard, row: &TakenRow, left: &mut Sums) {
+        let Some(entry) = shard.find_mut(row.hash, &row.key) else { return };
+        let unchanged = entry.record.seq == row.record.seq;
+        let in_progress = row.record.state == State::InProgress;
+        if in_progress {
+            entry.marks.spilled = true;
+            entry.marks.spill_current = unchanged;
+        } else if unchanged && !entry.marks.reserved {
+            if let Some(entry) = self.live.remove(shard, row.hash, &row.key) {
+                // What came since the row was written goes on being counted.
+                let more = entry.repeats.get().since(row.repeats);
+                if more != Repeats::default() {
+                    shard.cold_repeats.count(row.hash, &row.record, more, self.time.now_ms());
+                }
+            }
+            count(left, row);
+        } else {
+            // The newer version must be followed by a tombstone in the bucket just written.
+            entry.marks.may_shadow = true;
+            entry.marks.spilled = false;
+        }
+    }
+}
+
+/// Has some entries and their bodies brought near, which lie anywhere.
+fn bring_bodies_near<'a>(entries: impl Iterator<Item = &'a Entry>) {
+    let first_byte = |entry: &Entry| entry.record.body.first().copied().unwrap_or_default();
+    black_box(entries.fold(0, |sum, entry| sum ^ first_byte(entry)));
 }
 
 /// Brings rows into the order of their keys.

@@ -19,7 +19,7 @@ use crate::history::{self, ENTRY_BYTES, Happened};
 use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, millis};
 use crate::planted;
 use crate::policy::Policy;
-use crate::sync::{Arc, MutexGuard};
+use crate::sync::{Arc, MutexGuard, Now};
 use std::time::Duration;
 
 /// What names a claim: the key and the token it was claimed with.
@@ -35,7 +35,8 @@ impl Engine {
     pub(crate) fn settle(&self, held: &Held, ending: &Ending<'_>, waits: Waits) -> Result<u64, Error> {
         self.check_ending(ending)?;
         let batch = {
-            let mut order = self.admit(self.ending_bytes(held, ending), Class::Settlement)?;
+            let known = self.known_bytes(&held.keyed, None);
+            let mut order = self.admit(ending_bytes(held, ending, known), Class::Settlement)?;
             let policy = held.space.policy();
             self.settle_under(&mut order, held, ending, &policy, self.time.moment(), waits)?
         };
@@ -50,12 +51,14 @@ impl Engine {
         items: &[(&Held, Ending<'_>)],
         waits: Waits,
     ) -> Result<(u64, Vec<Result<(), Error>>), Error> {
-        let bytes = items.iter().map(|(held, ending)| self.ending_bytes(held, ending)).sum();
+        let keyed: Vec<_> = items.iter().map(|(held, _)| (&held.keyed, None)).collect();
+        let asked: usize = items.iter().map(|(held, ending)| ending_bytes(held, ending, 0)).sum();
+        let bytes = asked + self.known_bytes_of(&keyed);
         let mut order = self.admit(bytes, Class::Settlement)?;
         let at = self.time.moment();
         let mut last_batch = 0;
         // Neighbours are mostly of one namespace: its policy is asked for once.
-        let mut known: Option<(&Arc<Space>, Arc<Policy>)> = None;
+        let mut known: Option<(&Arc<Space>, Now<Policy>)> = None;
         let verdicts = items.iter().map(|(held, ending)| {
             self.check_ending(ending)?;
             let same = known.take().filter(|(space, _)| Arc::ptr_eq(space, &held.space));
@@ -120,11 +123,6 @@ impl Engine {
             Ending::Fail(FailureClass::Retry { .. }) | Ending::Release => return Ok(()),
         };
         if len > most { Err(Error::new(ErrorKind::TooLarge, message)) } else { Ok(()) }
-    }
-
-    fn ending_bytes(&self, held: &Held, ending: &Ending<'_>) -> usize {
-        let known = self.known_bytes(&held.keyed, None);
-        OP_BYTES + held.keyed.full.len() + known + ending.body_len()
     }
 
     /// Starts the lease anew, `term` from now. Durable only for a detached claim: leases die with the process.
@@ -248,6 +246,11 @@ impl Engine {
         let granted = Self::granted(&keyed, &entry.record);
         Ok((Held { space: space.clone(), keyed, token }, granted))
     }
+}
+
+/// What a settlement may add to the journal; `known` is what the record has.
+fn ending_bytes(held: &Held, ending: &Ending<'_>, known: usize) -> usize {
+    OP_BYTES + held.keyed.full.len() + known + ending.body_len()
 }
 
 impl Ending<'_> {

@@ -1,5 +1,6 @@
 //! Namespaces: their names, policies and usage.
 
+use super::balance::Balance;
 use super::commit::Waits;
 use super::counters::Counters;
 use super::sequences::SEQUENCES;
@@ -9,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::key_bytes::KeyBytes;
 use crate::planted;
 use crate::policy::{Policy, TimeOrdered};
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock};
+use crate::sync::{Arc, AtomicU64, Mutex, Now, Ordering, Published, RwLock};
 use claimstore_hash::KeyError;
 use std::collections::HashMap;
 
@@ -22,7 +23,7 @@ const MAX_SPACES: usize = 1 << 20;
 pub(crate) struct Space {
     pub(crate) id: u32,
     pub(crate) name: Box<str>,
-    policy: RwLock<Arc<Policy>>,
+    policy: Published<Policy>,
     /// Time-ordered keys with an earlier time may have been resolved and pruned.
     watermark_ms: AtomicU64,
     pub(crate) usage: Usage,
@@ -34,8 +35,8 @@ pub(crate) struct Space {
 /// checkpoint is just moving it.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
-    pub(crate) live_records: AtomicU64,
-    pub(crate) live_bytes: AtomicU64,
+    live_records: Balance,
+    live_bytes: Balance,
     pub(crate) run_records: AtomicU64,
     pub(crate) run_bytes: AtomicU64,
     pub(crate) moving_records: AtomicU64,
@@ -65,15 +66,15 @@ impl Space {
         Space {
             id,
             name: name.into(),
-            policy: RwLock::new(Arc::new(policy)),
+            policy: Published::new(policy),
             watermark_ms: AtomicU64::new(watermark_ms),
             usage: Usage::default(),
             counters: Counters::default(),
         }
     }
 
-    pub(crate) fn policy(&self) -> Arc<Policy> {
-        self.policy.read().clone()
+    pub(crate) fn policy(&self) -> Now<Policy> {
+        self.policy.now()
     }
 
     pub(crate) fn watermark_ms(&self) -> u64 {
@@ -93,9 +94,8 @@ impl Space {
 
 impl Usage {
     fn now(&self) -> (u64, u64) {
-        let sum = |live: &AtomicU64, run: &AtomicU64, moving: &AtomicU64| {
-            (live.load(Ordering::Acquire) + run.load(Ordering::Acquire))
-                .saturating_sub(moving.load(Ordering::Acquire))
+        let sum = |live: &Balance, run: &AtomicU64, moving: &AtomicU64| {
+            (live.now() + run.load(Ordering::Acquire)).saturating_sub(moving.load(Ordering::Acquire))
         };
         (
             sum(&self.live_records, &self.run_records, &self.moving_records),
@@ -103,14 +103,22 @@ impl Usage {
         )
     }
 
-    pub(crate) fn add_live(&self, bytes: usize) {
-        self.live_records.fetch_add(1, Ordering::AcqRel);
-        self.live_bytes.fetch_add(bytes as u64, Ordering::AcqRel);
+    /// A version came into the live table. Under the order lock, like [`replaced`](Usage::replaced).
+    pub(crate) fn added(&self, bytes: usize) {
+        self.live_records.add(1);
+        self.live_bytes.add(bytes as u64);
     }
 
-    pub(crate) fn remove_live(&self, bytes: usize) {
-        self.live_records.fetch_sub(1, Ordering::AcqRel);
-        self.live_bytes.fetch_sub(bytes as u64, Ordering::AcqRel);
+    /// A version was replaced by another, which was added.
+    pub(crate) fn replaced(&self, bytes: usize) {
+        self.live_records.take_back(1);
+        self.live_bytes.take_back(bytes as u64);
+    }
+
+    /// So many versions left the live table.
+    pub(crate) fn left(&self, records: u64, bytes: u64) {
+        self.live_records.take_out(records);
+        self.live_bytes.take_out(bytes);
     }
 }
 
@@ -133,7 +141,7 @@ impl Spaces {
     pub(crate) fn define(&self, id: u32, name: &str, policy: Policy, watermark_ms: u64) -> Arc<Space> {
         if let Some(space) = self.by_id(id) {
             space.raise_watermark(watermark_ms);
-            *space.policy.write() = Arc::new(policy);
+            space.policy.replace(policy);
             return space;
         }
         let space = Arc::new(Space::new(id, name, policy, watermark_ms));
@@ -191,7 +199,7 @@ impl Engine {
             policy.check()?;
         }
         if let Some(space) = self.spaces.get(name)
-            && policy.as_ref().is_none_or(|policy| *policy == *space.policy())
+            && policy.as_ref().is_none_or(|policy| *policy == **space.policy())
         {
             return Ok(space);
         }
@@ -317,7 +325,7 @@ impl Engine {
             for (_, key, entry) in shard.iter() {
                 let id = key.first_chunk::<4>().map(|id| u32::from_be_bytes(*id));
                 if let Some(space) = id.and_then(|id| self.spaces.by_id(id)) {
-                    space.usage.add_live(key.len() + entry.record.body.len());
+                    space.usage.added(key.len() + entry.record.body.len());
                 }
             }
         });

@@ -10,6 +10,7 @@ use loom as explorer;
 #[cfg(shuttle)]
 use shuttle as explorer;
 
+use super::Arc;
 use explorer::sync::{Mutex as Inner, RwLock as InnerRw, RwLockReadGuard, RwLockWriteGuard};
 use std::sync::{PoisonError, TryLockError};
 
@@ -50,6 +51,31 @@ impl<T: ?Sized> Mutex<T> {
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+}
+
+/// A value that is read all the time and replaced now and then.
+#[derive(Debug)]
+pub(crate) struct Published<T>(RwLock<Arc<T>>);
+
+/// The value as it was when it was asked for.
+pub(crate) type Now<T> = Box<Arc<T>>;
+
+impl<T> Published<T> {
+    pub(crate) fn new(value: T) -> Published<T> {
+        Published(RwLock::new(Arc::new(value)))
+    }
+
+    pub(crate) fn now(&self) -> Now<T> {
+        Box::new(self.get())
+    }
+
+    pub(crate) fn get(&self) -> Arc<T> {
+        self.0.read().clone()
+    }
+
+    pub(crate) fn replace(&self, value: T) {
+        *self.0.write() = Arc::new(value);
     }
 }
 
