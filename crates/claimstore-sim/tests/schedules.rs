@@ -123,10 +123,11 @@ fn a_checkpoint_between_look_and_claim_gives_nobody_a_second_start() {
         let store = World::new(2).open().unwrap();
         let starts = Arc::new(AtomicU64::new(0));
         let claimers: Vec<_> = (0..2)
-            .map(|_| {
+            .map(|number| {
                 let (store, starts) = (store.clone(), starts.clone());
                 spawn(move || {
-                    if let Claim::Claimed(lease) = store.claim("k", TTL).unwrap() {
+                    // Alone, and in a batch.
+                    if let Claim::Claimed(lease) = claim_in_a_way(&store, 3 * number, "k").unwrap() {
                         starts.fetch_add(1, Ordering::Relaxed);
                         lease.complete("done").unwrap();
                     }
@@ -343,13 +344,28 @@ fn a_transact_and_a_claim_never_both_win() {
     });
 }
 
-/// Claims in one of three ways.
+/// Claims in one of four ways.
 fn claim_in_a_way(store: &Store, way: usize, key: &str) -> Result<Claim, Error> {
     let request = ClaimRequest::new(key).ttl(TTL);
-    match way % 3 {
+    match way % 4 {
         0 => store.claim_with(&request),
         1 => store.claim_or_wait(&request, Duration::from_secs(60)),
-        _ => shuttle::future::block_on(store.claim_async(&request)),
+        2 => shuttle::future::block_on(store.claim_async(&request)),
+        _ => {
+            // Behind an item that is refused, and before the key again and another of its own.
+            let other = ClaimRequest::new([key, "-other"].concat()).ttl(TTL);
+            let answers = store.claim_many(&[ClaimRequest::new(""), request.clone(), request, other])?;
+            let Ok([refused, first, second, other]) = <[Result<Claim, Error>; 4]>::try_from(answers) else {
+                panic!("an answer for each item")
+            };
+            assert_eq!(refused.err().as_ref().map(kind), Some(ErrorKind::InvalidKey));
+            assert!(
+                !matches!(second, Ok(Claim::Claimed(_))),
+                "the second of one key in a batch has started too"
+            );
+            drop(other);
+            first
+        }
     }
 }
 
@@ -368,7 +384,7 @@ fn a_close_meets_everything() {
                 assert_eq!(answer.as_ref().err().map(kind), Some(ErrorKind::Closed), "{answer:?}");
             })
         };
-        let first_way = thread_rng().gen_range(0usize..3);
+        let first_way = thread_rng().gen_range(0usize..4);
         let working: Vec<_> = (0..2)
             .map(|number| {
                 let store = store.clone();

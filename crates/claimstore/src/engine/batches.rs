@@ -45,8 +45,8 @@ impl Engine {
         items.map(|(request, answer)| self.hand_out(space, &request.key, answer)).collect()
     }
 
-    /// Starts the leases of those that were granted. The clock is read for each few of a batch, not once for all: the
-    /// leases of a large one would begin before it is handed out.
+    /// Starts the leases of those that were granted among some of a batch. The clock is read for each few of it, not once
+    /// for all: a large one takes a while.
     fn start_leases(&self, answers: &[Answer]) {
         let granted: Vec<&Granted> = answers.iter().filter_map(Answer::granted).collect();
         let hashes: Vec<u64> = granted.iter().map(|granted| granted.keyed.hash).collect();
@@ -123,13 +123,13 @@ impl Engine {
             prepared.iter().flatten().map(|item| (&*item.keyed.full, item.keyed.hash)).collect();
         let mut among = set.may_hold(&keys).into_iter();
         let look = |item: &Result<Prepared<'_>, Error>| {
-            let Some((Prepared { keyed, .. }, among)) = item.as_ref().ok().zip(among.next()) else {
-                return Ok(None);
+            // Those that are refused were not asked for, and have no part in the answers.
+            let Ok(Prepared { keyed, .. }) = item else { return Ok(None) };
+            let found = match among.next() {
+                Some(among) if among.is_none() => None,
+                Some(among) => set.lookup_among(&keyed.full, keyed.hash, among, &self.cold.cache)?,
+                None => set.lookup(&keyed.full, keyed.hash, &self.cold.cache)?,
             };
-            if among.is_none() {
-                return Ok(None);
-            }
-            let found = set.lookup_among(&keyed.full, keyed.hash, among, &self.cold.cache)?;
             Ok(found.map(|found| found.record))
         };
         prepared.iter().map(look).collect()
@@ -180,6 +180,7 @@ impl Engine {
             last_batch = last_batch.max(begun.as_ref().map_or(0, |begun| begun.batch));
             *answer = Some(begun.map_or_else(Answer::Refused, |begun| begun.answer));
         }
+        debug_assert!(answers.iter().all(Option::is_some), "an answer for each item");
         let answers: Vec<Answer> = answers.into_iter().flatten().collect();
         space.counters.claimed(&answers);
         Some((last_batch, answers))

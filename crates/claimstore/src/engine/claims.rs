@@ -416,13 +416,16 @@ impl Engine {
         let batch = order.append_record(&keyed.full, &record, at.store_ms, waits);
         let lease_until_ms = at.boot_ms.saturating_add(record.lease_ms);
         let entry = Entry { marks, ..Entry::new(record, batch, lease_until_ms) };
-        self.put_entry(shard, space, keyed, entry);
+        self.put_entry(order, shard, space, keyed, entry);
         batch
     }
 
-    /// Puts an entry in place and keeps the namespace's usage.
+    /// Puts an entry in place and keeps the namespace's usage. Whoever has the order is alone: see [`Balance`].
+    ///
+    /// [`Balance`]: super::balance::Balance
     pub(crate) fn put_entry(
         &self,
+        _order: &Order,
         shard: &mut Shard,
         space: &Space,
         keyed: &Keyed,

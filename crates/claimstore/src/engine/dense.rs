@@ -83,7 +83,7 @@ impl<T: Hashed> Dense<T> {
         self.places.remove(hash, at);
         let last_at = self.len();
         let last = self.get_mut(last_at).map(std::mem::take)?;
-        if last_at % PIECE == 0 {
+        if last_at.is_multiple_of(PIECE) {
             self.pieces.pop();
         }
         if at == last_at {

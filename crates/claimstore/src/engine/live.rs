@@ -273,7 +273,7 @@ pub(crate) fn share_a_shard(one: u64, other: u64) -> bool {
 
 /// The shard of a key.
 fn number_of(hash: u64) -> usize {
-    // Middle bits: the table inside uses the lowest ones for the place and the highest ones for the tag.
+    // Of the upper half: the table inside has the lower one.
     (hash >> 40) as usize % SHARDS
 }
 

@@ -165,7 +165,7 @@ impl Engine {
                     match self.deliver(space, &request.key, begun.answer)? {
                         Claim::Duplicate(receipt) => return Ok(Transacted::Duplicate(receipt)),
                         Claim::InProgress(holder) => return Ok(Transacted::InProgress(holder)),
-                        // The holder let go between the two looks: give the claim back, and reserve the key.
+                        // Claimable by the second look's wall clock only: give the claim back, and reserve the key.
                         Claim::Claimed(lease) => lease.release()?,
                     }
                     prepared = self.prepare(space, &policy, request)?;
@@ -252,7 +252,10 @@ impl Engine {
                 let begun =
                     self.decide_and_apply(&mut order, &mut shard, space, prepared, seen, at, Waits::Here);
                 match begun {
-                    Some(begun) => return Ok(Reserved::Answered(begun)),
+                    Some(begun) => {
+                        space.counters.claimed([&begun.answer]);
+                        return Ok(Reserved::Answered(begun));
+                    }
                     None => continue,
                 }
             };
@@ -266,7 +269,7 @@ impl Engine {
             } else {
                 let marks = Marks { placeholder: true, ..carried(None, cold.is_some()).reserved() };
                 let entry = Entry { marks, ..Entry::new(Record::erased(0), 0, 0) };
-                self.put_entry(&mut shard, space, keyed, entry);
+                self.put_entry(&order, &mut shard, space, keyed, entry);
                 0
             };
             return Ok(Reserved::Taken { attempt, earlier, batch });
@@ -327,10 +330,11 @@ impl Reservation<'_> {
         let Reservation { engine, space, keyed, .. } = self;
         space.counters.settled(record.state);
         {
-            let _order = engine.commit.order();
+            let order = engine.commit.order();
             let mut shard = engine.live.shard(keyed.hash);
             let marks = Marks { in_tables: true, ..carried(shard.find(keyed.hash, &keyed.full), false) };
-            engine.put_entry(&mut shard, space, keyed, Entry { marks, ..Entry::new(record, 0, 0) });
+            let entry = Entry { marks, ..Entry::new(record, 0, 0) };
+            engine.put_entry(&order, &mut shard, space, keyed, entry);
         }
         engine.waiters.ring(keyed.hash);
     }

@@ -1,4 +1,4 @@
-//! Which hash lies at which place: eight bytes a bucket, in one cache line whether it is there or not.
+//! Which hash lies at which place: eight bytes a bucket, mostly in one cache line whether it is there or not.
 //!
 //! An open table with linear probing. The search for an absent hash ends at the bucket that its insertion fills, so that
 //! the processor fetches one line for both; a found one is followed at once. In the tables of libraries control bytes
@@ -21,7 +21,7 @@ pub(super) struct Places {
     len: usize,
 }
 
-/// The fewest buckets: one cache line.
+/// The fewest buckets.
 const FEWEST: usize = 8;
 
 impl Bucket {
@@ -54,8 +54,8 @@ impl Places {
     }
 
     /// The place of this hash that `is_it`.
-    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(usize) -> bool) -> Option<usize> {
-        self.search(hash, |place| is_it(place)).map(|(_, place)| place)
+    pub(super) fn find(&self, hash: u64, is_it: impl FnMut(usize) -> bool) -> Option<usize> {
+        self.search(hash, is_it).map(|(_, place)| place)
     }
 
     /// Adds a place.

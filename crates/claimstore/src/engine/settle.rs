@@ -193,7 +193,7 @@ impl Engine {
         change(&mut record);
         let batch = order.append_record(&keyed.full, &record, self.time.now_ms(), waits);
         let entry = Entry { marks, ..Entry::new(record, batch, lease_until_ms) };
-        self.put_entry(&mut shard, space, keyed, entry);
+        self.put_entry(&order, &mut shard, space, keyed, entry);
         Ok(batch)
     }
 

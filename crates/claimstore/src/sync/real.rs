@@ -9,7 +9,8 @@ pub(super) use std::sync::{Condvar, Mutex as Gate};
 pub(crate) use std::thread::{JoinHandle, ThreadId, yield_now};
 
 /// A value that is read all the time and replaced now and then. A lock, even one that readers share, has every reader
-/// write to the memory that all of them read; this one has them write to memory of their own.
+/// write to the memory that all of them read; whoever asks this one for [`now`](Published::now) writes to memory of their
+/// own.
 #[derive(Debug)]
 pub(crate) struct Published<T>(ArcSwap<T>);
 

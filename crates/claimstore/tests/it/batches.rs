@@ -30,8 +30,10 @@ fn prepared(store: &Store) -> Lease {
 
 fn mixed() -> (Vec<ClaimRequest>, Vec<&'static str>) {
     let cases = [
+        (request(""), "InvalidKey"),
         (request("new"), "claimed 1"),
         (request("done"), "duplicate false"),
+        (ClaimRequest::new([0; 1_025]), "TooLarge"),
         (request("failed"), "duplicate true"),
         (request("new"), "in progress 1"),
         (request("held"), "in progress 1"),
@@ -39,6 +41,7 @@ fn mixed() -> (Vec<ClaimRequest>, Vec<&'static str>) {
         (request("orphan"), "claimed 2"),
         (request("orphan"), "in progress 2"),
         (request("parked"), "Parked"),
+        (request("zero ttl").ttl(std::time::Duration::ZERO), "Misuse"),
         (request("mismatch").fingerprint([2; 32]), "PayloadMismatch"),
         (request(""), "InvalidKey"),
         (ClaimRequest::new([0; 1_025]), "TooLarge"),
