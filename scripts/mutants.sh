@@ -22,7 +22,7 @@ export PROPTEST_RNG_SEED=1 PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_
 # larger files, the arithmetic of back-offs and of lease terms.
 source=crates/claimstore/src
 files=()
-for file in engine/{decide,live,time,lapses,settle} journal/{scan,frame} recovery/plan bucket/{plan,id} \
+for file in engine/{decide,live,dense,places,balance,time,lapses,settle} journal/{scan,frame} recovery/plan bucket/{plan,id} \
   codec/{cursor,numbers,raw,record,checksum} policy; do
   files+=(-f "$source/$file.rs")
 done
@@ -38,7 +38,7 @@ mutants() {
 again=()
 [[ -z ${AGAIN:-} ]] || again=(--iterate)
 PROPTEST_CASES=32 mutants "${again[@]}" --timeout 30 "$@" -- -- \
-  engine::{decide,live,time,lapses} journal:: recovery:: bucket::{plan,id} codec:: policy:: \
+  engine::{decide,live,dense,places,balance,time,lapses} journal:: recovery:: bucket::{plan,id} codec:: policy:: \
   --skip journal::tests::history --skip every_flipped_byte --skip every_shorter && exit || code=$?
 ((code == 2 || code == 3)) || exit "$code"
 # A test that does not end has noticed.

@@ -6,7 +6,7 @@ use crate::sync::{AtomicU64, Ordering};
 ///
 /// Whoever adds holds the order lock, so that nobody else adds meanwhile: a plain store will do. An atomic addition
 /// would have the processor wait, claim for claim, until the entry it has just written has reached its cache; those are
-/// lines of fresh memory, and the wait was a quarter of a claim (docs/decisions/0066). Whoever takes out holds only the
+/// lines of fresh memory, and the wait was an eighth of a claim (docs/decisions/0066). Whoever takes out holds only the
 /// lock of what is taken, and pays for the atomic addition.
 ///
 /// Ordering argument of [`now`](Balance::now), which holds no lock: what is taken out was added before, and the taking
