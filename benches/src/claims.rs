@@ -62,8 +62,35 @@ pub struct Claims {
     store: Store,
     namespace: Namespace,
     ttl: Ttl,
-    /// One list per worker, so that workers do not meet at a lock.
-    leases: Vec<Mutex<Vec<Lease>>>,
+    /// Of each worker its own, so that workers do not meet at a lock.
+    leases: Vec<Mutex<Leases>>,
+}
+
+/// The leases that a worker holds. Millions of them in one list would be copied each time it grows, for longer than any
+/// claim takes.
+#[derive(Debug, Default)]
+struct Leases {
+    /// Lists of [`BATCH`].
+    full: Vec<Vec<Lease>>,
+    /// The newest.
+    open: Vec<Lease>,
+}
+
+impl Leases {
+    /// Adds the lease of a claim that was granted; whether it was.
+    fn add(&mut self, claim: Claim) -> bool {
+        let Some(lease) = fresh(claim) else { return false };
+        if self.open.len() == BATCH {
+            self.full.push(std::mem::replace(&mut self.open, Vec::with_capacity(BATCH)));
+        }
+        self.open.push(lease);
+        true
+    }
+
+    /// Takes the only lease, if there is one only.
+    fn pop_only(&mut self) -> Option<Lease> {
+        if self.full.is_empty() && self.open.len() == 1 { self.open.pop() } else { None }
+    }
 }
 
 impl Claims {
@@ -98,7 +125,12 @@ impl Claims {
         ClaimRequest::new(key).ttl(self.ttl.of(key))
     }
 
-    fn held_by(&self, worker: usize) -> Result<MutexGuard<'_, Vec<Lease>>> {
+    fn complete_all(&self, leases: Leases) -> Result<()> {
+        let mut lists = leases.full.into_iter().chain([leases.open]);
+        lists.try_for_each(|list| complete(&self.store, list))
+    }
+
+    fn held_by(&self, worker: usize) -> Result<MutexGuard<'_, Leases>> {
         let leases = self.leases.get(worker).ok_or("more workers than the store was made for")?;
         Ok(leases.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -111,28 +143,25 @@ impl Subject for Claims {
 
     fn claim(&self, worker: usize, keys: &[Key]) -> Result<u64> {
         let mut leases = self.held_by(worker)?;
-        let before = leases.len();
         if let [key] = keys {
-            leases.extend(fresh(self.namespace.claim(key, self.ttl.of(key))?));
-        } else {
-            let requests: Vec<ClaimRequest> = keys.iter().map(|key| self.request(key)).collect();
-            for answer in self.namespace.claim_many(&requests)? {
-                leases.extend(fresh(answer?));
-            }
+            return Ok(u64::from(leases.add(self.namespace.claim(key, self.ttl.of(key))?)));
         }
-        Ok((leases.len() - before) as u64)
+        let requests: Vec<ClaimRequest> = keys.iter().map(|key| self.request(key)).collect();
+        let mut claimed = 0;
+        for answer in self.namespace.claim_many(&requests)? {
+            claimed += u64::from(leases.add(answer?));
+        }
+        Ok(claimed)
     }
 
     fn complete(&self, worker: usize, _keys: &[Key]) -> Result<()> {
         let mut leases = self.held_by(worker)?;
-        if leases.len() == 1
-            && let Some(lease) = leases.pop()
-        {
+        if let Some(lease) = leases.pop_only() {
             let response = keys::response(lease.key());
             lease.complete(response)?;
             return Ok(());
         }
-        complete(&self.store, std::mem::take(&mut *leases))
+        self.complete_all(std::mem::take(&mut *leases))
     }
 
     fn measure_in_flight(&self, calls: u64, duration: Duration, stock: &Stock) -> Result<Option<f64>> {
@@ -151,7 +180,7 @@ impl Subject for Claims {
     fn settle(&self) -> Result<()> {
         for worker in 0..self.leases.len() {
             let leases = std::mem::take(&mut *self.held_by(worker)?);
-            complete(&self.store, leases)?;
+            self.complete_all(leases)?;
         }
         Ok(self.store.checkpoint()?)
     }

@@ -166,6 +166,9 @@ impl Plan<'_> {
             for name in self.stores() {
                 fs::create_dir(dir)?;
                 if let Some(contender) = self.contender(name, &dir.join(name), keys, scenario.ttl)? {
+                    // What its load, and whoever came before, left in the page cache, the system would write out in
+                    // requests of megabytes in the middle of the measurement.
+                    rustix::fs::sync();
                     self.drive(
                         scenario,
                         &contender,
