@@ -61,6 +61,11 @@ impl Receipt {
         }
     }
 
+    /// The same with a response that need not be copied.
+    pub(crate) fn with_response(self, response: Box<[u8]>) -> Receipt {
+        Receipt { response, ..self }
+    }
+
     /// What `complete` or a terminal `fail` stored.
     pub fn response(&self) -> &[u8] {
         &self.response

@@ -29,8 +29,8 @@ struct Shard {
     capacity: usize,
     used: usize,
     blocks: HashTable<Kept>,
-    /// What the hand goes over: one for each block.
-    slots: Vec<Slot>,
+    /// What the hand goes over: the name of each block.
+    slots: Vec<Name>,
     hand: usize,
 }
 
@@ -42,6 +42,8 @@ struct Kept {
     at: usize,
     /// How often it was found, up to [`LISTED_AT`].
     found: u8,
+    /// Whether it was found since the hand last came by. Here and not in its slot, as a look-up has this line anyway.
+    asked: bool,
 }
 
 impl Kept {
@@ -50,11 +52,6 @@ impl Kept {
         let list = if self.found < LISTED_AT { 0 } else { self.block.list_bytes() };
         self.block.bytes() + list + ENTRY_BYTES
     }
-}
-
-struct Slot {
-    name: Name,
-    asked: bool,
 }
 
 impl BlockCache {
@@ -116,9 +113,7 @@ impl Shard {
     /// A block, and whether it was found so often now that a list of its rows is worth its memory.
     fn get(&mut self, name: Name) -> Option<(Arc<ListedBlock>, bool)> {
         let kept = self.blocks.find_mut(name.hash(), |kept| kept.name == name)?;
-        if let Some(slot) = self.slots.get_mut(kept.at) {
-            slot.asked = true;
-        }
+        kept.asked = true;
         let block = kept.block.clone();
         if kept.found == LISTED_AT {
             return Some((block, false));
@@ -132,7 +127,7 @@ impl Shard {
     }
 
     fn insert(&mut self, name: Name, block: &Arc<ListedBlock>) {
-        let kept = Kept { name, block: block.clone(), at: 0, found: 0 };
+        let kept = Kept { name, block: block.clone(), at: 0, found: 0, asked: false };
         let bytes = kept.bytes();
         let is_known = self.blocks.find(name.hash(), |kept| kept.name == name).is_some();
         // A block that would push out half a shard is worth less than what it pushes out.
@@ -142,7 +137,7 @@ impl Shard {
         self.make_room_for(bytes);
         self.blocks
             .insert_unique(name.hash(), Kept { at: self.slots.len(), ..kept }, |kept| kept.name.hash());
-        self.slots.push(Slot { name, asked: false });
+        self.slots.push(name);
         self.used += bytes;
     }
 
@@ -151,9 +146,9 @@ impl Shard {
     }
 
     fn evict_one(&mut self) -> bool {
-        while let Some(slot) = self.slots.get_mut(self.hand) {
-            if slot.asked {
-                slot.asked = false;
+        while let Some(&name) = self.slots.get(self.hand) {
+            let kept = self.blocks.find_mut(name.hash(), |kept| kept.name == name);
+            if kept.is_some_and(|kept| std::mem::take(&mut kept.asked)) {
                 self.move_hand();
                 continue;
             }
@@ -171,19 +166,19 @@ impl Shard {
 
     fn retain(&mut self, keep: impl Fn(Name) -> bool) {
         let mut at = 0;
-        while let Some(slot) = self.slots.get(at) {
-            if keep(slot.name) { at += 1 } else { self.remove(at) }
+        while let Some(&name) = self.slots.get(at) {
+            if keep(name) { at += 1 } else { self.remove(at) }
         }
     }
 
     /// Takes a block out; the last slot moves into the place of its own.
     fn remove(&mut self, at: usize) {
-        let removed = self.slots.swap_remove(at).name;
+        let removed = self.slots.swap_remove(at);
         if let Ok(entry) = self.blocks.find_entry(removed.hash(), |kept| kept.name == removed) {
             let (kept, _) = entry.remove();
             self.used -= kept.bytes();
         }
-        if let Some(moved) = self.slots.get(at).map(|slot| slot.name)
+        if let Some(&moved) = self.slots.get(at)
             && let Some(kept) = self.blocks.find_mut(moved.hash(), |kept| kept.name == moved)
         {
             kept.at = at;
@@ -245,7 +240,7 @@ mod tests {
     impl Shard {
         /// Whether the hand has one slot for each block, under the block's name.
         fn is_consistent(&self) -> bool {
-            let named = |kept: &Kept| self.slots.get(kept.at).is_some_and(|slot| slot.name == kept.name);
+            let named = |kept: &Kept| self.slots.get(kept.at) == Some(&kept.name);
             let used = self.blocks.iter().map(Kept::bytes).sum::<usize>();
             self.slots.len() == self.blocks.len() && self.blocks.iter().all(named) && self.used == used
         }

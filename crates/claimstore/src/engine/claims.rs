@@ -19,6 +19,7 @@ use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL, millis};
 use crate::planted;
 use crate::policy::Policy;
 use crate::sync::Arc;
+use std::hint::black_box;
 use std::time::Duration;
 
 /// Bytes an operation takes beside key, body, origin and digests of fields.
@@ -105,6 +106,10 @@ impl Engine {
         let seen_live = {
             let shard = self.live.shard(prepared.keyed.hash);
             let entry = shard.find(prepared.keyed.hash, &prepared.keyed.full);
+            if entry.is_none() {
+                // The processor waits for these lines together with those of the look itself.
+                black_box(shard.bring_absent_near(prepared.keyed.hash));
+            }
             if let Some(begun) = self.answer_live(space, &prepared, entry) {
                 return Ok(begun);
             }
@@ -112,10 +117,11 @@ impl Engine {
         };
         loop {
             let generation = self.cold.generation();
-            let cold = self.cold.lookup(&prepared.keyed.full, prepared.keyed.hash)?.map(|found| found.record);
-            if cold.is_some()
-                && !seen_live
-                && let Some(begun) = self.answer_cold(space, &prepared, cold.as_ref(), generation)
+            let found = self.cold.lookup(&prepared.keyed.full, prepared.keyed.hash)?;
+            let mut cold = found.map(|found| found.record);
+            if !seen_live
+                && let Some(record) = &mut cold
+                && let Some(begun) = self.answer_cold(space, &prepared, record, generation)
             {
                 return Ok(begun);
             }
@@ -190,12 +196,13 @@ impl Engine {
         Some(Begun { batch: resting_on(entry), answer })
     }
 
-    /// The answer, if a checkpointed record alone gives one and nothing moved since it was read.
+    /// The answer, if a checkpointed record alone gives one and nothing moved since it was read. That of a duplicate takes
+    /// the record's body.
     fn answer_cold(
         &self,
         space: &Space,
         prepared: &Prepared<'_>,
-        cold: Option<&Record>,
+        cold: &mut Record,
         generation: u64,
     ) -> Option<Begun> {
         let mut shard = self.live.shard(prepared.keyed.hash);
@@ -204,8 +211,17 @@ impl Engine {
             return None;
         }
         let at = self.time.moment();
-        let answer = self.answer_without_effect(space, prepared, None, cold, at)?;
-        shard.cold_repeats.count(prepared.keyed.hash, cold?, answer.repeats(), at.store_ms);
+        // No judgement rests on the body, and a duplicate gets this one rather than a copy.
+        let body = std::mem::take(&mut cold.body);
+        let answer = self.answer_without_effect(space, prepared, None, Some(cold), at);
+        let answer = match answer {
+            Some(Answer::Duplicate(receipt)) => Answer::Duplicate(receipt.with_response(body)),
+            other => {
+                cold.body = body;
+                other?
+            }
+        };
+        shard.cold_repeats.count(prepared.keyed.hash, cold, answer.repeats(), at.store_ms);
         Some(Begun { batch: 0, answer })
     }
 

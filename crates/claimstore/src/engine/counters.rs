@@ -1,17 +1,18 @@
 //! What became of claims since the store was opened, namespace by namespace; and what upkeep did.
 
 use super::claims::Answer;
+use super::striped::Striped;
 use crate::codec::State;
 use crate::error::ErrorKind;
 use crate::sync::{AtomicU64, Ordering};
 use crate::view::Outcomes;
 
 /// Counts of outcomes of one namespace. Relaxed: they order nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
     claimed: AtomicU64,
     taken_over: AtomicU64,
-    duplicates: AtomicU64,
+    duplicates: Striped,
     in_progress: AtomicU64,
     mismatches: AtomicU64,
     refused: AtomicU64,
@@ -27,6 +28,23 @@ pub(crate) struct UpkeepCounters {
     pub(crate) merges: AtomicU64,
     pub(crate) pruned: AtomicU64,
     pub(crate) failures: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        let zero = AtomicU64::default;
+        Counters {
+            claimed: zero(),
+            taken_over: zero(),
+            duplicates: Striped::new(1),
+            in_progress: zero(),
+            mismatches: zero(),
+            refused: zero(),
+            completed: zero(),
+            failed: zero(),
+            released: zero(),
+        }
+    }
 }
 
 impl Counters {
@@ -49,7 +67,7 @@ impl Counters {
     }
 
     pub(crate) fn duplicate(&self) {
-        add(&self.duplicates);
+        self.duplicates.add(0);
     }
 
     pub(crate) fn in_progress(&self) {
@@ -74,7 +92,7 @@ impl Counters {
         Outcomes {
             claimed: read(&self.claimed),
             taken_over: read(&self.taken_over),
-            duplicates: read(&self.duplicates),
+            duplicates: self.duplicates.sums().iter().sum(),
             in_progress: read(&self.in_progress),
             mismatches: read(&self.mismatches),
             refused: read(&self.refused),

@@ -310,6 +310,12 @@ impl Shard {
         blank.map_or(0, |blank| blank.hash ^ blank.entry.record.until_ms ^ blank.key.len() as u64)
     }
 
+    /// Has brought near what an answer to a key without an entry will need: the place where it is counted as a
+    /// duplicate, or the blank that its claim goes to.
+    pub(crate) fn bring_absent_near(&self, hash: u64) -> u64 {
+        self.cold_repeats.bring_near(hash) ^ self.bring_blank_near()
+    }
+
     /// Where a key that was new to the shard has just been put.
     pub(crate) fn newest(&self) -> usize {
         self.slots.newest()

@@ -1,8 +1,10 @@
 //! What is measured while the store works: how long commits take, how late duplicates come, what upkeep did.
 //!
-//! A sample costs one relaxed addition to a fixed array, and a comparison with the highest value so far. Nothing
-//! is allocated, nothing is locked, and nothing is decided by what was measured.
+//! A sample costs one relaxed addition to a fixed array, of the thread's own where many threads count at once, and a
+//! comparison with the highest value so far. Nothing is allocated, nothing is locked, and nothing is decided by what was
+//! measured.
 
+use super::striped::Striped;
 use crate::sync::{Ordering, Tally};
 use crate::view::Quantiles;
 
@@ -15,7 +17,7 @@ const PERCENTS: usize = 101;
 
 /// Counts of values in buckets whose width grows with the value.
 pub(crate) struct Histogram {
-    buckets: Box<[Tally]>,
+    buckets: Striped,
     max: Tally,
 }
 
@@ -27,7 +29,7 @@ impl Default for Histogram {
 
 impl Histogram {
     fn with(buckets: usize) -> Histogram {
-        Histogram { buckets: (0..buckets).map(|_| Tally::new(0)).collect(), max: Tally::new(0) }
+        Histogram { buckets: Striped::new(buckets), max: Tally::new(0) }
     }
 
     pub(crate) fn record(&self, value: u64) {
@@ -35,9 +37,7 @@ impl Histogram {
     }
 
     fn count(&self, bucket: usize, value: u64) {
-        if let Some(bucket) = self.buckets.get(bucket) {
-            bucket.fetch_add(1, Ordering::Relaxed);
-        }
+        self.buckets.add(bucket);
         if value > self.max.load(Ordering::Relaxed) {
             self.max.fetch_max(value, Ordering::Relaxed);
         }
@@ -66,7 +66,7 @@ impl Histogram {
 
     /// How many samples lie in each bucket.
     pub(crate) fn counts(&self) -> Vec<u64> {
-        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect()
+        self.buckets.sums()
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) mod sequences;
 pub(crate) mod settle;
 pub(crate) mod spaces;
 pub(crate) mod spans;
+mod striped;
 pub(crate) mod tasks;
 pub(crate) mod time;
 pub(crate) mod upkeep;

@@ -103,6 +103,11 @@ impl ColdRepeats {
         }
     }
 
+    /// Has the line brought near that a count of a key goes to.
+    pub(super) fn bring_near(&self, hash: u64) -> u64 {
+        self.sets.get(set_of(hash)).map_or(0, |Set([place, _])| place.hash)
+    }
+
     /// `record`, with what was counted since it was written.
     pub(crate) fn known<'a>(&self, hash: u64, record: Cow<'a, Record>) -> Cow<'a, Record> {
         let places = self.sets.get(set_of(hash)).map(|set| &set.0);

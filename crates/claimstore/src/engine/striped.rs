@@ -1,0 +1,92 @@
+//! [`Striped`]: counts that many threads add to at once, each on memory of its own.
+//!
+//! A duplicate writes nothing but counts. On one word of memory they would be all that two processors ever wait for each
+//! other about: the line goes to and fro with every answer (docs/decisions/0067).
+
+use crate::sync::{Ordering, Tally};
+use std::cell::Cell;
+
+/// Copies of each count. Threads beyond it share.
+const STRIPES: usize = 8;
+
+/// Counts of one copy that no line of the next shares.
+const APART: usize = 16;
+
+/// A row of counts. They order nothing, and nothing is decided by them.
+pub(crate) struct Striped {
+    counts: Box<[Tally]>,
+    /// Counts of one copy, and what keeps it apart from the next.
+    width: usize,
+    len: usize,
+}
+
+impl Striped {
+    /// `len` counts of zero.
+    pub(crate) fn new(len: usize) -> Striped {
+        let width = len.next_multiple_of(APART);
+        Striped { counts: (0..STRIPES * width).map(|_| Tally::new(0)).collect(), width, len }
+    }
+
+    /// Adds 1 to the count at a place; nothing if there is none.
+    pub(crate) fn add(&self, at: usize) {
+        if at < self.len
+            && let Some(count) = self.counts.get(stripe() * self.width + at)
+        {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The counts, each over all copies.
+    pub(crate) fn sums(&self) -> Vec<u64> {
+        let count = |at: usize| self.counts.iter().skip(at).step_by(self.width);
+        (0..self.len).map(|at| count(at).map(|count| count.load(Ordering::Relaxed)).sum()).collect()
+    }
+}
+
+impl std::fmt::Debug for Striped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Striped").field("counts", &self.len).finish_non_exhaustive()
+    }
+}
+
+/// The copy of this thread: threads take turns when they first ask.
+fn stripe() -> usize {
+    static NEXT: Tally = Tally::new(0);
+    thread_local! {
+        static MINE: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    let mine = MINE.try_with(|mine| {
+        let stripe = mine.get().unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed) as usize % STRIPES);
+        mine.set(Some(stripe));
+        stripe
+    });
+    // A thread that is ending, and counts in a destructor.
+    mine.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{STRIPES, Striped};
+
+    #[test]
+    fn what_all_threads_count_is_added_up() {
+        let counts = Striped::new(17);
+        let rounds = if cfg!(miri) { 10 } else { 1_000 };
+        std::thread::scope(|scope| {
+            for _ in 0..2 * STRIPES {
+                scope.spawn(|| (0..rounds).for_each(|n| counts.add(n % 20)));
+            }
+        });
+        let expected = |at: usize| (0..rounds).filter(|n| n % 20 == at).count() as u64 * 2 * STRIPES as u64;
+        assert_eq!(counts.sums(), (0..17).map(expected).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn no_copy_shares_a_line_with_the_next() {
+        for len in [1, 16, 17, 101] {
+            let counts = Striped::new(len);
+            assert!(counts.width * size_of::<super::Tally>() >= 128 && counts.width >= len);
+            assert_eq!(counts.counts.len(), STRIPES * counts.width);
+        }
+    }
+}
