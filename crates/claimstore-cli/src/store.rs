@@ -1,4 +1,4 @@
-//! The only place that knows the store's API.
+//! Opening a store for the command, and the claims of `dedupe`.
 
 use std::convert::Infallible;
 use std::path::Path;

@@ -3,7 +3,7 @@
 //! that need few switches at the right places.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg shuttle" cargo test -p claimstore-sim --test schedules -- --nocapture
+//! cargo test --manifest-path explored/Cargo.toml -p claimstore-sim -- --nocapture
 //! ```
 //!
 //! `CLAIMSTORE_SCHEDULES` says how many for each scenario. A failure prints the schedule that replays it

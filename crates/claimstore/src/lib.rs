@@ -46,7 +46,7 @@ compile_error!("claimstore needs a 64-bit target");
 #[cfg(windows)]
 compile_error!("claimstore does not run on Windows: its promises rest on POSIX file semantics");
 
-// In reading order: the public types, the engine, what it stands on.
+// The public types and calls; ARCHITECTURE.md says where to begin reading.
 mod claim;
 mod error;
 mod future;

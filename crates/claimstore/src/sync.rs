@@ -1,7 +1,7 @@
 //! Locks, atomics and threads, from one place.
 //!
 //! Nothing else in the engine names `std::sync`, `std::thread`, `parking_lot` or `arc_swap`, so that schedules can be
-//! explored: with `--cfg shuttle` or `--cfg loom`, everything stands on these instead of the operating system.
+//! explored: in the builds of `explored/`, with `--cfg shuttle` or `--cfg loom`, everything stands on these instead of the operating system.
 //! Outside of it stand `io`, whose disks and clocks guard state of their own and never wait for the engine, and `planted`,
 //! which no release has.
 

@@ -11,8 +11,8 @@
 //! So a sleeper that is woken finds it raised, and so does whoever takes the baton next: it never leads for a
 //! batch that is committed already.
 //!
-//! This is the smallest core of group commit: under `--cfg loom` its every interleaving is explored, with the
-//! orderings as weak as they are written.
+//! This is the smallest core of group commit: loom explores its every interleaving, with the orderings as weak as they are
+//! written (`explored/baton`).
 
 use crate::sync::{AtomicBool, AtomicU64, Event, Ordering};
 
@@ -88,7 +88,7 @@ impl Baton {
 /// All interleavings of two or three callers.
 ///
 /// ```text
-/// RUSTFLAGS="--cfg loom" cargo test --release -p claimstore --lib baton::explored
+/// cargo test --manifest-path explored/Cargo.toml -p explored-baton
 /// ```
 #[cfg(all(test, loom))]
 mod explored {

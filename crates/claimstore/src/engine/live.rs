@@ -163,7 +163,8 @@ impl Live {
         }
     }
 
-    /// Locks the shard of a key. Lock order: order lock first. Whoever holds a shard waits for no other.
+    /// Locks the shard of a key, after the order lock where both are needed. A thread that holds a shard never waits for
+    /// another shard: `visit_together` only tries them.
     pub(crate) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
         self.shards[number_of(hash)].lock()

@@ -4,9 +4,8 @@
 //! [`commit`] and [`baton`] (how it becomes durable), [`cold`] (how it is found later), [`checkpoint`] (how it gets there),
 //! [`upkeep`] (what runs by itself).
 //!
-//! Lock order: `home` (upkeep) → journal → order → a shard of the live table, or several of which only the first is waited
-//! for. None but `home` and the journal's own is held across a write or sync; none is held across a read of unbounded
-//! length.
+//! Locks: their one order, and what may be done under each, stands in ARCHITECTURE.md, *Locks*. The part that every
+//! claim meets: order, then a shard of the live table. Neither is held across a write or a sync.
 
 pub(crate) mod backup;
 mod balance;

@@ -1,6 +1,6 @@
 //! The same names on top of shuttle or loom, which run all threads on one and decide at every lock, atomic and
-//! wake-up who goes on. Only in builds with `--cfg shuttle`, which are for `tests/schedules.rs`, and with
-//! `--cfg loom`, which are for the smallest core (`engine/baton.rs`).
+//! wake-up who goes on. Only in the builds of `explored/`: with `--cfg shuttle` for claimstore-sim's `tests/schedules.rs`, with
+//! `--cfg loom` for the smallest core (`engine/baton.rs`).
 //!
 //! Time stands still there unless a clock is moved by hand, and a wait with a limit never reaches it: who is
 //! not woken sleeps for ever, and the explorer reports it. That is what makes a lost wake-up visible.
