@@ -11,7 +11,6 @@
 #![cfg(shuttle)]
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-use claimstore::io::Storage;
 use claimstore::{Claim, ClaimRequest, Error, ErrorKind, Failure, Options, Store, Transacted};
 use claimstore_sim::script::World;
 use claimstore_sim::{Fault, FaultKind, Level, SeededEntropy, Target, Variant};
@@ -48,14 +47,9 @@ fn run(scheduler: impl Scheduler + 'static, scenario: impl Fn() + Send + Sync + 
 
 /// A store with its two threads.
 fn with_threads(world: &World) -> Store {
-    let storage: Arc<dyn Storage> = world.disk.clone();
     let options = Options::new().clock(world.clock.clone()).entropy(SeededEntropy::new(world.seed));
-    options
-        .segment_bytes(48 << 10)
-        .max_response_bytes(4 << 10)
-        .max_progress_bytes(1 << 10)
-        .open_on(storage)
-        .unwrap()
+    let options = options.segment_bytes(48 << 10).max_response_bytes(4 << 10).max_progress_bytes(1 << 10);
+    world.open_with(options).unwrap()
 }
 
 /// The store as the next process finds it when the power fails now. The store of before reaches no disk any more.

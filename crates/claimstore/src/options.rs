@@ -1,6 +1,7 @@
 //! How a store is opened: durability, limits, and the seams.
 
 use crate::error::{Error, ErrorKind};
+use crate::io::system::System;
 use crate::io::{Clock, DirStorage, Entropy, MemoryStorage, Storage, SystemClock, SystemEntropy};
 use crate::store::Store;
 use crate::sync::Arc;
@@ -231,7 +232,12 @@ impl Options {
     /// [`ErrorKind::Corrupt`] for its files, which are left as they are; [`ErrorKind::Io`],
     /// [`ErrorKind::Full`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store, Error> {
-        let storage = DirStorage::new(path.as_ref());
+        self.open_in(DirStorage::new(path))
+    }
+
+    /// The same in a directory of another kernel than the operating system's: what the simulator uses.
+    #[doc(hidden)]
+    pub fn open_in<S: System>(self, storage: DirStorage<S>) -> Result<Store, Error> {
         storage.create_root().map_err(|error| Error::io("cannot create the store's directory", error))?;
         self.open_on(Arc::new(storage))
     }

@@ -91,6 +91,11 @@ impl Machine {
         inside.filter_map(|name| name.rsplit('/').next()).map(str::to_owned).collect()
     }
 
+    /// How many names a file has.
+    pub(crate) fn links(&self, file: u64) -> u64 {
+        self.live.files.values().filter(|named| **named == file).count() as u64
+    }
+
     /// What reads of a file show.
     pub(crate) fn contents(&self, file: u64) -> Option<&Contents> {
         self.files.get(&file).map(|inode| &*inode.cache)

@@ -46,7 +46,7 @@ pub struct Image {
 impl Recording {
     /// Runs the script of `len` steps that `seed` makes.
     pub fn new(seed: u64, len: usize) -> Result<Recording, Stop> {
-        Recording::on(SimDisk::new(), seed, len)
+        Recording::on(World::home(&SimDisk::new()), seed, len)
     }
 
     /// The same on a disk of the caller's choice.
@@ -56,7 +56,13 @@ impl Recording {
 
     /// Runs a script of the caller's own, without crashes in it.
     pub fn of(disk: SimDisk, seed: u64, steps: &[Step]) -> Result<Recording, Stop> {
-        let mut runner = Runner::on_empty(World::on(disk, seed))?;
+        Recording::in_world(World::on(disk, seed), steps)
+    }
+
+    /// The same on a machine of the caller's own, whose disk is empty.
+    pub fn in_world(world: World, steps: &[Step]) -> Result<Recording, Stop> {
+        let seed = world.seed;
+        let mut runner = Runner::on_empty(world)?;
         runner.record();
         for step in steps {
             runner.step(step)?;
@@ -70,6 +76,11 @@ impl Recording {
         let mut steps = random_steps(&mut Rng::new(seed), len);
         steps.retain(|step| !matches!(step, Step::Crash { .. }));
         steps
+    }
+
+    /// The machine.
+    pub fn world(&self) -> &World {
+        &self.runner.world
     }
 
     /// How many events there are to crash behind.

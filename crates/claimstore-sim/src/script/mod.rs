@@ -26,4 +26,4 @@ pub use model::{KEYS, Model, Stage};
 pub use probe::{Found, is_owned_up, probe};
 pub use runner::{Runner, Stop, Trace};
 pub use steps::{Step, random_step, random_steps};
-pub use world::World;
+pub use world::{Ground, RealStorage, World};
