@@ -2,7 +2,7 @@
 
 use crate::{Rng, SeededEntropy, SimDisk, SimKernel};
 use claimstore::io::Clock;
-use claimstore::{Error, ManualClock, Options, Store};
+use claimstore::{Durability, Error, ManualClock, Options, Store};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -39,6 +39,8 @@ pub struct World {
     pub clock: ManualClock,
     /// Seeds the store's random bytes.
     pub seed: u64,
+    /// What the store may lose with the power.
+    pub durability: Durability,
 }
 
 impl World {
@@ -56,7 +58,13 @@ impl World {
     /// A new machine with a disk.
     pub fn on(disk: SimDisk, seed: u64) -> World {
         let clock = ManualClock::new(UNIX_EPOCH + Duration::from_millis(START_MS));
-        World { disk: Arc::new(disk), ground: Arc::new(RealStorage), clock, seed }
+        World {
+            disk: Arc::new(disk),
+            ground: Arc::new(RealStorage),
+            clock,
+            seed,
+            durability: Durability::Sync,
+        }
     }
 
     /// A machine whose clock reads what is given, in the first boot: another one's, some time ago.
@@ -83,6 +91,7 @@ impl World {
         self.seed = Rng::new(self.seed).next_u64();
         let options = Options::new()
             .background(false)
+            .durability(self.durability)
             .clock(self.clock.clone())
             .entropy(SeededEntropy::new(self.seed))
             .segment_bytes(36 << 10)
