@@ -506,9 +506,13 @@ impl File for SimFile {
         self.shared.give_way();
         let mut state = self.shared.state();
         if let Some(fault) = state.next(Target::Syncs) {
+            if fault.kind == FaultKind::StaysDirty {
+                return Err(fault.error());
+            }
             // Two failures of one sticky fault must not draw alike.
             let seed = fault.seed ^ state.faults.count(Target::Syncs).rotate_left(32);
-            state.record(Event::SyncFailed { file: self.file, seed });
+            let stuck = fault.kind == FaultKind::CacheStays;
+            state.record(Event::SyncFailed { file: self.file, seed, stuck });
             return Err(fault.error());
         }
         if !state.lying {

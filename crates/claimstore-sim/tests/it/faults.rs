@@ -5,6 +5,7 @@
 //!
 //! By default a sample; `CLAIMSTORE_EVERY_K=1` takes every operation.
 
+use crate::watch::Watchdog;
 use claimstore_sim::script::{Cut, Recording, Runner, Step, Stop, World, durability_of, guarded, survive};
 use claimstore_sim::{Fault, FaultKind, Level, Rng, Target, Variant};
 use std::fmt::Debug;
@@ -85,12 +86,9 @@ impl Outcome {
 /// Tries the points on two threads. `survive` answers how many calls a point stopped.
 fn try_all<P: Copy + Debug + Sync>(points: &[P], survive: impl Fn(P) -> Result<u64, Stop> + Sync) -> Outcome {
     let stopped = AtomicU64::new(0);
-    let failure = |point: &P| match guarded(|| survive(*point)) {
-        Ok(calls) => {
-            stopped.fetch_add(calls, Ordering::Relaxed);
-            None
-        }
-        Err(what) => Some(format!("{point:?}: {what}")),
+    let failure = |point: &P| {
+        let _watchdog = Watchdog::new(format!("faults::every_failure, {point:?}"), 120);
+        failure_at(point, &stopped, &survive)
     };
     let failures = std::thread::scope(|scope| {
         let failure = &failure;
@@ -102,6 +100,20 @@ fn try_all<P: Copy + Debug + Sync>(points: &[P], survive: impl Fn(P) -> Result<u
         shares.into_iter().flat_map(|share| share.join().unwrap()).collect()
     });
     Outcome { stopped: stopped.into_inner(), failures }
+}
+
+fn failure_at<P: Copy + Debug>(
+    point: &P,
+    stopped: &AtomicU64,
+    survive: impl Fn(P) -> Result<u64, Stop>,
+) -> Option<String> {
+    match guarded(|| survive(*point)) {
+        Ok(calls) => {
+            stopped.fetch_add(calls, Ordering::Relaxed);
+            None
+        }
+        Err(what) => Some(format!("{point:?}: {what}")),
+    }
 }
 
 fn in_a_script(point: Point) -> Result<u64, Stop> {
@@ -160,6 +172,7 @@ fn ways(target: Target, at: u64) -> impl Iterator<Item = Fault> {
     let kinds: &[FaultKind] = match target {
         Target::Writes => &[FaultKind::Io, FaultKind::NoSpace, FaultKind::ShortWrite],
         Target::Reads => &[FaultKind::Io],
+        Target::Syncs => &[FaultKind::Io, FaultKind::NoSpace, FaultKind::CacheStays, FaultKind::StaysDirty],
         _ => &[FaultKind::Io, FaultKind::NoSpace],
     };
     kinds.iter().flat_map(move |&kind| [false, true].map(|sticky| Fault { kind, target, sticky, seed: at }))

@@ -10,7 +10,7 @@
 
 mod both;
 
-use crate::watch::scale;
+use crate::watch::{scale, this_test};
 use both::Both;
 use claimstore::io::Storage;
 use claimstore::{Error, Options, Store};
@@ -188,6 +188,7 @@ fn made(event: &Event) -> Option<String> {
 
 #[test]
 fn it_asks_the_kernel_for_what_the_store_asked_of_it() {
+    this_test();
     let (mut kinds, mut calls) = (BTreeSet::new(), 0);
     for seed in 0..scale("CLAIMSTORE_SCRIPTS", 12) {
         let real = live(seed, Way::Real);
@@ -208,6 +209,7 @@ fn it_asks_the_kernel_for_what_the_store_asked_of_it() {
 
 #[test]
 fn the_simulated_kernel_answers_as_the_real_one() {
+    this_test();
     let mut calls = 0;
     for seed in 0..scale("CLAIMSTORE_SCRIPTS", 6) {
         let dir = tempfile::tempdir().unwrap();
@@ -228,6 +230,7 @@ fn the_simulated_kernel_answers_as_the_real_one() {
 /// `O_DIRECT` may be missing. Crash images of such scripts are looked at as all others are.
 #[test]
 fn it_keeps_its_promises_on_a_rough_kernel() {
+    this_test();
     let mut campaign = Campaign::new(2);
     for seed in 0..scale("CLAIMSTORE_SCRIPTS", 12) {
         let world = world(seed, Way::Rough(seed));
