@@ -265,7 +265,7 @@ fn a_future_is_woken_for_a_batch_that_somebody_else_writes() {
 #[test]
 fn a_key_that_changes_hands_wakes_who_is_about_to_wait() {
     explore("about to wait", || {
-        let world = World::new(12);
+        let mut world = World::new(12);
         let store = world.open().unwrap();
         let Claim::Claimed(lease) = store.claim("k", TTL).unwrap() else { panic!("a fresh key") };
         let as_future = thread_rng().gen_range(0u32..2) == 0;

@@ -8,7 +8,8 @@ use crate::sync::Arc;
 use std::path::Path;
 use std::time::Duration;
 
-/// What a crash of the machine may take back. Tokens never repeat under any of them.
+/// What a crash of the machine may take back. Tokens never repeat under any of them; `transact` and the definition of a
+/// namespace are durable when they return. A sync that fails counts as a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// Nothing: an answer is given after the sync of what it rests on. The default.
@@ -18,8 +19,8 @@ pub enum Durability {
     /// results of that time are forgotten as a whole suffix, so their work may be done again. The death of
     /// the process alone takes nothing back.
     Interval(Duration),
-    /// A power loss may take back everything since the last checkpoint or clean close. The death of the
-    /// process alone takes nothing back.
+    /// A power loss may take back everything since the last checkpoint, clean close or opening, as a whole suffix.
+    /// The death of the process alone takes nothing back.
     None,
 }
 
