@@ -29,7 +29,7 @@ mod rng;
 pub mod script;
 
 pub use checker::check;
-pub use disk::{Fault, FaultKind, Level, SimDisk, Target, Variant};
+pub use disk::{Event, Fault, FaultKind, Level, SimDisk, SimHandle, SimKernel, Target, Variant};
 pub use entropy::SeededEntropy;
 pub use history::{History, Recorder};
 pub use model::Violation;

@@ -5,7 +5,7 @@
 //! `tests/it/crash.rs` does. With `--lying` the disk's syncs do nothing, which must be found out.
 #![forbid(unsafe_code)]
 
-use claimstore_sim::script::{Campaign, Cut, Recording, guarded};
+use claimstore_sim::script::{Campaign, Cut, Recording, World, guarded};
 use claimstore_sim::{Level, Variant};
 use std::process::ExitCode;
 
@@ -54,7 +54,7 @@ fn look(args: &Args) -> Result<(), String> {
 
 fn replay(args: &Args) -> Result<(), String> {
     let disk = if args.lying { claimstore_sim::SimDisk::lying() } else { claimstore_sim::SimDisk::new() };
-    let recording = guarded(|| Recording::on(disk, args.seed, args.steps()))
+    let recording = guarded(|| Recording::on(World::home(&disk), args.seed, args.steps()))
         .map_err(|what| format!("the script itself: {what}"))?;
     println!("{} events", recording.events());
     let cuts = args.events.iter().zip(&args.levels).zip(&args.variants);

@@ -11,7 +11,6 @@
 #![cfg(shuttle)]
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-use claimstore::io::Storage;
 use claimstore::{Claim, ClaimRequest, Error, ErrorKind, Failure, Options, Store, Transacted};
 use claimstore_sim::script::World;
 use claimstore_sim::{Fault, FaultKind, Level, SeededEntropy, Target, Variant};
@@ -48,14 +47,9 @@ fn run(scheduler: impl Scheduler + 'static, scenario: impl Fn() + Send + Sync + 
 
 /// A store with its two threads.
 fn with_threads(world: &World) -> Store {
-    let storage: Arc<dyn Storage> = world.disk.clone();
     let options = Options::new().clock(world.clock.clone()).entropy(SeededEntropy::new(world.seed));
-    options
-        .segment_bytes(48 << 10)
-        .max_response_bytes(4 << 10)
-        .max_progress_bytes(1 << 10)
-        .open_on(storage)
-        .unwrap()
+    let options = options.segment_bytes(48 << 10).max_response_bytes(4 << 10).max_progress_bytes(1 << 10);
+    world.open_with(options).unwrap()
 }
 
 /// The store as the next process finds it when the power fails now. The store of before reaches no disk any more.
@@ -228,6 +222,68 @@ fn a_waiter_is_woken_however_the_holder_ends() {
         let took_over = waiters.into_iter().filter(|_| true).map(|waiter| waiter.join().unwrap());
         let took_over = took_over.filter(|took| *took).count();
         assert_eq!(took_over, usize::from(ending != 0));
+    });
+}
+
+/// A future whose answer rests on a batch that somebody else is writing leaves its waker there: with the batch while it
+/// is queued, or with the engine once its leader has taken it. It is woken either way.
+#[test]
+fn a_future_is_woken_for_a_batch_that_somebody_else_writes() {
+    explore("parked futures", || {
+        let store = World::new(11).open().unwrap();
+        let writer = {
+            let store = store.clone();
+            spawn(move || match store.claim("k", TTL).unwrap() {
+                Claim::Claimed(lease) => drop(lease.into_token()),
+                Claim::InProgress(_) => {}
+                Claim::Duplicate(receipt) => panic!("{receipt:?}"),
+            })
+        };
+        let claiming = {
+            let store = store.clone();
+            spawn(move || {
+                let request = ClaimRequest::new("k").ttl(TTL);
+                match shuttle::future::block_on(store.claim_async(&request)).unwrap() {
+                    Claim::Claimed(lease) => drop(lease.into_token()),
+                    Claim::InProgress(_) => {}
+                    Claim::Duplicate(receipt) => panic!("{receipt:?}"),
+                }
+            })
+        };
+        let looking = {
+            let store = store.clone();
+            spawn(move || drop(shuttle::future::block_on(store.get_async("k")).unwrap()))
+        };
+        [writer, claiming, looking].into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(store.get("k").unwrap().is_some());
+        store.close().unwrap();
+    });
+}
+
+/// A key changes hands while somebody is about to wait for it, as a thread or as a future: before the question, between
+/// the answer and the sleep, or behind it. Nothing else would wake who missed that: time stands still.
+#[test]
+fn a_key_that_changes_hands_wakes_who_is_about_to_wait() {
+    explore("about to wait", || {
+        let mut world = World::new(12);
+        let store = world.open().unwrap();
+        let Claim::Claimed(lease) = store.claim("k", TTL).unwrap() else { panic!("a fresh key") };
+        let as_future = thread_rng().gen_range(0u32..2) == 0;
+        let waiter = {
+            let store = store.clone();
+            spawn(move || {
+                let (request, limit) = (ClaimRequest::new("k").ttl(TTL), Duration::from_secs(60));
+                if as_future {
+                    shuttle::future::block_on(store.claim_or_wait_async(&request, limit))
+                } else {
+                    store.claim_or_wait(&request, limit)
+                }
+            })
+        };
+        lease.complete("holder").unwrap();
+        let answer = waiter.join().unwrap().unwrap();
+        assert!(matches!(answer, Claim::Duplicate(_)), "{answer:?}");
+        store.close().unwrap();
     });
 }
 

@@ -1,13 +1,15 @@
 //! How a store is opened: durability, limits, and the seams.
 
 use crate::error::{Error, ErrorKind};
+use crate::io::system::System;
 use crate::io::{Clock, DirStorage, Entropy, MemoryStorage, Storage, SystemClock, SystemEntropy};
 use crate::store::Store;
 use crate::sync::Arc;
 use std::path::Path;
 use std::time::Duration;
 
-/// What a crash of the machine may take back. Tokens never repeat under any of them.
+/// What a crash of the machine may take back. Tokens never repeat under any of them; `transact` and the definition of a
+/// namespace are durable when they return. A sync that fails counts as a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// Nothing: an answer is given after the sync of what it rests on. The default.
@@ -17,8 +19,8 @@ pub enum Durability {
     /// results of that time are forgotten as a whole suffix, so their work may be done again. The death of
     /// the process alone takes nothing back.
     Interval(Duration),
-    /// A power loss may take back everything since the last checkpoint or clean close. The death of the
-    /// process alone takes nothing back.
+    /// A power loss may take back everything since the last checkpoint, clean close or opening, as a whole suffix.
+    /// The death of the process alone takes nothing back.
     None,
 }
 
@@ -231,7 +233,12 @@ impl Options {
     /// [`ErrorKind::Corrupt`] for its files, which are left as they are; [`ErrorKind::Io`],
     /// [`ErrorKind::Full`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store, Error> {
-        let storage = DirStorage::new(path.as_ref());
+        self.open_in(DirStorage::new(path))
+    }
+
+    /// The same in a directory of another kernel than the operating system's: what the simulator uses.
+    #[doc(hidden)]
+    pub fn open_in<S: System>(self, storage: DirStorage<S>) -> Result<Store, Error> {
         storage.create_root().map_err(|error| Error::io("cannot create the store's directory", error))?;
         self.open_on(Arc::new(storage))
     }

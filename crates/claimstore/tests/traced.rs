@@ -5,6 +5,8 @@
 #[path = "it/rig.rs"]
 #[expect(dead_code, reason = "what other tests need of it")]
 mod rig;
+#[path = "../../claimstore-sim/tests/it/watch.rs"]
+mod watch;
 
 use claimstore::{Claim, ClaimRequest, Error, ErrorKind, Failure, Lease, ManualClock, Options, Policy};
 use rig::Rig;

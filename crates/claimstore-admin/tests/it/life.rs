@@ -33,6 +33,7 @@ fn the_last_handle_takes_them_along_too() {
 
 #[test]
 fn it_can_be_stopped_and_begun_again() {
+    crate::watch::this_test();
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let admin = store.serve_admin().unwrap();
@@ -48,6 +49,7 @@ fn it_can_be_stopped_and_begun_again() {
 
 #[test]
 fn a_socket_that_a_crash_left_keeps_nobody_from_anything() {
+    crate::watch::this_test();
     let dir = tempfile::tempdir().unwrap();
     Store::open(dir.path()).unwrap().close().unwrap();
     drop(UnixListener::bind(dir.path().join(SOCKET)).unwrap());

@@ -6,3 +6,5 @@ mod bounds;
 mod life;
 mod questions;
 mod secrecy;
+#[path = "../../../claimstore-sim/tests/it/watch.rs"]
+mod watch;

@@ -1,5 +1,6 @@
 //! Every request, over the socket and in process: the same answer.
 
+use crate::watch::this_test;
 use claimstore::{ClaimRequest, Failure, Policy, Store};
 use claimstore_admin::{
     Answer, AskError, Client, Key, Listing, RecordView, RefusalKind, Request, ServeAdmin as _, Served, Show,
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 
 /// One key in each state, in the namespace `shop`; the store is served.
 pub(crate) fn filled() -> (TempDir, Store, Client) {
+    this_test();
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let shop = store.namespace_with("shop", Policy::daily().metrics_name("orders")).unwrap();

@@ -25,3 +25,5 @@ mod top;
 mod transfer;
 mod upkeep;
 mod usage;
+#[path = "../../../claimstore-sim/tests/it/watch.rs"]
+mod watch;

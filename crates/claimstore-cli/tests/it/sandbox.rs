@@ -26,6 +26,7 @@ pub(crate) struct Ran {
 
 impl Sandbox {
     pub(crate) fn new() -> Sandbox {
+        crate::watch::this_test();
         Sandbox { dir: tempfile::tempdir().unwrap() }
     }
 

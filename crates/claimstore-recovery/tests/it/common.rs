@@ -20,6 +20,7 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) fn new() -> Bed {
+        crate::watch::this_test();
         let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         Bed { storage: Arc::new(MemoryStorage::new()), clock }
     }

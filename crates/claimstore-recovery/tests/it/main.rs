@@ -14,3 +14,5 @@ mod resolvers;
 mod review;
 mod secrecy;
 mod steps;
+#[path = "../../../claimstore-sim/tests/it/watch.rs"]
+mod watch;

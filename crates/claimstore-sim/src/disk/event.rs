@@ -45,6 +45,8 @@ pub enum Event {
         file: u64,
         /// Decides which.
         seed: u64,
+        /// Whether the page cache goes on showing all of them.
+        stuck: bool,
     },
     /// A name moved, replacing what had the new one.
     Rename {
@@ -83,7 +85,13 @@ impl fmt::Debug for Event {
             Event::SetLen { file, len } => write!(f, "set_len #{file} {len}"),
             Event::Allocate { file, len } => write!(f, "allocate #{file} {len}"),
             Event::SyncFile { file } => write!(f, "sync #{file}"),
-            Event::SyncFailed { file, seed } => write!(f, "sync #{file} FAILED (seed {seed})"),
+            Event::SyncFailed { file, seed, stuck } => {
+                write!(
+                    f,
+                    "sync #{file} FAILED (seed {seed}{})",
+                    if *stuck { ", the cache stays" } else { "" }
+                )
+            }
             Event::Rename { from, to } => write!(f, "rename {from} -> {to}"),
             Event::Remove { name } => write!(f, "remove {name}"),
             Event::CreateDir { dir } => write!(f, "create_dir {dir}"),

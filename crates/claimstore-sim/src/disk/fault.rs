@@ -35,6 +35,11 @@ pub enum FaultKind {
     /// The first half of a write arrives in the page cache, then `ENOSPC`. As [`FaultKind::Io`] for
     /// everything that is not a write.
     ShortWrite,
+    /// `EIO`. The pages of a file whose sync failed are clean, as after [`FaultKind::Io`], and no call drops them from the
+    /// page cache: until power is lost, reads show what the disk may not hold.
+    CacheStays,
+    /// `EIO`. The pages of a file whose sync failed stay dirty, and the next sync writes them.
+    StaysDirty,
 }
 
 /// An order to fail.
@@ -124,7 +129,9 @@ impl Fault {
 
     pub(super) fn error(&self) -> io::Error {
         match self.kind {
-            FaultKind::Io => io::Error::other("simulated EIO"),
+            FaultKind::Io | FaultKind::CacheStays | FaultKind::StaysDirty => {
+                io::Error::other("simulated EIO")
+            }
             FaultKind::NoSpace | FaultKind::ShortWrite => io::ErrorKind::StorageFull.into(),
         }
     }

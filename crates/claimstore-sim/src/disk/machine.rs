@@ -39,6 +39,8 @@ pub(super) struct Inode {
     pub(super) settled: Arc<Settled>,
     /// Whether a failed sync left clean pages the disk may not hold.
     tainted: bool,
+    /// Whether no call drops them from the cache.
+    stuck: bool,
 }
 
 /// The sectors that were synced since they were allocated: these hold old or new bytes, never others.
@@ -91,6 +93,11 @@ impl Machine {
         inside.filter_map(|name| name.rsplit('/').next()).map(str::to_owned).collect()
     }
 
+    /// How many names a file has.
+    pub(crate) fn links(&self, file: u64) -> u64 {
+        self.live.files.values().filter(|named| **named == file).count() as u64
+    }
+
     /// What reads of a file show.
     pub(crate) fn contents(&self, file: u64) -> Option<&Contents> {
         self.files.get(&file).map(|inode| &*inode.cache)
@@ -112,7 +119,7 @@ impl Machine {
                 self.resize(*file, now.max(*len), true);
             }
             Event::SyncFile { file } => self.sync_file(*file),
-            Event::SyncFailed { file, seed } => self.fail_sync(*file, *seed),
+            Event::SyncFailed { file, seed, stuck } => self.fail_sync(*file, *seed, *stuck),
             Event::Rename { from, to } => {
                 if let Some(file) = self.find(from) {
                     self.change_entry(Entry::Rename { from: from.clone(), to: to.clone(), file });
@@ -208,7 +215,7 @@ impl Machine {
 
     /// The kernel's way with a sync that failed: every dirty page counts as clean from now on, whether it
     /// reached the disk or not. The length is metadata: it stays dirty, or reached the disk.
-    fn fail_sync(&mut self, file: u64, seed: u64) {
+    fn fail_sync(&mut self, file: u64, seed: u64, stuck: bool) {
         let Some(inode) = self.files.get_mut(&file) else { return };
         let mut rng = Rng::new(seed);
         let len = inode.cache.len();
@@ -225,6 +232,7 @@ impl Machine {
             write.file != file
         });
         inode.tainted = true;
+        inode.stuck |= stuck;
         if !size_arrived && inode.disk.len() != len {
             self.pending.push(Pending::Size { file, len, allocated: false });
         }
@@ -232,7 +240,7 @@ impl Machine {
 
     fn drop_cache(&mut self, file: u64) {
         let Some(inode) = self.files.get_mut(&file) else { return };
-        if !inode.tainted {
+        if !inode.tainted || inode.stuck {
             return;
         }
         let mut shown = (*inode.disk).clone();
@@ -297,7 +305,7 @@ impl Names {
 impl Inode {
     /// A file whose cache and disk agree.
     pub(super) fn fresh(bytes: Arc<Contents>, settled: Arc<Settled>) -> Inode {
-        Inode { cache: bytes.clone(), disk: bytes, settled, tainted: false }
+        Inode { cache: bytes.clone(), disk: bytes, settled, tainted: false, stuck: false }
     }
 
     fn persist(&mut self, pending: &Pending) {

@@ -13,11 +13,13 @@ mod contents;
 mod crash;
 mod event;
 mod fault;
+mod kernel;
 mod machine;
 
 pub use crash::{Level, Variant};
 pub use event::Event;
 pub use fault::{Fault, FaultKind, Target};
+pub use kernel::{SimHandle, SimKernel};
 
 use claimstore::io::{File, LockGuard, OpenMode, Storage};
 use contents::{Contents, FILE_LIMIT, SECTOR};
@@ -31,9 +33,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A simulated disk. Clones are handles of one disk.
+///
+/// As a [`Storage`] it is what the contract of a storage asks for, and no more. The storage of real machines stands on it
+/// by way of a [`SimKernel`].
 #[derive(Clone)]
 pub struct SimDisk {
     shared: Arc<Shared>,
+    /// The directory that names of this handle are in; empty for the root of the disk.
+    dir: Arc<str>,
 }
 
 struct Shared {
@@ -65,13 +72,30 @@ struct Log {
 impl SimDisk {
     /// An empty disk that records its events.
     pub fn new() -> SimDisk {
-        SimDisk::over(Machine::default(), false)
+        SimDisk::over(Machine::default(), false, "".into())
     }
 
     /// An empty disk whose syncs answer Ok and do nothing: the control that shows whether a harness can
     /// see loss at all (L6).
     pub fn lying() -> SimDisk {
-        SimDisk::over(Machine::default(), true)
+        SimDisk::over(Machine::default(), true, "".into())
+    }
+
+    /// A handle of the same disk whose names are in the directory `dir`, which need not be there yet.
+    #[must_use]
+    pub fn within(&self, dir: &str) -> SimDisk {
+        SimDisk { shared: self.shared.clone(), dir: self.whole(dir).into() }
+    }
+
+    /// A handle of the same disk whose names are in its root.
+    #[must_use]
+    pub fn root(&self) -> SimDisk {
+        SimDisk { shared: self.shared.clone(), dir: "".into() }
+    }
+
+    /// The directory that names of this handle are in; empty for the root of the disk.
+    pub fn dir(&self) -> &str {
+        &self.dir
     }
 
     /// The number of events so far; 0 for a disk that does not record.
@@ -98,21 +122,21 @@ impl SimDisk {
         let state = self.state();
         let lying = state.lying;
         let Some(log) = &state.log else {
-            return SimDisk::over(state.machine.crash(variant), lying);
+            return self.after(state.machine.crash(variant), lying);
         };
         let (mut machine, since) = log.milestone_before(events, &state.machine);
         drop(state);
         for event in &since {
             machine.apply(event);
         }
-        SimDisk::over(machine.crash(variant), lying)
+        self.after(machine.crash(variant), lying)
     }
 
     /// A crash now.
     #[must_use]
     pub fn power_loss(&self, variant: Variant) -> SimDisk {
         let state = self.state();
-        SimDisk::over(state.machine.crash(variant), state.lying)
+        self.after(state.machine.crash(variant), state.lying)
     }
 
     /// Nothing reaches the disk any more: its machine is dead, and what still holds handles only comes to its end.
@@ -126,7 +150,7 @@ impl SimDisk {
     /// is not there changes nothing.
     pub fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
-        state.machine.damage(name, change);
+        state.machine.damage(&self.whole(name), change);
     }
 
     /// 64 bits over all names and bytes that programs can read, to tell images apart.
@@ -166,7 +190,11 @@ impl SimDisk {
         self.state().faults.count(target)
     }
 
-    fn over(machine: Machine, lying: bool) -> SimDisk {
+    fn after(&self, machine: Machine, lying: bool) -> SimDisk {
+        SimDisk::over(machine, lying, self.dir.clone())
+    }
+
+    fn over(machine: Machine, lying: bool, dir: Arc<str>) -> SimDisk {
         let log = Log { events: Vec::new(), milestones: vec![machine.clone()] };
         let state = State {
             machine,
@@ -179,16 +207,25 @@ impl SimDisk {
         };
         let shared =
             Shared { state: Mutex::new(state), locked: Arc::default(), overtaking: AtomicU64::new(0) };
-        SimDisk { shared: Arc::new(shared) }
+        SimDisk { shared: Arc::new(shared), dir }
+    }
+
+    /// A name as the disk knows it.
+    fn whole(&self, name: &str) -> String {
+        match (&*self.dir, name) {
+            ("", name) => name.to_owned(),
+            (dir, "") => dir.to_owned(),
+            (dir, name) => [dir, "/", name].concat(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state()
     }
 
-    fn handle(&self, state: &mut State, file: u64, mode: OpenMode) -> Arc<dyn File> {
+    fn handle(&self, state: &mut State, file: u64, direct: bool) -> SimFile {
         *state.handles.entry(file).or_default() += 1;
-        Arc::new(SimFile { shared: self.shared.clone(), file, direct: mode == OpenMode::Direct })
+        SimFile { shared: self.shared.clone(), file, direct }
     }
 }
 
@@ -206,19 +243,19 @@ impl fmt::Debug for SimDisk {
 
 impl Storage for SimDisk {
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let name = &self.whole(name);
         let mut state = self.state();
-        match (state.machine.find(name), mode) {
-            (Some(_), OpenMode::CreateNew) => Err(io::ErrorKind::AlreadyExists.into()),
-            (Some(file), _) => Ok(self.handle(&mut state, file, mode)),
-            (None, OpenMode::CreateNew) => {
-                let file = state.create(name)?;
-                Ok(self.handle(&mut state, file, mode))
-            }
-            (None, _) => Err(io::ErrorKind::NotFound.into()),
-        }
+        let file = match (state.machine.find(name), mode) {
+            (Some(_), OpenMode::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
+            (Some(file), _) => file,
+            (None, OpenMode::CreateNew) => state.create(name)?,
+            (None, _) => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(Arc::new(self.handle(&mut state, file, mode == OpenMode::Direct)))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let dir = &self.whole(dir);
         let mut state = self.state();
         state.need_dir(dir)?;
         state.try_read()?;
@@ -226,45 +263,45 @@ impl Storage for SimDisk {
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
-        let mut state = self.state();
-        if state.machine.has_dir(dir) {
-            return Ok(());
+        match self.state().make_dir(&self.whole(dir)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            done => done,
         }
-        state.need_dir(event::parent(dir))?;
-        state.try_once(Target::DirOps)?;
-        state.record(Event::CreateDir { dir: dir.to_owned() });
-        Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.whole(from), self.whole(to));
         let mut state = self.state();
-        state.machine.find(from).ok_or(io::ErrorKind::NotFound)?;
-        state.need_dir(event::parent(to))?;
+        state.machine.find(&from).ok_or(io::ErrorKind::NotFound)?;
+        state.need_dir(event::parent(&to))?;
         state.try_once(Target::DirOps)?;
-        state.record(Event::Rename { from: from.to_owned(), to: to.to_owned() });
+        state.record(Event::Rename { from, to });
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        let name = self.whole(name);
         let mut state = self.state();
-        state.machine.find(name).ok_or(io::ErrorKind::NotFound)?;
+        state.machine.find(&name).ok_or(io::ErrorKind::NotFound)?;
         state.try_once(Target::DirOps)?;
-        state.record(Event::Remove { name: name.to_owned() });
+        state.record(Event::Remove { name });
         Ok(())
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.shared.give_way();
+        let dir = self.whole(dir);
         let mut state = self.state();
-        state.need_dir(dir)?;
+        state.need_dir(&dir)?;
         state.try_once(Target::Syncs)?;
         if !state.lying {
-            state.record(Event::SyncDir { dir: dir.to_owned() });
+            state.record(Event::SyncDir { dir });
         }
         Ok(())
     }
 
     fn lock(&self, name: &str) -> io::Result<LockGuard> {
+        let name = &self.whole(name);
         let mut state = self.state();
         if self.shared.locked.load(Ordering::Acquire) {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -322,6 +359,16 @@ impl State {
         self.try_once(Target::DirOps)?;
         self.record(Event::Create { name: name.to_owned() });
         self.machine.find(name).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn make_dir(&mut self, dir: &str) -> io::Result<()> {
+        if self.machine.has_dir(dir) || self.machine.find(dir).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.need_dir(event::parent(dir))?;
+        self.try_once(Target::DirOps)?;
+        self.record(Event::CreateDir { dir: dir.to_owned() });
+        Ok(())
     }
 
     fn need_dir(&self, dir: &str) -> io::Result<()> {
@@ -415,11 +462,21 @@ impl Drop for SimFile {
     }
 }
 
-impl File for SimFile {
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+impl SimFile {
+    /// Reads as far as the file goes; answers how many bytes.
+    fn read_some(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.shared.state();
         state.try_read()?;
-        if state.contents(self.file)?.read(buf, offset) {
+        let contents = state.contents(self.file)?;
+        let there = contents.len().saturating_sub(offset).min(buf.len() as u64) as usize;
+        contents.read(buf.get_mut(..there).unwrap_or_default(), offset);
+        Ok(there)
+    }
+}
+
+impl File for SimFile {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.read_some(buf, offset)? == buf.len() {
             Ok(())
         } else {
             Err(io::ErrorKind::UnexpectedEof.into())
@@ -449,9 +506,13 @@ impl File for SimFile {
         self.shared.give_way();
         let mut state = self.shared.state();
         if let Some(fault) = state.next(Target::Syncs) {
+            if fault.kind == FaultKind::StaysDirty {
+                return Err(fault.error());
+            }
             // Two failures of one sticky fault must not draw alike.
             let seed = fault.seed ^ state.faults.count(Target::Syncs).rotate_left(32);
-            state.record(Event::SyncFailed { file: self.file, seed });
+            let stuck = fault.kind == FaultKind::CacheStays;
+            state.record(Event::SyncFailed { file: self.file, seed, stuck });
             return Err(fault.error());
         }
         if !state.lying {

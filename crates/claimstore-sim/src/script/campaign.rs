@@ -2,6 +2,7 @@
 
 use super::crash::{Cut, Image, Recording};
 use super::runner::Stop;
+use super::world::World;
 use crate::{Level, Rng, SimDisk, Variant};
 use std::collections::HashSet;
 use std::fmt;
@@ -59,7 +60,7 @@ impl Campaign {
         let lying = if self.lying { " --lying" } else { "" };
         let line = format!("cargo run -p claimstore-sim --{lying} --seed {seed} --steps {len}");
         let disk = if self.lying { SimDisk::lying() } else { SimDisk::new() };
-        let recording = match guarded(|| Recording::on(disk, seed, len)) {
+        let recording = match guarded(|| Recording::on(World::home(&disk), seed, len)) {
             Ok(recording) => recording,
             Err(what) => return self.failures.push(format!("{line}: {what}")),
         };

@@ -4,6 +4,7 @@ use super::failing::{honest, lose_power};
 use super::model::Model;
 use super::runner::{Done, Runner, Stop, Trace, disagree};
 use super::steps::{Step, random_steps};
+use super::suffix::{Point, durability_of, prefixes};
 use super::world::World;
 use crate::{Fault, Level, Rng, SimDisk, Target, Variant};
 use std::fmt;
@@ -33,8 +34,10 @@ pub struct Cut {
 pub struct Image {
     disk: SimDisk,
     seed: u64,
-    /// Acknowledged; and, last, what was under way.
+    /// Whatever may be known: of what was acknowledged that which the crash cannot have taken; and what was under way.
     allowed: Vec<Model>,
+    /// The same once another loss of power comes on top.
+    behind_loss: Vec<Model>,
     /// The life and the token that were surely given.
     floor: (u64, u64),
     /// Whether the machine started anew: its boot clock too.
@@ -46,17 +49,24 @@ pub struct Image {
 impl Recording {
     /// Runs the script of `len` steps that `seed` makes.
     pub fn new(seed: u64, len: usize) -> Result<Recording, Stop> {
-        Recording::on(SimDisk::new(), seed, len)
+        Recording::on(World::home(&SimDisk::new()), seed, len)
     }
 
-    /// The same on a disk of the caller's choice.
+    /// The same on a disk of the caller's choice. The seed chooses the durability level, too.
     pub fn on(disk: SimDisk, seed: u64, len: usize) -> Result<Recording, Stop> {
-        Recording::of(disk, seed, &Recording::steps(seed, len))
+        let world = World { durability: durability_of(seed), ..World::on(disk, seed) };
+        Recording::in_world(world, &Recording::steps(seed, len))
     }
 
     /// Runs a script of the caller's own, without crashes in it.
     pub fn of(disk: SimDisk, seed: u64, steps: &[Step]) -> Result<Recording, Stop> {
-        let mut runner = Runner::on_empty(World::on(disk, seed))?;
+        Recording::in_world(World::on(disk, seed), steps)
+    }
+
+    /// The same on a machine of the caller's own, whose disk is empty.
+    pub fn in_world(world: World, steps: &[Step]) -> Result<Recording, Stop> {
+        let seed = world.seed;
+        let mut runner = Runner::on_empty(world)?;
         runner.record();
         for step in steps {
             runner.step(step)?;
@@ -70,6 +80,11 @@ impl Recording {
         let mut steps = random_steps(&mut Rng::new(seed), len);
         steps.retain(|step| !matches!(step, Step::Crash { .. }));
         steps
+    }
+
+    /// The machine.
+    pub fn world(&self) -> &World {
+        &self.runner.world
     }
 
     /// How many events there are to crash behind.
@@ -100,9 +115,14 @@ impl Recording {
         let behind = points.partition_point(|(events, _)| *events <= cut.event);
         let last = behind.saturating_sub(1);
         let next = behind.min(points.len() - 1);
-        let model_of = |at: usize| points.get(at).map(|(_, model)| model.clone()).unwrap_or_default();
-        let now = model_of(last);
+        let now = points.get(last).map(|(_, point)| point.model.clone()).unwrap_or_default();
         let floor = |of: &[u64], at: usize| of.get(at).copied().unwrap_or_default();
+        let durable = self.trace.durable.get(last).copied().unwrap_or_default();
+        let behind_loss = self.what_may_be_left(durable, last, next);
+        let allowed = match cut.variant.level {
+            Level::L0 => self.what_may_be_left(last, last, next),
+            _ => behind_loss.clone(),
+        };
         Image {
             disk: self.runner.world.disk.crash_at(cut.event, cut.variant),
             seed: Rng::new(self.seed ^ cut.variant.seed.rotate_left(32) ^ cut.event as u64).next_u64(),
@@ -113,8 +133,26 @@ impl Recording {
             reboot: cut.variant.level != Level::L0 && cut.variant.seed % 2 == 1,
             wall_ms: now.wall_ms,
             boot_ms: now.boot_ms,
-            allowed: vec![now, model_of(next)],
+            allowed,
+            behind_loss,
         }
+    }
+
+    /// Point `durable` surely is, point `last` was acknowledged, and point `next` was under way.
+    fn what_may_be_left(&self, durable: usize, last: usize, next: usize) -> Vec<Model> {
+        let through = |end: usize| -> Vec<Point> {
+            let points = self.trace.points.get(durable..=end).unwrap_or_default();
+            points.iter().map(|(_, point)| point.clone()).collect()
+        };
+        let mut left = prefixes(&through(last));
+        left.extend(prefixes(&through(next)));
+        let mut different: Vec<Model> = Vec::new();
+        for model in left {
+            if !different.contains(&model) {
+                different.push(model);
+            }
+        }
+        different
     }
 }
 
@@ -179,7 +217,8 @@ impl Image {
                 self.disk.clear_faults();
                 // No two opens draw the same bytes.
                 let world = World { seed: !world.seed, ..world };
-                (Runner::recover(world, &self.allowed, self.floor)?, true)
+                let left = if fault.target == Target::Syncs { &self.behind_loss } else { &self.allowed };
+                (Runner::recover(world, left, self.floor)?, true)
             }
             Err(stop) => return Err(stop),
         };
@@ -201,10 +240,12 @@ impl Image {
     /// A second crash, inside the recovery of the first.
     #[must_use]
     pub fn again(&self, cut: Cut) -> Image {
+        let left = if cut.variant.level == Level::L0 { &self.allowed } else { &self.behind_loss };
         Image {
             disk: self.disk.crash_at(cut.event, cut.variant),
             seed: Rng::new(self.seed ^ cut.variant.seed ^ cut.event as u64).next_u64(),
-            allowed: self.allowed.clone(),
+            allowed: left.clone(),
+            behind_loss: self.behind_loss.clone(),
             ..*self
         }
     }

@@ -39,7 +39,7 @@ pub fn survive(world: &World, steps: &[Step], at: u64, fault: Fault) -> Result<u
             stopped += 1;
             let owned_up = match fault.target {
                 Target::Reads => own_up_to_a_read(&mut runner, stop),
-                _ => own_up(&mut runner, step, stop, &mut patience),
+                _ => own_up(&mut runner, step, stop, fault, &mut patience),
             };
             owned_up.map_err(|stop| at_step(number, step, stop))?;
             behind = Some(1 + at % 9);
@@ -56,7 +56,7 @@ pub fn survive(world: &World, steps: &[Step], at: u64, fault: Fault) -> Result<u
 }
 
 /// A step failed: with an honest word, and without an effect or with its whole effect.
-fn own_up(runner: &mut Runner, step: &Step, end: Stop, patience: &mut u64) -> Done {
+fn own_up(runner: &mut Runner, step: &Step, end: Stop, fault: Fault, patience: &mut u64) -> Done {
     let Stop::Failed(kind, what) = end else { return Err(end) };
     honest(kind, &what)?;
     let poisoned = runner.store().is_none_or(|store| store.stats().is_err());
@@ -68,7 +68,10 @@ fn own_up(runner: &mut Runner, step: &Step, end: Stop, patience: &mut u64) -> Do
         runner.world.disk.clear_faults();
     }
     if revive {
-        return runner.revive();
+        return match fault.target {
+            Target::Syncs | Target::Any => runner.revive_behind_loss(Some(step)),
+            _ => runner.revive(),
+        };
     }
     if *patience > 0 {
         *patience -= 1;

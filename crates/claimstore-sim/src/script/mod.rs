@@ -15,6 +15,7 @@ mod model;
 mod probe;
 mod runner;
 mod steps;
+mod suffix;
 mod world;
 
 pub use campaign::{Campaign, guarded};
@@ -26,4 +27,5 @@ pub use model::{KEYS, Model, Stage};
 pub use probe::{Found, is_owned_up, probe};
 pub use runner::{Runner, Stop, Trace};
 pub use steps::{Step, random_step, random_steps};
-pub use world::World;
+pub use suffix::{Point, durability_of};
+pub use world::{Ground, RealStorage, World};

@@ -4,11 +4,12 @@ use super::compare::compare;
 use super::imports::Like;
 use super::model::{KEYS, LEASE_MS, Model};
 use super::steps::Step;
+use super::suffix::{INTERVAL, Point, prefixes};
 use super::world::{START_MS, World};
 use crate::{Level, Variant};
 use claimstore::io::Clock;
 use claimstore::{
-    Claim, Error, ErrorKind, Failure, Lease, LeaseToken, Namespace, Policy, Store, TimeOrdered,
+    Claim, Durability, Error, ErrorKind, Failure, Lease, LeaseToken, Namespace, Policy, Store, TimeOrdered,
 };
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -22,8 +23,11 @@ const STRETCHES_MS: [u64; 7] = [1, 999, 30_000, 61_000, 600_000, 7_300_000, 2 * 
 /// and what the store should know.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
-    /// `(events, model)` after each step; the first is the opened, empty store.
-    pub points: Vec<(usize, Model)>,
+    /// The disk's events by then, and what the store should know, after each step; the first is the opened, empty
+    /// store.
+    pub points: Vec<(usize, Point)>,
+    /// For each point, the number of the point that is surely durable by then.
+    pub durable: Vec<usize>,
     /// The highest token given by then, for each point.
     pub tokens: Vec<u64>,
     /// The life of the store, for each point.
@@ -57,6 +61,10 @@ pub struct Runner {
     pub(super) tokens: Vec<(usize, LeaseToken)>,
     trace: Option<Trace>,
     pub(super) last_life: u64,
+    /// The last point that is surely durable, and all behind it.
+    since: Vec<Point>,
+    /// Boot time since the service thread of the store has synced, under an interval.
+    unsynced_ms: u64,
 }
 
 pub(super) fn disagree<T>(what: impl Into<String>) -> Result<T, Stop> {
@@ -85,6 +93,7 @@ impl Runner {
         let mut runner = Runner::closed(world, (0, 0));
         runner.model = model;
         runner.open()?;
+        runner.since = vec![Point::of(&runner.model)];
         Ok(runner)
     }
 
@@ -107,6 +116,8 @@ impl Runner {
             tokens: Vec::new(),
             trace: None,
             last_life,
+            since: Vec::new(),
+            unsynced_ms: 0,
         }
     }
 
@@ -114,6 +125,25 @@ impl Runner {
     /// know what it knew before the failed step, or what the step would have made of it.
     pub fn revive(&mut self) -> Done {
         let allowed: Vec<Model> = std::iter::once(self.model.clone()).chain(self.candidate.take()).collect();
+        self.let_go();
+        self.take_up(&allowed)
+    }
+
+    /// The same where what was not synced may be gone: behind a failed sync, or a loss of power.
+    pub fn revive_behind_loss(&mut self, step: Option<&Step>) -> Done {
+        let mut points = std::mem::take(&mut self.since);
+        // A step that failed may have been found to have had its effect all the same.
+        if points.last().is_none_or(|last| last.model != self.model) {
+            if self.world.durability == Durability::Sync {
+                points.clear();
+            }
+            points.push(Point::of(&self.model));
+        }
+        let mut allowed = prefixes(&points);
+        if let (Some(candidate), Some(step)) = (self.candidate.take(), step) {
+            points.push(Point::behind(step, &self.model, &candidate));
+            allowed.extend(prefixes(&points));
+        }
         self.let_go();
         self.take_up(&allowed)
     }
@@ -129,7 +159,7 @@ impl Runner {
     pub fn lose_power(&mut self, variant: Variant) -> Done {
         self.lose_machine(variant);
         self.candidate = None;
-        self.revive()
+        self.revive_behind_loss(None)
     }
 
     /// What the store of the dead machine still does on its way out reaches no disk.
@@ -143,7 +173,12 @@ impl Runner {
     fn take_up(&mut self, allowed: &[Model]) -> Done {
         // Nothing may be changed before it was looked at: of two policies the one that may be there already.
         self.model.raised = allowed.iter().any(|model| model.raised);
-        self.open()?;
+        let born = self.last_life > 0;
+        let store = self.world.open()?;
+        if born {
+            definition_stands(&store, allowed)?;
+        }
+        self.go_on_with(store)?;
         let (store_ms, opened) = (self.model.store_ms, self.model.clone());
         let mut refusals = Vec::new();
         for model in allowed {
@@ -157,6 +192,7 @@ impl Runner {
                     self.opened().namespace_with(ORDERED, self.policy())?;
                     self.doubt_the_unseen(allowed);
                     self.believe_wall();
+                    self.since = vec![Point::of(&self.model)];
                     return Ok(());
                 }
                 Ok(()) => refusals.push(format!("store time {was_ms} became {store_ms}")),
@@ -202,11 +238,16 @@ impl Runner {
 
     /// Keeps a trace from here on.
     pub fn record(&mut self) {
-        let mut trace = Trace::default();
-        trace.points.push((self.world.disk.events(), self.model.clone()));
+        self.trace = Some(Trace::default());
+        self.note(Point::of(&self.model));
+    }
+
+    fn note(&mut self, point: Point) {
+        let Some(trace) = &mut self.trace else { return };
+        trace.points.push((self.world.disk.events(), point));
+        trace.durable.push(trace.points.len().saturating_sub(self.since.len()));
         trace.tokens.push(self.last_token);
         trace.lives.push(self.last_life);
-        self.trace = Some(trace);
     }
 
     /// The trace so far.
@@ -241,12 +282,43 @@ impl Runner {
             self.candidate = Some(after);
             return done;
         }
-        if let Some(trace) = &mut self.trace {
-            trace.points.push((self.world.disk.events(), self.model.clone()));
-            trace.tokens.push(self.last_token);
-            trace.lives.push(self.last_life);
+        let point = Point::behind(step, &before, &self.model);
+        if self.makes_durable(step) {
+            self.since.clear();
         }
+        self.since.push(point.clone());
+        self.note(point);
         done
+    }
+
+    /// Whether all that was answered is durable behind a step that was carried out.
+    fn makes_durable(&self, step: &Step) -> bool {
+        match (self.world.durability, step) {
+            (Durability::Sync, _) | (_, Step::Checkpoint | Step::Reopen | Step::Crash { .. }) => true,
+            (Durability::Interval(_), Step::Advance { .. }) => self.unsynced_ms == 0,
+            _ => false,
+        }
+    }
+
+    /// Under an interval: boot time has gone on, and once the interval is over everything is to become durable by
+    /// itself.
+    fn let_the_interval_pass(&mut self, by_ms: u64) -> Done {
+        /// So often a service thread is waited for, some tens of microseconds each time.
+        const PATIENCE: u32 = 100_000;
+        self.unsynced_ms += by_ms;
+        if !matches!(self.world.durability, Durability::Interval(_))
+            || self.unsynced_ms < INTERVAL.as_millis() as u64
+        {
+            return Ok(());
+        }
+        for _ in 0..PATIENCE {
+            if self.opened().stats()?.unsynced_batches == 0 {
+                self.unsynced_ms = 0;
+                return Ok(());
+            }
+            std::thread::park_timeout(Duration::from_micros(50));
+        }
+        disagree("the interval is over, and what was answered before is not synced")
     }
 
     fn carry_out(&mut self, step: &Step) -> Done {
@@ -305,7 +377,7 @@ impl Runner {
                 self.world.clock.advance(Duration::from_millis(by_ms));
                 self.model.store_ms += by_ms;
                 self.read_clock();
-                Ok(())
+                self.let_the_interval_pass(by_ms)
             }
             Step::StepWall { step } => {
                 let wall_ms = match step % 3 {
@@ -343,6 +415,11 @@ impl Runner {
 
     fn open(&mut self) -> Done {
         let store = self.world.open()?;
+        self.go_on_with(store)
+    }
+
+    fn go_on_with(&mut self, store: Store) -> Done {
+        self.unsynced_ms = 0;
         store.namespace_with(ORDERED, self.policy())?;
         let stats = store.stats()?;
         if stats.life <= self.last_life {
@@ -418,6 +495,16 @@ impl Runner {
         }
         compare(store, &self.model)
     }
+}
+
+/// A namespace is defined durably under every level: it is there before anybody defines it again.
+fn definition_stands(store: &Store, allowed: &[Model]) -> Done {
+    let remembers = store.namespace(ORDERED)?.policy().remembers_for();
+    let ttls = allowed.iter().map(|model| Duration::from_millis(model.ordered_ttl_ms()));
+    if ttls.into_iter().any(|ttl| ttl == remembers) {
+        return Ok(());
+    }
+    disagree(format!("the namespace remembers for {remembers:?}: its definition is lost"))
 }
 
 const _: () = assert!(LEASE_MS == 60_000, "the default lease of the contract");

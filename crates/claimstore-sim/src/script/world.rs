@@ -1,34 +1,70 @@
 //! The machine a script runs on.
 
-use crate::{Rng, SeededEntropy, SimDisk};
-use claimstore::io::{Clock, Storage};
-use claimstore::{Error, ManualClock, Options, Store};
+use crate::{Rng, SeededEntropy, SimDisk, SimKernel};
+use claimstore::io::Clock;
+use claimstore::{Durability, Error, ManualClock, Options, Store};
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 pub(super) const START_MS: u64 = 1_800_000_000_000;
 
+/// The directory of the store, two levels below the root of its disk: their names are to be made durable, too.
+const HOME: &str = "srv/store";
+
+/// How a store is opened on the disk of its machine.
+pub trait Ground: Debug + Send + Sync {
+    /// Opens the store in the directory of `disk`, which is made if it is missing.
+    fn open(&self, options: Options, disk: &SimDisk) -> Result<Store, Error>;
+}
+
+/// By the storage of real machines, on a simulated kernel that does what it is asked.
+#[derive(Debug)]
+pub struct RealStorage;
+
+impl Ground for RealStorage {
+    fn open(&self, options: Options, disk: &SimDisk) -> Result<Store, Error> {
+        options.open_in(SimKernel::new(disk).storage(disk))
+    }
+}
+
 /// A machine: its disk, its clock, its luck.
 #[derive(Debug, Clone)]
 pub struct World {
-    /// The disk.
+    /// The disk. The store of a new machine is in a directory below its root.
     pub disk: Arc<SimDisk>,
+    /// How the store is opened on it.
+    pub ground: Arc<dyn Ground>,
     /// The clock.
     pub clock: ManualClock,
     /// Seeds the store's random bytes.
     pub seed: u64,
+    /// What the store may lose with the power.
+    pub durability: Durability,
 }
 
 impl World {
     /// A new machine with an empty disk.
     pub fn new(seed: u64) -> World {
-        World::on(SimDisk::new(), seed)
+        World::on(World::home(&SimDisk::new()), seed)
+    }
+
+    /// The directory of the store of a new machine with this disk.
+    #[must_use]
+    pub fn home(disk: &SimDisk) -> SimDisk {
+        disk.within(HOME)
     }
 
     /// A new machine with a disk.
     pub fn on(disk: SimDisk, seed: u64) -> World {
         let clock = ManualClock::new(UNIX_EPOCH + Duration::from_millis(START_MS));
-        World { disk: Arc::new(disk), clock, seed }
+        World {
+            disk: Arc::new(disk),
+            ground: Arc::new(RealStorage),
+            clock,
+            seed,
+            durability: Durability::Sync,
+        }
     }
 
     /// A machine whose clock reads what is given, in the first boot: another one's, some time ago.
@@ -53,9 +89,9 @@ impl World {
     /// Opens the store, small in every way, without threads of its own. No two opens draw the same bytes.
     pub fn open(&mut self) -> Result<Store, Error> {
         self.seed = Rng::new(self.seed).next_u64();
-        let storage: Arc<dyn Storage> = self.disk.clone();
-        Options::new()
+        let options = Options::new()
             .background(false)
+            .durability(self.durability)
             .clock(self.clock.clone())
             .entropy(SeededEntropy::new(self.seed))
             .segment_bytes(36 << 10)
@@ -63,7 +99,12 @@ impl World {
             .max_progress_bytes(1 << 10)
             .page_cache_bytes(1 << 20)
             .journal_bytes(16 << 20)
-            .checkpoint_bytes(32 << 10)
-            .open_on(storage)
+            .checkpoint_bytes(32 << 10);
+        self.open_with(options)
+    }
+
+    /// Opens the store with options of the caller's own.
+    pub fn open_with(&self, options: Options) -> Result<Store, Error> {
+        self.ground.open(options, &self.disk)
     }
 }

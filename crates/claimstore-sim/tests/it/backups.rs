@@ -3,7 +3,7 @@
 //!
 //! `CLAIMSTORE_BACKUPS` says how many scripts are backed up.
 
-use crate::watch::scale;
+use crate::watch::{scale, this_test};
 use claimstore::ErrorKind;
 use claimstore::io::Storage;
 use claimstore_sim::script::{Model, Runner, Stop, World, random_steps};
@@ -14,6 +14,7 @@ const LEVELS: [Level; 4] = [Level::L0, Level::L1, Level::L2, Level::L3];
 
 /// A store behind a script with records in every state, rows of `transact` and runs.
 fn worked(seed: u64) -> Runner {
+    this_test();
     let mut runner = Runner::new(seed).unwrap();
     runner.world.disk.stop_recording();
     let mut rng = Rng::new(seed);

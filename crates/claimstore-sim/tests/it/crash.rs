@@ -4,7 +4,7 @@
 //! `CLAIMSTORE_IMAGES` sets how many distinct images are looked at, `CLAIMSTORE_GO_ON` behind how many of them
 //! one is worked on: a long run looks at more crashes for the same time when it only opens most of them.
 
-use crate::watch::scale;
+use crate::watch::{Watchdog, scale, this_test};
 use claimstore_sim::script::{Campaign, Cut, Recording, Step, guarded};
 use claimstore_sim::{Level, Rng, SimDisk, Variant};
 
@@ -29,6 +29,7 @@ fn no_crash_loses_or_invents_anything() {
 /// The control: a disk whose syncs do nothing must be caught, else nothing above means anything (L6).
 #[test]
 fn a_lying_disk_is_caught() {
+    this_test();
     let (mut looked, mut caught) = (0, 0);
     for seed in 0..10 {
         let recording = Recording::on(SimDisk::lying(), seed, 40).unwrap();
@@ -46,6 +47,7 @@ fn a_lying_disk_is_caught() {
 /// cache knew was built upon.
 #[test]
 fn a_birth_may_be_interrupted_anywhere() {
+    this_test();
     let recording = Recording::new(34, 3).unwrap();
     let mut campaign = Campaign::new(1);
     for event in 0..=recording.birth() {
@@ -60,6 +62,7 @@ fn a_birth_may_be_interrupted_anywhere() {
 /// Regression: runs that no catalogue names stayed from number 10 on, and stopped every later checkpoint.
 #[test]
 fn a_run_without_a_catalogue_is_removed_whatever_its_number() {
+    this_test();
     let step =
         |key| [Step::Claim { key, ttl: 2, payload: 0 }, Step::Complete { held: 0, len: 9 }, Step::Checkpoint];
     let steps: Vec<Step> = (0..10).chain(0..4).flat_map(step).collect();
@@ -73,6 +76,7 @@ fn a_run_without_a_catalogue_is_removed_whatever_its_number() {
 /// Regression: near the end of a segment a lone caller was told again and again that there is no room.
 #[test]
 fn progress_never_runs_out_of_room() {
+    this_test();
     for times in 0..120 {
         let steps = [
             Step::Claim { key: 1, ttl: 2, payload: 0 },
@@ -92,6 +96,8 @@ fn campaign(thread: u64, images: usize) -> Campaign {
     let mut campaign = Campaign::new(scale("CLAIMSTORE_GO_ON", 1));
     let mut seed = scale("CLAIMSTORE_SEED", 0) + thread;
     while campaign.images() < images && !campaign.is_over() {
+        let script = format!("crash::no_crash_loses_or_invents_anything, --seed {seed}");
+        let _watchdog = Watchdog::new(script, 300);
         campaign.script(seed, Campaign::script_len(seed));
         seed += THREADS;
     }

@@ -3,6 +3,7 @@
 //!
 //! By default one byte in 61; `CLAIMSTORE_EVERY_BYTE=1` takes every one of them, `=5` one in five.
 
+use crate::watch::Watchdog;
 use claimstore::io::{OpenMode, Storage};
 use claimstore_sim::script::{Found, Model, Runner, Step, Stop, World, is_owned_up, probe};
 use claimstore_sim::{Level, SimDisk, Variant};
@@ -68,7 +69,11 @@ fn report(name: &str, store: &Store, damages: &[Damage]) {
 
 fn judge_all(store: &Store, damages: &[Damage], thread: usize) -> (BTreeMap<String, usize>, Vec<String>) {
     let (mut tally, mut failures) = (BTreeMap::new(), Vec::new());
-    for damage in damages.iter().skip(thread).step_by(THREADS) {
+    let mut watchdog = None;
+    for (number, damage) in damages.iter().skip(thread).step_by(THREADS).enumerate() {
+        if number % 64 == 0 {
+            watchdog.replace(Watchdog::new(format!("damage, at or soon after {damage:?}"), 120));
+        }
         let verdict = catch_unwind(AssertUnwindSafe(|| judge(store, damage)));
         match verdict {
             Ok(Ok(what)) => *tally.entry(what).or_default() += 1,

@@ -5,7 +5,8 @@
 //!
 //! By default a sample; `CLAIMSTORE_EVERY_K=1` takes every operation.
 
-use claimstore_sim::script::{Cut, Recording, Runner, Step, Stop, World, guarded, survive};
+use crate::watch::Watchdog;
+use claimstore_sim::script::{Cut, Recording, Runner, Step, Stop, World, durability_of, guarded, survive};
 use claimstore_sim::{Fault, FaultKind, Level, Rng, Target, Variant};
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,8 @@ const ALL: [Target; 4] = [Target::Writes, Target::Syncs, Target::DirOps, Target:
 /// How many operations apart the sampled ones lie: a prime, so that no rhythm of the engine hides one kind.
 const SAMPLE: usize = 7;
 const THREADS: usize = 2;
+/// Scripts that run to their end: of each durability level one at least.
+const SCRIPTS: [u64; 5] = [0, 1, 2, 3, 7];
 /// Scripts that are crashed, once at each level.
 const CRASHED: u64 = 4;
 
@@ -56,7 +59,7 @@ fn every_failed_read_is_owned_up_to() {
     let outcome = try_all(&points, in_a_script);
     println!("io errors: {} points of reads, {} stopped a call", points.len(), outcome.stopped);
     // A birth, a reopening and three audits read at least ten times in each script.
-    assert!(points.len() >= 3 * 10 * 2 / SAMPLE && outcome.stopped > 0);
+    assert!(points.len() >= SCRIPTS.len() * 10 * 2 / SAMPLE && outcome.stopped > 0);
     outcome.assert_good();
 }
 
@@ -83,12 +86,9 @@ impl Outcome {
 /// Tries the points on two threads. `survive` answers how many calls a point stopped.
 fn try_all<P: Copy + Debug + Sync>(points: &[P], survive: impl Fn(P) -> Result<u64, Stop> + Sync) -> Outcome {
     let stopped = AtomicU64::new(0);
-    let failure = |point: &P| match guarded(|| survive(*point)) {
-        Ok(calls) => {
-            stopped.fetch_add(calls, Ordering::Relaxed);
-            None
-        }
-        Err(what) => Some(format!("{point:?}: {what}")),
+    let failure = |point: &P| {
+        let _watchdog = Watchdog::new(format!("faults::every_failure, {point:?}"), 120);
+        failure_at(point, &stopped, &survive)
     };
     let failures = std::thread::scope(|scope| {
         let failure = &failure;
@@ -102,15 +102,33 @@ fn try_all<P: Copy + Debug + Sync>(points: &[P], survive: impl Fn(P) -> Result<u
     Outcome { stopped: stopped.into_inner(), failures }
 }
 
+fn failure_at<P: Copy + Debug>(
+    point: &P,
+    stopped: &AtomicU64,
+    survive: impl Fn(P) -> Result<u64, Stop>,
+) -> Option<String> {
+    match guarded(|| survive(*point)) {
+        Ok(calls) => {
+            stopped.fetch_add(calls, Ordering::Relaxed);
+            None
+        }
+        Err(what) => Some(format!("{point:?}: {what}")),
+    }
+}
+
 fn in_a_script(point: Point) -> Result<u64, Stop> {
-    survive(&World::new(point.script), &steps(point.script), point.at, point.fault)
+    survive(&world(point.script), &steps(point.script), point.at, point.fault)
+}
+
+fn world(script: u64) -> World {
+    World { durability: durability_of(script), ..World::new(script) }
 }
 
 /// Every operation of the scripts, with every way to fail.
 fn points(targets: &[Target]) -> Vec<Point> {
     let mut points = Vec::new();
-    for script in 0..3 {
-        let world = World::new(script);
+    for script in SCRIPTS {
+        let world = world(script);
         let mut runner = Runner::on_empty(world.clone()).unwrap();
         runner.run(&steps(script)).unwrap();
         runner.finish().unwrap();
@@ -154,6 +172,7 @@ fn ways(target: Target, at: u64) -> impl Iterator<Item = Fault> {
     let kinds: &[FaultKind] = match target {
         Target::Writes => &[FaultKind::Io, FaultKind::NoSpace, FaultKind::ShortWrite],
         Target::Reads => &[FaultKind::Io],
+        Target::Syncs => &[FaultKind::Io, FaultKind::NoSpace, FaultKind::CacheStays, FaultKind::StaysDirty],
         _ => &[FaultKind::Io, FaultKind::NoSpace],
     };
     kinds.iter().flat_map(move |&kind| [false, true].map(|sticky| Fault { kind, target, sticky, seed: at }))

@@ -1,5 +1,6 @@
 //! The key of fingerprints across crashes and failing disks: none is ever used before it is durable.
 
+use crate::watch::this_test;
 use claimstore::{Claim, ClaimRequest, Error, Fingerprinter, Store};
 use claimstore_sim::script::World;
 use claimstore_sim::{Fault, FaultKind, Level, SimDisk, Target, Variant};
@@ -27,6 +28,7 @@ fn life(world: &mut World) -> Result<(Store, Fingerprinter, usize, usize), Error
 
 #[test]
 fn no_crash_takes_the_key_of_a_fingerprint() {
+    this_test();
     let mut images = 0;
     for seed in 0..3 {
         let mut world = World::new(seed);
@@ -68,6 +70,7 @@ fn no_crash_takes_the_key_of_a_fingerprint() {
 
 #[test]
 fn no_failed_operation_leaves_a_key_that_may_go_away() {
+    this_test();
     let mut points = 0;
     for target in [Target::Writes, Target::Syncs, Target::DirOps] {
         for (kind, at) in

@@ -1,6 +1,7 @@
 //! Records from elsewhere across crashes and failing disks: a batch is there as a whole or not at all, and what was
 //! acknowledged is there; none of its keys is ever claimable once it was known.
 
+use crate::watch::this_test;
 use claimstore::{Claim, Error, ErrorKind, Import, Imported, Store};
 use claimstore_sim::script::World;
 use claimstore_sim::{Fault, FaultKind, Level, SimDisk, Target, Variant};
@@ -65,6 +66,7 @@ fn check(store: &Store, acknowledged: usize, what: &dyn std::fmt::Debug) {
 
 #[test]
 fn no_crash_tears_a_batch_or_takes_back_what_was_acknowledged() {
+    this_test();
     let mut images = 0;
     let mut world = World::new(1);
     let store = world.open().unwrap();
@@ -102,6 +104,7 @@ fn no_crash_tears_a_batch_or_takes_back_what_was_acknowledged() {
 
 #[test]
 fn no_failed_operation_makes_it_lie() {
+    this_test();
     let mut points = 0;
     for target in [Target::Writes, Target::Syncs, Target::DirOps] {
         for (kind, at) in
@@ -128,6 +131,7 @@ fn no_failed_operation_makes_it_lie() {
 /// The control: a disk that says it flushed and did not must be seen to lose what was acknowledged.
 #[test]
 fn a_lying_disk_is_caught() {
+    this_test();
     let mut world = World::on(SimDisk::lying(), 5);
     let store = world.open().unwrap();
     for number in 0..BATCHES {

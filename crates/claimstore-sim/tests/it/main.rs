@@ -20,6 +20,7 @@ mod imports;
 mod kill;
 mod promises;
 mod races;
+mod real_storage;
 mod recovery_crash;
 mod recovery_rules;
 mod replay;

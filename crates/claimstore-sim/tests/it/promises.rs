@@ -1,5 +1,6 @@
 //! Directed tests of promises that take a simulated disk to see: each begins with the promise's name.
 
+use crate::watch::this_test;
 use claimstore::io::{OpenMode, Storage};
 use claimstore::{
     Claim, Durability, Error, ErrorKind, Lease, ManualClock, Options, Policy, Store, TimeOrdered,
@@ -68,6 +69,7 @@ fn is_duplicate(answer: &Result<Claim, Error>, response: &[u8]) -> bool {
 /// The moment `Claimed` and `Ok` are said, no loss of power takes them back.
 #[test]
 fn p2_what_was_just_said_survives_any_power_loss() {
+    this_test();
     let machine = Machine::new();
     let store = machine.open().unwrap();
     for n in 0..20 {
@@ -90,6 +92,7 @@ fn p2_what_was_just_said_survives_any_power_loss() {
 /// there too.
 #[test]
 fn p8_what_a_power_loss_takes_back_is_a_suffix() {
+    this_test();
     let machine = Machine::new();
     let store = machine.open_with(machine.options().durability(Durability::None)).unwrap();
     let keys: Vec<String> = (0..60).map(|n| format!("key-{n}")).collect();
@@ -117,6 +120,7 @@ fn uuid(time_ms: u64, last: u8) -> [u8; 16] {
 
 #[test]
 fn p12_a_prune_may_be_interrupted_anywhere() {
+    this_test();
     let machine = Machine::new();
     let ordered = |ttl| Policy::new().ttl(ttl).time_ordered_keys(TimeOrdered::UuidV7);
     let store = machine.open().unwrap();
@@ -167,6 +171,7 @@ fn read(disk: &SimDisk, name: &str) -> Vec<u8> {
 /// Wherever the bytes of a known key stand in a closed store, with one of them changed it is not claimed.
 #[test]
 fn p13_a_known_key_whose_bytes_were_changed_is_never_claimed() {
+    this_test();
     const KEY: &str = "a key that is easily found";
     let mut places = 0;
     for in_a_run in [false, true] {
@@ -198,6 +203,7 @@ fn p13_a_known_key_whose_bytes_were_changed_is_never_claimed() {
 /// No room for a further file: the journal ends with its segment.
 #[test]
 fn p16_on_a_full_disk_nothing_is_lost_and_service_resumes() {
+    this_test();
     let machine = Machine::new();
     let store = machine.open().unwrap();
     let held = claimed(&store, "held");

@@ -14,6 +14,7 @@
 //!
 //! `CLAIMSTORE_RECOVERY_IMAGES` sets how many distinct images are looked at.
 
+use crate::watch::this_test;
 use claimstore::{Claim, ErrorKind, Happened, Lease, Namespace, Policy, Record, RecordState, Store};
 use claimstore_recovery::{Events, Orphan, OrphanPolicy, Outcome, Recovery, Resolution};
 use claimstore_sim::script::World;
@@ -167,6 +168,7 @@ struct Recovered {
 
 /// A store full of orphans, about to be recovered.
 fn orphaned(seed: u64) -> Result<(World, Store, Recovered), String> {
+    this_test();
     let cases = cases(&mut Rng::new(seed));
     let mut world = World::new(seed);
     let store = world.open().map_err(|error| error.to_string())?;
@@ -372,6 +374,7 @@ fn recovery_may_be_cut_at_every_step() {
 /// in the page cache and after a power loss that follows.
 #[test]
 fn a_recovery_whose_disk_fails_is_honest() {
+    this_test();
     let (mut points, mut stopped) = (0, 0);
     for (script, target) in (0..5).flat_map(|script| [(script, Target::Writes), (script, Target::Syncs)]) {
         let (mut at, mut clean) = (0, 0);
@@ -406,6 +409,7 @@ fn a_recovery_whose_disk_fails_is_honest() {
 /// The control: on a disk whose syncs do nothing the checks must notice, else they see nothing.
 #[test]
 fn a_recovery_on_a_lying_disk_is_caught() {
+    this_test();
     let mut world = World::on(SimDisk::lying(), 3);
     let cases = cases(&mut Rng::new(3));
     let store = world.open().unwrap();

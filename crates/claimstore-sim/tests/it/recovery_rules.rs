@@ -22,6 +22,7 @@
 mod model;
 mod steps;
 
+use crate::watch::this_test;
 use claimstore::{Claim, ErrorKind, Failure, Lease, Namespace, Note, OnOrphan, Policy, Record, Store};
 use claimstore_recovery::{Counts, Orphan, OrphanPolicy, Recovery, Resolution, ReviewQueue};
 use claimstore_sim::script::World;
@@ -434,6 +435,7 @@ fn cases() -> u32 {
 fn follows(seed: u64, rule: OnOrphan, steps: &[Step]) -> Result<(), TestCaseError> {
     let mut runner = Runner::new(seed, rule);
     runner.world.disk.stop_recording();
+    this_test();
     runner.run(steps).map_err(TestCaseError::fail)
 }
 
@@ -451,20 +453,24 @@ fn keeps_its_rules(name: &str, rule: OnOrphan) {
 
 #[test]
 fn retry_keeps_its_rules() {
+    this_test();
     keeps_its_rules("retry", OnOrphan::Retry);
 }
 
 #[test]
 fn park_keeps_its_rules() {
+    this_test();
     keeps_its_rules("park", OnOrphan::Park);
 }
 
 #[test]
 fn fail_keeps_its_rules() {
+    this_test();
     keeps_its_rules("fail", OnOrphan::Fail);
 }
 
 #[test]
 fn resolve_keeps_its_rules() {
+    this_test();
     keeps_its_rules("resolve", OnOrphan::Resolve);
 }

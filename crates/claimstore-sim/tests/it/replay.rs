@@ -1,5 +1,6 @@
 //! The program that looks at crash images, as a process: it counts, and it finds what a lying disk lost.
 
+use crate::watch::this_test;
 use std::process::{Command, Output};
 
 fn program<'a>(args: impl IntoIterator<Item = &'a str>) -> Output {
@@ -8,6 +9,7 @@ fn program<'a>(args: impl IntoIterator<Item = &'a str>) -> Output {
 
 #[test]
 fn the_images_of_a_script_are_looked_at_and_counted() {
+    this_test();
     let done = program(["--seed", "3", "--steps", "20"]);
     let (said, complaint) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert_eq!(done.status.code(), Some(0), "{said}{complaint}");
@@ -20,6 +22,7 @@ fn the_images_of_a_script_are_looked_at_and_counted() {
 /// The control, and that the line it prints shows the same again.
 #[test]
 fn a_lying_disk_is_found_out_and_the_finding_replays() {
+    this_test();
     let found = program(["--seed", "3", "--steps", "20", "--lying"]);
     assert_eq!(found.status.code(), Some(1));
     let complaint = String::from_utf8_lossy(&found.stderr);

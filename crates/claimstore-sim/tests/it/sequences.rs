@@ -1,6 +1,7 @@
 //! Streams across crashes and failing disks: what was acknowledged as done stays done, and nothing is done that
 //! nobody completed.
 
+use crate::watch::this_test;
 use claimstore::{ErrorKind, PositionClaim, Store};
 use claimstore_sim::script::World;
 use claimstore_sim::{Fault, FaultKind, Level, Rng, SimDisk, Target, Variant};
@@ -102,9 +103,11 @@ fn check(store: &Store, histories: &[History], events: usize, line: &str) {
 
 #[test]
 fn no_crash_loses_or_invents_a_position() {
+    this_test();
     let seeds: u64 = std::env::var("CLAIMSTORE_STREAMS").map_or(6, |seeds| seeds.parse().unwrap());
     let (mut images, mut doubles) = (0, 0);
     for seed in 0..seeds {
+        this_test();
         let mut world = World::new(seed);
         let histories = work(&mut world, seed, 60);
         let mut rng = Rng::new(!seed);
@@ -136,6 +139,7 @@ fn no_crash_loses_or_invents_a_position() {
 /// The control: a disk whose syncs do nothing must be caught.
 #[test]
 fn a_lying_disk_is_caught() {
+    this_test();
     let mut world = World::on(SimDisk::lying(), 5);
     let histories = work(&mut world, 5, 40);
     let caught = (0..world.disk.events()).step_by(17).filter(|events| {
@@ -154,6 +158,7 @@ fn a_lying_disk_is_caught() {
 /// acknowledged before stays.
 #[test]
 fn every_failed_operation_is_owned_up_to() {
+    this_test();
     let mut points = 0;
     for target in [Target::Writes, Target::Syncs, Target::DirOps] {
         for (kind, at) in

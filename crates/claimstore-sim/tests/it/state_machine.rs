@@ -3,7 +3,7 @@
 //!
 //! `CLAIMSTORE_CASES` sets how many scripts run. Those of `PROPTEST_RNG_SEED` are always the same ones.
 
-use crate::watch::scale;
+use crate::watch::{scale, this_test};
 use claimstore_sim::Rng;
 use claimstore_sim::script::{Runner, Step, random_step};
 use proptest::prelude::*;
@@ -14,6 +14,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 fn follows(seed: u64, steps: &[Step]) -> Result<(), TestCaseError> {
+    this_test();
     let mut runner = Runner::new(seed).unwrap();
     runner.world.disk.stop_recording();
     runner.run(steps).map_err(|stop| TestCaseError::fail(format!("{stop:?}")))

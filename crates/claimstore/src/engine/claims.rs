@@ -515,9 +515,14 @@ impl Engine {
         let deadline_ms = self.time.boot_ms().saturating_add(millis(limit));
         let bell = self.waiters.register(hash);
         let answer = loop {
-            bell.silence();
+            if !planted::active(65) {
+                bell.silence();
+            }
             match self.claim(space, request) {
                 Ok(Claim::InProgress(holder)) => {
+                    if planted::active(65) {
+                        bell.silence();
+                    }
                     let left_ms = deadline_ms.saturating_sub(self.time.boot_ms());
                     if left_ms == 0 {
                         break Ok(Claim::InProgress(holder));

@@ -310,6 +310,9 @@ impl Commit {
         }
         // The batch is being written: its leader took the wakers with it. Ask to be woken after it.
         engine.park_waker(batch, waker);
+        if planted::active(64) {
+            return Ok(false);
+        }
         // Both are set before the wakers are taken: they are seen here, or the waker there.
         self.is_committed(batch, engine)
     }

@@ -198,8 +198,13 @@ impl Engine {
 
     /// Makes sure that somebody leads commits for futures.
     pub(crate) fn serve_futures(self: &Arc<Self>) -> Result<(), Error> {
+        if self.upkeep.serving.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let engine = self.clone();
-        self.start_once(&self.upkeep.serving, "claimstore-commit", move || engine.run_service())
+        // The interval runs from here on, however late the thread comes to run.
+        let began_ms = self.time.boot_ms();
+        self.start_once(&self.upkeep.serving, "claimstore-commit", move || engine.run_service(began_ms))
     }
 
     fn start_once(
@@ -236,8 +241,8 @@ impl Engine {
     }
 
     /// Leads commits that nobody waits for on a thread of his own, syncs at intervals, wakes timers.
-    fn run_service(&self) {
-        let mut synced_at_ms = self.time.boot_ms();
+    fn run_service(&self, began_ms: u64) {
+        let mut synced_at_ms = began_ms;
         while !self.upkeep.is_stopping() {
             let woken = || self.commit.service_wanted.load(Ordering::Acquire) || self.upkeep.is_stopping();
             match self.next_wake() {

@@ -11,6 +11,8 @@ mod entropy;
 mod file;
 mod memory;
 mod storage;
+#[doc(hidden)]
+pub mod system;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SystemEntropy};

@@ -111,14 +111,13 @@ fn a_dropped_claim_future_releases_and_the_attempt_does_not_count() {
 /// Polls `future` once while no sync returns, so that it is pending for certain, and drops it: before its batch is
 /// written, or while the sync of it runs.
 fn drop_undelivered(rig: &Rig, mut future: impl Future + Unpin, in_the_sync: bool) {
-    rig.faults.held.store(0, Ordering::SeqCst);
-    rig.faults.hold_syncs.store(true, Ordering::SeqCst);
+    let held = rig.hold_syncs();
     assert!(poll_once(&mut future).is_pending());
     if in_the_sync {
-        eventually(|| rig.faults.held.load(Ordering::SeqCst) > 0);
+        held.wait_for(0);
     }
     drop(future);
-    rig.faults.hold_syncs.store(false, Ordering::SeqCst);
+    drop(held);
 }
 
 #[test]

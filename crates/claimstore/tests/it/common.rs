@@ -1,5 +1,6 @@
 //! What the tests share: stores on disk and in memory under a clock that is moved by hand.
 
+use crate::watch;
 use claimstore::io::MemoryStorage;
 use claimstore::{Claim, ClaimRequest, Error, ErrorKind, Lease, ManualClock, Options, Receipt, Store};
 use std::pin::{Pin, pin};
@@ -28,10 +29,12 @@ enum Place {
 
 impl Bed {
     pub(crate) fn disk() -> Bed {
+        watch::this_test();
         Bed { place: Place::Disk(tempfile::tempdir().unwrap()), clock: clock() }
     }
 
     pub(crate) fn memory() -> Bed {
+        watch::this_test();
         Bed { place: Place::Memory(Arc::new(MemoryStorage::new())), clock: clock() }
     }
 
@@ -74,6 +77,7 @@ impl Bed {
 }
 
 pub(crate) fn clock() -> ManualClock {
+    watch::this_test();
     ManualClock::new(UNIX_EPOCH + Duration::from_secs(START_S))
 }
 

@@ -29,3 +29,5 @@ mod sequences;
 mod transact;
 #[cfg(feature = "serde")]
 mod typed;
+#[path = "../../../claimstore-sim/tests/it/watch.rs"]
+mod watch;

@@ -7,8 +7,8 @@
 //! - P1 to P4, P6, P8, P9, P11, P16, P20: below
 
 use crate::common::{
-    Bed, DAY, HOUR, MINUTE, abandon, block_on, claimed, clock, done_with, duplicate, eventually, in_progress,
-    on_both, refused, request,
+    Bed, DAY, HOUR, MINUTE, abandon, block_on, claimed, clock, done_with, duplicate, in_progress, on_both,
+    refused, request,
 };
 use crate::rig::{Rig, quiet};
 use claimstore::{Claim, ErrorKind, Failure, Filter, Policy, RecordState, Store};
@@ -44,12 +44,12 @@ fn p1_one_winner() {
 fn p2_claimed_is_said_only_when_it_is_durable() {
     let (rig, clock) = (Rig::default(), clock());
     let store = rig.open(quiet(&clock));
-    rig.faults.hold_syncs.store(true, Ordering::SeqCst);
     std::thread::scope(|scope| {
+        let held = rig.hold_syncs();
         let claim = scope.spawn(|| claimed(store.claim("k", DAY)).into_token());
-        eventually(|| rig.faults.held.load(Ordering::SeqCst) > 3);
+        held.wait_for(3);
         assert!(!claim.is_finished(), "the sync is not over");
-        rig.faults.hold_syncs.store(false, Ordering::SeqCst);
+        drop(held);
         drop(claim.join().unwrap().to_bytes());
     });
     let store = rig.crash(store, quiet(&clock));
@@ -82,10 +82,10 @@ fn p4_no_answer_rests_on_what_is_not_durable() {
     let (rig, clock) = (Rig::default(), clock());
     let store = rig.open(quiet(&clock));
     let lease = claimed(store.claim_with(&request("k").fingerprint([1; 32])));
-    rig.faults.hold_syncs.store(true, Ordering::SeqCst);
     std::thread::scope(|scope| {
+        let held = rig.hold_syncs();
         let complete = scope.spawn(|| lease.complete("r"));
-        eventually(|| rig.faults.held.load(Ordering::SeqCst) > 3);
+        held.wait_for(3);
         let others = [
             scope.spawn(|| drop(duplicate(store.claim("k", DAY)))),
             scope.spawn(|| {
@@ -102,7 +102,7 @@ fn p4_no_answer_rests_on_what_is_not_durable() {
             std::thread::park_timeout(Duration::from_millis(1));
             assert!(others.iter().all(|other| !other.is_finished()), "an answer before its sync");
         }
-        rig.faults.hold_syncs.store(false, Ordering::SeqCst);
+        drop(held);
         complete.join().unwrap().unwrap();
         others.into_iter().for_each(|other| other.join().unwrap());
     });

@@ -1,5 +1,6 @@
 //! A storage that can be left behind, and that can fail.
 
+use crate::watch;
 use claimstore::io::{File, LockGuard, MemoryStorage, OpenMode, Storage};
 use claimstore::{ManualClock, Options, Store};
 use std::io;
@@ -18,8 +19,31 @@ pub(crate) struct Rig {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) fail_syncs: AtomicBool,
-    pub(crate) hold_syncs: AtomicBool,
-    pub(crate) held: AtomicU32,
+    hold_syncs: AtomicBool,
+    held: AtomicU32,
+}
+
+/// Syncs are held up until this is dropped: also by a test that fails, as its threads would wait for ever else.
+#[must_use]
+pub(crate) struct HeldSyncs<'a>(&'a Faults);
+
+impl HeldSyncs<'_> {
+    /// Waits until more than `looks` times a sync looked whether it may go on.
+    pub(crate) fn wait_for(&self, looks: u32) {
+        for _ in 0..30_000 {
+            if self.0.held.load(Ordering::SeqCst) > looks {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        panic!("no sync was begun");
+    }
+}
+
+impl Drop for HeldSyncs<'_> {
+    fn drop(&mut self) {
+        self.0.hold_syncs.store(false, Ordering::SeqCst);
+    }
 }
 
 #[derive(Debug)]
@@ -30,7 +54,15 @@ struct RigFile {
 
 impl Rig {
     pub(crate) fn open(&self, options: Options) -> Store {
+        watch::this_test();
         options.segment_bytes(8 << 20).open_on(Arc::new(self.clone())).unwrap()
+    }
+
+    /// Holds up all syncs from here on.
+    pub(crate) fn hold_syncs(&self) -> HeldSyncs<'_> {
+        self.faults.held.store(0, Ordering::SeqCst);
+        self.faults.hold_syncs.store(true, Ordering::SeqCst);
+        HeldSyncs(&self.faults)
     }
 
     /// Opens it again although nobody closed it.
