@@ -62,8 +62,14 @@ pub(crate) struct Handle {
 }
 
 impl Drop for Handle {
+    /// A child of `fork()` keeps what it has of the store until it ends: given back, redb would write to its parent's
+    /// files, and memory be freed that a thread which is not there was changing.
     fn drop(&mut self) {
-        self.engine.close_quietly();
+        if self.engine.is_here() {
+            self.engine.close_quietly();
+        } else {
+            std::mem::forget(self.engine.clone());
+        }
     }
 }
 
@@ -438,7 +444,7 @@ impl Store {
 
     /// Like [`backup`](Store::backup), onto a storage of the caller's: what [`Options::open_on`] opens.
     pub fn backup_on(&self, storage: &Arc<dyn Storage>) -> Result<(), Error> {
-        self.engine().check_open()?;
+        self.engine().check_changes()?;
         self.engine().backup(storage, false)
     }
 
@@ -554,7 +560,7 @@ impl Store {
 }
 
 fn backup_to(engine: &Engine, dir: &Path, with_key: bool) -> Result<(), Error> {
-    engine.check_open()?;
+    engine.check_changes()?;
     let target = DirStorage::new(dir);
     target.create_root().map_err(|error| Error::io("the backup directory cannot be created", error))?;
     let target: Arc<dyn Storage> = Arc::new(target);

@@ -19,7 +19,7 @@ pub use crash::{Level, Variant};
 pub use event::Event;
 pub use fault::{Fault, FaultKind, Target};
 
-use claimstore::io::{File, LockGuard, OpenMode, Storage};
+use claimstore::io::{File, LockGuard, OpenMode, Ownership, Storage};
 use contents::{Contents, FILE_LIMIT, SECTOR};
 use fault::Faults;
 use machine::Machine;
@@ -384,6 +384,8 @@ impl Log {
 
 #[derive(Debug)]
 struct SimLock(Arc<AtomicBool>);
+
+impl Ownership for SimLock {}
 
 impl Drop for SimLock {
     fn drop(&mut self) {

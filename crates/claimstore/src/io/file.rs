@@ -1,6 +1,8 @@
 //! The real storage: a directory of the operating system.
 
-use super::storage::{File, LockGuard, OpenMode, Storage};
+use super::process::{FORKED, Process};
+use super::storage::{File, LockGuard, OpenMode, Ownership, Storage};
+use crate::planted;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -27,6 +29,8 @@ const LOCK_TRIES: usize = 8;
 #[derive(Debug, Clone)]
 pub struct DirStorage {
     root: PathBuf,
+    /// A child of `fork()` changes nothing of it.
+    process: Process,
 }
 
 impl DirStorage {
@@ -35,7 +39,8 @@ impl DirStorage {
     pub fn new(path: impl AsRef<Path>) -> DirStorage {
         let path = path.as_ref();
         // Fails only where there is no current directory or no path; the first open will then say so.
-        DirStorage { root: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) }
+        let root = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        DirStorage { root, process: Process::current() }
     }
 
     /// The directory everything is in, absolute.
@@ -69,11 +74,15 @@ impl DirStorage {
 impl Storage for DirStorage {
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let path = self.path(name);
+        let is_new = mode == OpenMode::CreateNew;
+        if is_new {
+            self.process.may_write()?;
+        }
         let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(0o600).create_new(mode == OpenMode::CreateNew);
+        options.read(true).write(mode != OpenMode::ReadOnly).mode(0o600).create_new(is_new);
         let buffered = options.open(&path)?;
         let direct = if mode == OpenMode::Direct { open_direct(&path)? } else { None };
-        Ok(Arc::new(DirFile { buffered, direct, refused: AtomicBool::new(false) }))
+        Ok(Arc::new(DirFile { buffered, direct, refused: AtomicBool::new(false), process: self.process }))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -88,14 +97,17 @@ impl Storage for DirStorage {
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
+        self.process.may_write()?;
         create_one_dir(&self.path(dir))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.process.may_write()?;
         fs::rename(self.path(from), self.path(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.process.may_write()?;
         fs::remove_file(self.path(name))
     }
 
@@ -118,34 +130,110 @@ impl Storage for DirStorage {
 
     fn lock(&self, name: &str) -> io::Result<LockGuard> {
         let path = self.path(name);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        self.lock_file(path, &options, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn lock_also(&self, name: &str) -> io::Result<LockGuard> {
+        if planted::active(52) {
+            return Ok(Box::new(()));
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        self.lock_file(self.path(name), &options, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn lock_shared(&self, name: &str) -> io::Result<Option<LockGuard>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match self.lock_file(self.path(name), &options, FlockOperation::NonBlockingLockShared) {
+            Ok(guard) => Ok(Some(guard)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
+            // No such file, no right to it, or a file system without locks: whoever only reads goes without.
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+impl DirStorage {
+    fn lock_file(&self, path: PathBuf, how: &OpenOptions, lock: FlockOperation) -> io::Result<LockGuard> {
         for _ in 0..LOCK_TRIES {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&path)?;
+            let file = how.open(&path)?;
             // A lock of this kind belongs to the open file, not to the process: a second open in the same
             // process is refused like any other, and closing some other handle does not give it up.
-            rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            rustix::fs::flock(&file, lock)?;
             // Between open and lock somebody may have put another file in this place; whoever locks that
             // one would not meet us.
-            if names_this_file(&path, &file)? {
-                return Ok(Box::new(DirLock { _held: file }));
+            let found = file.metadata()?;
+            let lock =
+                DirLock { file, path: path.clone(), identity: identity(&found), process: self.process };
+            if lock.is_named()? {
+                return Ok(Box::new(lock));
             }
         }
         Err(io::ErrorKind::WouldBlock.into())
     }
 }
 
-/// Held until dropped: closing the file gives up the lock, once every process that shares it has closed it.
+/// Held until dropped by the process that took it, or until every process that has the open file has closed it.
 ///
-/// It is not unlocked: a process that was forked with the store open shares the lock, and must not lose it because the
-/// other one is done. So a child that has not begun its program yet keeps the directory for that long.
+/// A child of `fork()` shares the open file, and so the lock. It must not give up what its parent still has: only the
+/// process that took the lock unlocks it, and that one does so whatever children it has left behind.
 #[derive(Debug)]
 struct DirLock {
-    _held: fs::File,
+    file: fs::File,
+    path: PathBuf,
+    /// Device and number of the file.
+    identity: (u64, u64),
+    process: Process,
+}
+
+impl DirLock {
+    /// Whether the path still leads to the file. An error that leaves it open says nothing.
+    fn is_named(&self) -> io::Result<bool> {
+        match fs::metadata(&self.path) {
+            Ok(named) => Ok(identity(&named) == self.identity),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+impl Ownership for DirLock {
+    /// One look-up by the path answers for the file and for every directory above it: the number it finds is another
+    /// one, or none, once the file or a directory on the way was removed, renamed or replaced.
+    fn check(&self) -> io::Result<()> {
+        // Who may not look any more (another user or root directory since) has no answer: links are counted then.
+        if self.is_named().or_else(|_| Ok::<_, io::Error>(self.file.metadata()?.nlink() > 0))? {
+            return Ok(());
+        }
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let text = format!("{name} was removed, renamed or replaced while the store was open");
+        Err(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, text))
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        if self.process.is_current() {
+            // Closing it does the same where nobody shares it.
+            let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+        }
+    }
+}
+
+impl Process {
+    /// Refuses to change files in a child of `fork()`: they are its parent's.
+    fn may_write(self) -> io::Result<()> {
+        if self.is_current() { Ok(()) } else { Err(io::Error::other(FORKED)) }
+    }
+}
+
+fn identity(found: &fs::Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
 }
 
 #[derive(Debug)]
@@ -156,6 +244,7 @@ struct DirFile {
     direct: Option<fs::File>,
     /// Set for good once the file system refused the alignment of a direct write.
     refused: AtomicBool,
+    process: Process,
 }
 
 impl File for DirFile {
@@ -164,6 +253,7 @@ impl File for DirFile {
     }
 
     fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.process.may_write()?;
         if let Some(direct) = self.direct.as_ref().filter(|_| !self.refused.load(Ordering::Relaxed)) {
             match direct.write_all_at(data, offset) {
                 // Some devices ask for more than 512 bytes of alignment. What a partial write left behind
@@ -187,10 +277,12 @@ impl File for DirFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.process.may_write()?;
         self.buffered.set_len(len)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
+        self.process.may_write()?;
         allocate(&self.buffered, len)
     }
 
@@ -202,7 +294,12 @@ impl File for DirFile {
         drop_cache(&self.buffered)
     }
 
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(self.buffered.metadata()?.nlink() > 0)
+    }
+
     fn cut_nameless(&self, bytes: u64) -> io::Result<bool> {
+        self.process.may_write()?;
         let found = self.buffered.metadata()?;
         if found.nlink() > 0 || found.len() == 0 {
             return Ok(false);
@@ -219,15 +316,6 @@ fn create_one_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         done => done,
-    }
-}
-
-fn names_this_file(path: &Path, file: &fs::File) -> io::Result<bool> {
-    let held = file.metadata()?;
-    match fs::metadata(path) {
-        Ok(named) => Ok(named.dev() == held.dev() && named.ino() == held.ino()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 
@@ -428,16 +516,63 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_file_put_in_the_place_of_another_is_noticed() {
+    fn what_is_locked_is_missed_whatever_becomes_of_its_name() {
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 7] = [
+            ("removed", |dir| fs::remove_file(dir.join("LOCK")).unwrap()),
+            ("renamed", |dir| fs::rename(dir.join("LOCK"), dir.join("old")).unwrap()),
+            ("replaced", |dir| {
+                fs::write(dir.join("other"), b"").unwrap();
+                fs::rename(dir.join("other"), dir.join("LOCK")).unwrap();
+            }),
+            ("removed and made again", |dir| {
+                // The old file keeps its number for as long as it is open.
+                fs::remove_file(dir.join("LOCK")).unwrap();
+                fs::write(dir.join("LOCK"), b"").unwrap();
+            }),
+            ("directory renamed", |dir| fs::rename(dir, dir.with_extension("old")).unwrap()),
+            ("directory removed", |dir| fs::remove_dir_all(dir).unwrap()),
+            ("directory replaced by a file", |dir| {
+                fs::remove_dir_all(dir).unwrap();
+                fs::write(dir, b"").unwrap();
+            }),
+        ];
+        for (name, change) in changes {
+            let (_dir, storage) = store();
+            let held = storage.lock("LOCK").unwrap();
+            held.check().unwrap();
+            let file = storage.open("file", OpenMode::CreateNew).unwrap();
+            assert!(file.has_name().unwrap());
+            change(storage.root());
+            assert_eq!(held.check().unwrap_err().kind(), io::ErrorKind::StaleNetworkFileHandle, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_name_says_so() {
         let (_dir, storage) = store();
-        let path = storage.path("LOCK");
+        let file = storage.open("file", OpenMode::CreateNew).unwrap();
+        storage.rename("file", "other").unwrap();
+        assert!(file.has_name().unwrap());
+        storage.remove("other").unwrap();
+        assert!(!file.has_name().unwrap());
+    }
+
+    #[test]
+    fn readers_share_what_nobody_owns() {
+        let (_dir, storage) = store();
+        assert!(storage.lock_shared("LOCK").unwrap().is_none(), "no file is made");
+        assert!(storage.list("").unwrap().is_empty());
+        assert_eq!(storage.lock_also("LOCK").unwrap_err().kind(), io::ErrorKind::NotFound);
         drop(storage.lock("LOCK").unwrap());
-        let old = fs::File::open(&path).unwrap();
-        assert!(names_this_file(&path, &old).unwrap());
-        fs::remove_file(&path).unwrap();
-        assert!(!names_this_file(&path, &old).unwrap());
-        fs::write(&path, b"").unwrap();
-        assert!(!names_this_file(&path, &old).unwrap());
+        let one = storage.lock_shared("LOCK").unwrap();
+        let other = storage.lock_shared("LOCK").unwrap();
+        assert!(one.is_some() && other.is_some());
+        assert_eq!(storage.lock("LOCK").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop((one, other));
+        let owned = storage.lock_also("LOCK").unwrap();
+        assert_eq!(storage.lock_shared("LOCK").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(owned);
     }
 
     #[test]
