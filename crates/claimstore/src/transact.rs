@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::{Bound, RangeBounds};
 
 /// What became of a `transact`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Transacted {
     /// The closure ran; its rows and its response are durable, together.
@@ -19,6 +19,19 @@ pub enum Transacted {
     Duplicate(Receipt),
     /// Somebody is on it; nothing ran.
     InProgress(Holder),
+}
+
+/// Shows what happened and how long the response is, never the response.
+impl fmt::Debug for Transacted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Transacted::Done(response) => {
+                f.debug_struct("Done").field("response_bytes", &response.len()).finish()
+            }
+            Transacted::Duplicate(receipt) => f.debug_tuple("Duplicate").field(receipt).finish(),
+            Transacted::InProgress(holder) => f.debug_tuple("InProgress").field(holder).finish(),
+        }
+    }
 }
 
 /// One commit for a claim, the caller's rows and the response. Nothing of it is there before the closure
