@@ -48,6 +48,8 @@ struct Service {
     bell: UnixStream,
     thread: Mutex<Option<JoinHandle<()>>>,
     place: Mutex<Option<Place>>,
+    /// Where the thread is: a child of `fork()` has none, and the socket is its parent's.
+    process: u32,
 }
 
 impl ServeAdmin for Store {
@@ -61,6 +63,7 @@ impl ServeAdmin for Store {
             bell,
             thread: Mutex::default(),
             place: Mutex::default(),
+            process: std::process::id(),
         });
         // Before anything is made: a close from here on waits for the place, and takes away what is there.
         let at_close = service.clone();
@@ -81,7 +84,8 @@ impl ServeAdmin for Store {
 }
 
 impl Admin {
-    /// Ends the service: the socket is gone and the thread has ended when this returns.
+    /// Ends the service: the socket is gone and the thread has ended when this returns. In a child of `fork()` nothing
+    /// happens.
     pub fn stop(&self) {
         self.service.end();
     }
@@ -89,6 +93,9 @@ impl Admin {
 
 impl Service {
     fn end(&self) {
+        if self.process != std::process::id() {
+            return;
+        }
         self.stop.store(true, Ordering::SeqCst);
         // A bell that cannot be rung belongs to a thread that is gone.
         drop((&self.bell).write(&[1]));

@@ -251,7 +251,7 @@ impl Options {
     /// The store belongs to the process that opened it. In a child of `fork()` every call of an open store, its
     /// namespaces, leases, streams and futures is [`ErrorKind::Misuse`] and does nothing, closing included; a claim may
     /// also be answered from memory, `Duplicate` or `InProgress`. Dropping them there does nothing either: the child
-    /// keeps their memory and some 20 descriptors until it ends or runs another program. It shares the lock of the
+    /// keeps their memory and descriptors until it ends or runs another program. It shares the lock of the
     /// directory, so after the *death* of its parent the directory is free when the child has ended too; a parent that
     /// closes the store frees the directory at once.
     ///

@@ -53,7 +53,19 @@ impl World {
     /// Opens the store, small in every way, without threads of its own. No two opens draw the same bytes.
     pub fn open(&mut self) -> Result<Store, Error> {
         self.seed = Rng::new(self.seed).next_u64();
-        let storage: Arc<dyn Storage> = self.disk.clone();
+        self.options().open_on(self.storage())
+    }
+
+    /// Opens it to look at it.
+    pub fn open_read_only(&self) -> Result<Store, Error> {
+        self.options().read_only(true).open_on(self.storage())
+    }
+
+    fn storage(&self) -> Arc<dyn Storage> {
+        self.disk.clone()
+    }
+
+    fn options(&self) -> Options {
         Options::new()
             .background(false)
             .clock(self.clock.clone())
@@ -64,6 +76,5 @@ impl World {
             .page_cache_bytes(1 << 20)
             .journal_bytes(16 << 20)
             .checkpoint_bytes(32 << 10)
-            .open_on(storage)
     }
 }

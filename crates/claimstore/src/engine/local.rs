@@ -6,7 +6,7 @@
 //! table. A checkpoint copies it into a run and deletes the row afterwards; open reads what is left.
 
 use super::claims::{Answer, Begun, Prepared, Seen, carried};
-use super::commit::Waits;
+use super::commit::{Leads, Waits};
 use super::decide::{self, Decision, Ending};
 use super::live::{Entry, Marks};
 use super::settle::{Held, live_claim};
@@ -308,6 +308,16 @@ impl Engine {
     ) -> Result<(), Error> {
         match write.commit() {
             Ok(()) => {
+                // As for a batch: durable, looked whether the files are still the store's, answered.
+                if let Err(error) = reservation.engine.check_ownership() {
+                    reservation.kept = true;
+                    drop(reservation.engine.commit.give_up(reservation.engine, &error));
+                    return Err(Error::with_source(
+                        ErrorKind::Indeterminate,
+                        "a commit failed half-way",
+                        error,
+                    ));
+                }
                 reservation.keep(record);
                 Ok(())
             }
