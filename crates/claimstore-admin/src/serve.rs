@@ -4,7 +4,7 @@ use crate::answer::{Answer, Refusal, RefusalKind, Served, answer};
 use crate::ask::Request;
 use crate::socket::{self, Place};
 use claimstore::io::{Clock as _, SystemClock};
-use claimstore::{Store, WeakStore};
+use claimstore::{ErrorKind, Store, WeakStore};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd;
@@ -30,7 +30,8 @@ pub trait ServeAdmin {
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a store in memory, which has no directory; `AddrInUse` when this store is served
+    /// `Unsupported` for a store in memory, which has no directory, for one that was opened read-only, and in a child of
+    /// `fork()`; `AddrInUse` when this store is served
     /// already; `NotConnected` when it was closed; those of the operating system.
     fn serve_admin(&self) -> io::Result<Admin>;
 }
@@ -57,6 +58,14 @@ impl ServeAdmin for Store {
         let dir = self.directory().ok_or_else(|| {
             io::Error::new(io::ErrorKind::Unsupported, "a store in memory has no directory for a socket")
         })?;
+        if self.is_read_only() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "a read-only store makes no socket"));
+        }
+        if let Err(error) = self.outcomes()
+            && error.kind() == ErrorKind::Misuse
+        {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, error));
+        }
         let (bell, ear) = UnixStream::pair()?;
         let service = Arc::new(Service {
             stop: AtomicBool::new(false),

@@ -332,6 +332,7 @@ impl Store {
     /// [`ErrorKind::Misuse`] while another lease of it lives.
     #[expect(clippy::needless_pass_by_value, reason = "the token is used up")]
     pub fn resume(&self, token: LeaseToken) -> Result<Lease, Error> {
+        self.engine().check_changes()?;
         let space = self.engine().spaces.get(&token.space).ok_or_else(crate::engine::settle::stale)?;
         let (held, granted) = self.engine().resume(&space, &token.key, token.token)?;
         Ok(Lease::new(self.engine(), &held.space, &token.key, granted))

@@ -652,6 +652,7 @@ fn a_read_only_opening_looks_and_changes_nothing() {
     assert_eq!(looked.get("key").unwrap().unwrap().response(), Some(&b"r"[..]));
     assert_eq!(looked.scan(Filter::new()).count(), 1);
     looked.stats().unwrap();
+    assert!(looked.is_read_only() && !bed.options().in_memory().unwrap().is_read_only());
     assert_eq!(refused(looked.claim("key", DAY)), ErrorKind::Misuse);
     assert_eq!(refused(looked.checkpoint()), ErrorKind::Misuse);
     done_with(looked);

@@ -90,7 +90,7 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let (path, target) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if path.is_dir() { copy(&path, &target) } else { drop(fs::copy(&path, &target).unwrap()) }
+        if path.is_dir() { copy(&path, &target) } else { assert!(fs::copy(&path, &target).is_ok()) }
     }
 }
 
@@ -255,7 +255,9 @@ fn a_store_that_was_poisoned_so_can_be_opened_again_from_within() {
     let bed = Bed::disk();
     let store = bed.open();
     fs::remove_file(bed.path().join("LOCK")).unwrap();
-    assert_eq!(refused(store.claim("key", DAY)), ErrorKind::Indeterminate);
+    // By the look after its batch, or before a segment is made for it.
+    let lost = refused(store.claim("key", DAY));
+    assert!(matches!(lost, ErrorKind::Indeterminate | ErrorKind::Poisoned), "{lost:?}");
     drop(store);
     done_with(bed.open());
 }
