@@ -4,7 +4,7 @@ use crate::answer::{Answer, Refusal, RefusalKind, Served, answer};
 use crate::ask::Request;
 use crate::socket::{self, Place};
 use claimstore::io::{Clock as _, SystemClock};
-use claimstore::{Store, WeakStore};
+use claimstore::{ErrorKind, Store, WeakStore};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd;
@@ -30,7 +30,8 @@ pub trait ServeAdmin {
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a store in memory, which has no directory; `AddrInUse` when this store is served
+    /// `Unsupported` for a store in memory, which has no directory, for one that was opened read-only, and in a child of
+    /// `fork()`; `AddrInUse` when this store is served
     /// already; `NotConnected` when it was closed; those of the operating system.
     fn serve_admin(&self) -> io::Result<Admin>;
 }
@@ -48,6 +49,8 @@ struct Service {
     bell: UnixStream,
     thread: Mutex<Option<JoinHandle<()>>>,
     place: Mutex<Option<Place>>,
+    /// Where the thread is: a child of `fork()` has none, and the socket is its parent's.
+    process: u32,
 }
 
 impl ServeAdmin for Store {
@@ -55,12 +58,21 @@ impl ServeAdmin for Store {
         let dir = self.directory().ok_or_else(|| {
             io::Error::new(io::ErrorKind::Unsupported, "a store in memory has no directory for a socket")
         })?;
+        if self.is_read_only() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "a read-only store makes no socket"));
+        }
+        if let Err(error) = self.outcomes()
+            && error.kind() == ErrorKind::Misuse
+        {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, error));
+        }
         let (bell, ear) = UnixStream::pair()?;
         let service = Arc::new(Service {
             stop: AtomicBool::new(false),
             bell,
             thread: Mutex::default(),
             place: Mutex::default(),
+            process: std::process::id(),
         });
         // Before anything is made: a close from here on waits for the place, and takes away what is there.
         let at_close = service.clone();
@@ -81,7 +93,8 @@ impl ServeAdmin for Store {
 }
 
 impl Admin {
-    /// Ends the service: the socket is gone and the thread has ended when this returns.
+    /// Ends the service: the socket is gone and the thread has ended when this returns. In a child of `fork()` nothing
+    /// happens.
     pub fn stop(&self) {
         self.service.end();
     }
@@ -89,6 +102,9 @@ impl Admin {
 
 impl Service {
     fn end(&self) {
+        if self.process != std::process::id() {
+            return;
+        }
         self.stop.store(true, Ordering::SeqCst);
         // A bell that cannot be rung belongs to a thread that is gone.
         drop((&self.bell).write(&[1]));

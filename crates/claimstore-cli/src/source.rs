@@ -1,7 +1,7 @@
 //! Where answers come from: a store that nobody else has open, or the program that has it open.
 
 use anyhow::Context as _;
-use claimstore::{Options, Store};
+use claimstore::Store;
 use claimstore_admin::{Answer, AskError, Client, Listing, Live, RecordView, Request, Served, answer};
 
 use crate::args::StoreArgs;
@@ -36,8 +36,7 @@ impl Source {
     /// as long as the user said.
     pub(crate) fn open(args: &StoreArgs) -> anyhow::Result<Source> {
         store::check_is_store(&args.store)?;
-        // As for every look: nothing is upkept behind the user's back.
-        let options = Options::new().background(false);
+        let options = store::to_look(&args.store);
         let connect = || Client::connect(&args.store).ok();
         let opened = store::open_unless(&options, args, &Signals::default(), connect);
         match opened {

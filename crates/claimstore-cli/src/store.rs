@@ -32,6 +32,25 @@ pub(crate) fn open_existing_with(args: &StoreArgs, accept_clock: bool) -> anyhow
     open_with(&Options::new().background(false).accept_clock_step(accept_clock), args, &Signals::default())
 }
 
+/// Opens a store that is there, to look at it alone: read-only where this process cannot write to it.
+pub(crate) fn open_to_look(args: &StoreArgs) -> anyhow::Result<Store> {
+    check_is_store(&args.store)?;
+    open_with(&to_look(&args.store), args, &Signals::default())
+}
+
+/// How a store is opened to be looked at. Nothing is upkept behind the user's back. A backup on a read-only mount, or a
+/// directory of somebody else's, is opened without changing anything.
+pub(crate) fn to_look(path: &Path) -> Options {
+    Options::new().background(false).read_only(!can_write(path))
+}
+
+/// What every ordinary opening writes to.
+fn can_write(path: &Path) -> bool {
+    let may_write = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+    let needed = ["LOCK", "STORE", "catalog.redb", "journal", "runs"].map(|name| path.join(name));
+    may_write(path) && needed.iter().all(|path| !path.exists() || may_write(path))
+}
+
 /// Opening would make a store here, and a user who mistyped a path is not helped by an empty one.
 pub(crate) fn check_is_store(path: &Path) -> Result<(), Failure> {
     if is_store(path) {

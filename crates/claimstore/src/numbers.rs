@@ -32,6 +32,9 @@ impl Store {
     /// is off.
     #[cfg(feature = "metrics")]
     pub fn publish_metrics(&self) {
+        if !self.engine().is_here() {
+            return;
+        }
         self.engine().publish();
         self.engine().publish_census();
     }

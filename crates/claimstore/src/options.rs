@@ -40,6 +40,7 @@ pub struct Options {
     pub(crate) background: bool,
     pub(crate) limits: Limits,
     pub(crate) accept_clock_step: bool,
+    pub(crate) read_only: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     #[cfg(feature = "metrics")]
@@ -110,6 +111,7 @@ impl Options {
             background: true,
             limits: Limits::default(),
             accept_clock_step: false,
+            read_only: false,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             #[cfg(feature = "metrics")]
@@ -226,7 +228,34 @@ impl Options {
         self
     }
 
+    /// Opens the store to look at it: nothing in its directory changes, which may lie on a read-only mount or belong to
+    /// somebody else. Default: false.
+    ///
+    /// `get`, `scan` and the other listings, `stats`, `census`, `verify`, and reading tables and fingerprints work, and
+    /// show what an ordinary opening at this moment would. Everything that would change something is
+    /// [`ErrorKind::Misuse`]: claims, settlements, `transact`, streams, imports, new namespaces, upkeep, backups. After
+    /// a crash the journal is replayed, its torn tail cut and a redb file repaired in memory alone, which holds what that
+    /// writes until the store is closed. There is no upkeep thread, and time goes on for expiry as usual.
+    ///
+    /// Files that can be locked are shared with other read-only openings: while one of them is open, an ordinary
+    /// opening is [`ErrorKind::AlreadyOpen`], and this one is while an ordinary one is open. Where no lock can be taken
+    /// (no right to the file, a file system without locks), it goes without. Then nobody notices a process that writes
+    /// to the directory meanwhile, and what is shown may be old or [`ErrorKind::Corrupt`].
+    ///
+    /// A directory without a store is [`ErrorKind::Misuse`], and none is made.
+    pub fn read_only(mut self, read_only: bool) -> Options {
+        self.read_only = read_only;
+        self
+    }
+
     /// Opens the store in `path`, creating the directory and the store if they are absent.
+    ///
+    /// The store belongs to the process that opened it. In a child of `fork()` every call of an open store, its
+    /// namespaces, leases, streams and futures is [`ErrorKind::Misuse`] and does nothing, closing included; a claim may
+    /// also be answered from memory, `Duplicate` or `InProgress`. Dropping them there does nothing either: the child
+    /// keeps their memory and descriptors until it ends or runs another program. It shares the lock of the
+    /// directory, so after the *death* of its parent the directory is free when the child has ended too; a parent that
+    /// closes the store frees the directory at once.
     ///
     /// Errors: [`ErrorKind::AlreadyOpen`] when it is open here or in another process; [`ErrorKind::Misuse`]
     /// for a directory that holds other files or for limits that make no sense; [`ErrorKind::TooNew`] and
@@ -239,6 +268,9 @@ impl Options {
     /// The same in a directory of another kernel than the operating system's: what the simulator uses.
     #[doc(hidden)]
     pub fn open_in<S: System>(self, storage: DirStorage<S>) -> Result<Store, Error> {
+        if self.read_only {
+            return self.open_on(Arc::new(storage));
+        }
         storage.create_root().map_err(|error| Error::io("cannot create the store's directory", error))?;
         self.open_on(Arc::new(storage))
     }

@@ -152,7 +152,12 @@ impl Store {
 
     /// The names of all namespaces, oldest first; the default one's is empty. That of the streams, which nobody
     /// can open, is left out.
+    ///
+    /// A child of `fork()` gets an empty list.
     pub fn namespaces(&self) -> Vec<String> {
+        if !self.engine().is_here() {
+            return Vec::new();
+        }
         let spaces = self.engine().spaces.all();
         spaces.iter().filter(|space| !is_reserved(&space.name)).map(|space| space.name.to_string()).collect()
     }
@@ -173,9 +178,14 @@ pub struct OrphanWatch {
 }
 
 impl OrphanWatch {
+    /// `None` where nothing is to be done: the store is gone, or this is a child of `fork()`.
+    fn engine(&self) -> Option<Arc<Engine>> {
+        self.engine.upgrade().filter(|engine| engine.is_here())
+    }
+
     /// To be called before going through the orphans.
     pub fn look(&self) {
-        if let Some(engine) = self.engine.upgrade() {
+        if let Some(engine) = self.engine() {
             *self.looked_at_ms.lock() = engine.begin_looking();
         }
     }
@@ -184,7 +194,7 @@ impl OrphanWatch {
     /// [`wake`](OrphanWatch::wake) is called, `at_most` is over, or the store ends. May return early. Without
     /// any of these it uses no processor time, but for one look at the clock a minute.
     pub fn sleep(&self, at_most: Duration) {
-        let Some(engine) = self.engine.upgrade() else { return };
+        let Some(engine) = self.engine() else { return };
         let looked_at_ms = *self.looked_at_ms.lock();
         let due_ms = engine.time.boot_ms().saturating_add(crate::options::millis(at_most));
         engine.sleep_until_orphan(looked_at_ms, due_ms);
@@ -192,7 +202,7 @@ impl OrphanWatch {
 
     /// Ends a sleep, from any thread; or the next one, when there has been no look since.
     pub fn wake(&self) {
-        if let Some(engine) = self.engine.upgrade() {
+        if let Some(engine) = self.engine() {
             engine.lapses.ring();
         }
     }
@@ -200,7 +210,7 @@ impl OrphanWatch {
 
 impl Drop for OrphanWatch {
     fn drop(&mut self) {
-        if let Some(engine) = self.engine.upgrade() {
+        if let Some(engine) = self.engine() {
             engine.lapses.end_watch();
         }
     }

@@ -62,8 +62,14 @@ pub(crate) struct Handle {
 }
 
 impl Drop for Handle {
+    /// A child of `fork()` keeps what it has of the store until it ends: given back, redb would write to its parent's
+    /// files, and memory be freed that a thread which is not there was changing.
     fn drop(&mut self) {
-        self.engine.close_quietly();
+        if self.engine.is_here() {
+            self.engine.close_quietly();
+        } else {
+            std::mem::forget(self.engine.clone());
+        }
     }
 }
 
@@ -326,6 +332,7 @@ impl Store {
     /// [`ErrorKind::Misuse`] while another lease of it lives.
     #[expect(clippy::needless_pass_by_value, reason = "the token is used up")]
     pub fn resume(&self, token: LeaseToken) -> Result<Lease, Error> {
+        self.engine().check_changes()?;
         let space = self.engine().spaces.get(&token.space).ok_or_else(crate::engine::settle::stale)?;
         let (held, granted) = self.engine().resume(&space, &token.key, token.token)?;
         Ok(Lease::new(self.engine(), &held.space, &token.key, granted))
@@ -438,7 +445,7 @@ impl Store {
 
     /// Like [`backup`](Store::backup), onto a storage of the caller's: what [`Options::open_on`] opens.
     pub fn backup_on(&self, storage: &Arc<dyn Storage>) -> Result<(), Error> {
-        self.engine().check_open()?;
+        self.engine().check_changes()?;
         self.engine().backup(storage, false)
     }
 
@@ -554,7 +561,7 @@ impl Store {
 }
 
 fn backup_to(engine: &Engine, dir: &Path, with_key: bool) -> Result<(), Error> {
-    engine.check_open()?;
+    engine.check_changes()?;
     let target = DirStorage::new(dir);
     target.create_root().map_err(|error| Error::io("the backup directory cannot be created", error))?;
     let target: Arc<dyn Storage> = Arc::new(target);

@@ -1,6 +1,7 @@
 //! [`TaskFuture`]: a call that runs on a thread of the store.
 
 use crate::error::{Error, ErrorKind};
+use crate::io::{FORKED, Process};
 use crate::sync::{Arc, Mutex};
 use std::fmt;
 use std::mem;
@@ -15,6 +16,8 @@ use std::task::{Context, Poll, Waker};
 #[must_use = "the answer tells whether it worked"]
 pub struct TaskFuture<T> {
     answer: Arc<Mutex<Answer<T>>>,
+    /// Where the thread is that will answer.
+    process: Process,
 }
 
 enum Answer<T> {
@@ -30,7 +33,7 @@ pub(crate) struct Promise<T> {
 
 pub(crate) fn promise<T>() -> (Promise<T>, TaskFuture<T>) {
     let answer = Arc::new(Mutex::new(Answer::Awaited(None)));
-    (Promise { answer: answer.clone() }, TaskFuture { answer })
+    (Promise { answer: answer.clone() }, TaskFuture { answer, process: Process::current() })
 }
 
 impl<T> Promise<T> {
@@ -66,7 +69,7 @@ impl<T> Drop for Promise<T> {
 
 impl<T> TaskFuture<T> {
     pub(crate) fn refused(error: Error) -> TaskFuture<T> {
-        TaskFuture { answer: Arc::new(Mutex::new(Answer::Given(Err(error)))) }
+        TaskFuture { answer: Arc::new(Mutex::new(Answer::Given(Err(error)))), process: Process::current() }
     }
 }
 
@@ -75,6 +78,9 @@ impl<T> Future for TaskFuture<T> {
 
     /// Pending for ever once it was ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.process.is_current() {
+            return Poll::Ready(Err(Error::new(ErrorKind::Misuse, FORKED)));
+        }
         let mut state = self.answer.lock();
         match mem::replace(&mut *state, Answer::Taken) {
             Answer::Given(answer) => Poll::Ready(answer),

@@ -4,12 +4,13 @@ use crate::bucket::{ReadTable, Rows, TablesWrite, UserTable};
 use crate::claim::{Holder, Receipt};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
+use crate::io::{FORKED, Process};
 use crate::sync::{Arc, Weak};
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 
 /// What became of a `transact`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Transacted {
     /// The closure ran; its rows and its response are durable, together.
@@ -20,21 +21,37 @@ pub enum Transacted {
     InProgress(Holder),
 }
 
+/// Shows what happened and how long the response is, never the response.
+impl fmt::Debug for Transacted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Transacted::Done(response) => {
+                f.debug_struct("Done").field("response_bytes", &response.len()).finish()
+            }
+            Transacted::Duplicate(receipt) => f.debug_tuple("Duplicate").field(receipt).finish(),
+            Transacted::InProgress(holder) => f.debug_tuple("InProgress").field(holder).finish(),
+        }
+    }
+}
+
 /// One commit for a claim, the caller's rows and the response. Nothing of it is there before the closure
 /// returned `Ok` and the commit succeeded.
 pub struct Transaction<'t> {
     write: &'t TablesWrite<'t>,
+    process: Process,
 }
 
 impl<'t> Transaction<'t> {
     pub(crate) fn new(write: &'t TablesWrite<'_>) -> Transaction<'t> {
-        Transaction { write }
+        Transaction { write, process: Process::current() }
     }
 
     /// The table `name` (at most 255 bytes), made if it is new. Each table can be open once at a time:
     /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) otherwise.
     pub fn table(&self, name: &str) -> Result<TableMut<'_>, Error> {
-        self.write.table(name).map(|table| TableMut { table })
+        let process = self.process;
+        check_process(process)?;
+        self.write.table(name).map(|table| TableMut { table, process })
     }
 }
 
@@ -47,6 +64,7 @@ impl fmt::Debug for Transaction<'_> {
 /// A table of the caller's inside a [`Transaction`]. Keys up to 64 KiB, values up to 64 MiB.
 pub struct TableMut<'t> {
     table: UserTable<'t>,
+    process: Process,
 }
 
 impl TableMut<'_> {
@@ -56,23 +74,26 @@ impl TableMut<'_> {
         key: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
     ) -> Result<Option<Vec<u8>>, Error> {
+        check_process(self.process)?;
         self.table.insert(key.as_ref(), value.as_ref())
     }
 
     /// Removes a row; answers its value.
     pub fn remove(&mut self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Error> {
+        check_process(self.process)?;
         self.table.remove(key.as_ref())
     }
 
     /// The value of a row, as this transaction sees it.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Error> {
+        check_process(self.process)?;
         self.table.get(key.as_ref())
     }
 
     /// The rows of a range of keys, in key order.
     pub fn range<'k>(&self, keys: impl RangeBounds<&'k [u8]>) -> TableRange<'_> {
         let (start, end) = bounds(&keys);
-        TableRange { rows: Some(self.table.range(start, end)) }
+        TableRange { rows: Some(self.table.range(start, end)), process: self.process }
     }
 }
 
@@ -115,7 +136,8 @@ impl Table {
     /// that come or go meanwhile may or may not show, and nothing is held up however long it takes.
     pub fn range<'k>(&self, keys: impl RangeBounds<&'k [u8]>) -> Result<TableRange<'static>, Error> {
         let (start, end) = bounds(&keys);
-        Ok(TableRange { rows: self.read()?.map(|table| table.range(start, end)) })
+        let rows = self.read()?.map(|table| table.range(start, end));
+        Ok(TableRange { rows, process: Process::current() })
     }
 }
 
@@ -130,13 +152,19 @@ impl fmt::Debug for Table {
 pub struct TableRange<'t> {
     /// `None` for a table that nobody has written to.
     rows: Option<Rows<'t>>,
+    process: Process,
 }
 
 impl Iterator for TableRange<'_> {
     type Item = Result<(Vec<u8>, Vec<u8>), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.rows.as_mut()?.next()
+        let rows = self.rows.as_mut()?;
+        if let Err(error) = check_process(self.process) {
+            self.rows = None;
+            return Some(Err(error));
+        }
+        rows.next()
     }
 }
 
@@ -144,6 +172,11 @@ impl fmt::Debug for TableRange<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TableRange").finish_non_exhaustive()
     }
+}
+
+/// In a child of `fork()` redb's locks may be held by threads that are not there.
+fn check_process(process: Process) -> Result<(), Error> {
+    if process.is_current() { Ok(()) } else { Err(Error::new(ErrorKind::Misuse, FORKED)) }
 }
 
 fn bounds<'k>(keys: &impl RangeBounds<&'k [u8]>) -> (Bound<&'k [u8]>, Bound<&'k [u8]>) {

@@ -58,6 +58,11 @@ impl Store {
         self.engine().on_close(Box::new(call));
     }
 
+    /// Whether it was opened by [`Options::read_only`](crate::Options::read_only).
+    pub fn is_read_only(&self) -> bool {
+        self.engine().read_only
+    }
+
     /// The directory of the store, absolute; `None` in memory and on a storage that is no directory.
     pub fn directory(&self) -> Option<&Path> {
         self.engine().storage.directory()

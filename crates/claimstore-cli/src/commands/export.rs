@@ -34,7 +34,7 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let store = store::open_existing(&self.store)?;
+        let store = store::open_to_look(&self.store)?;
         let names = match &self.namespace {
             Some(name) => vec![target::namespace(&store, name)?.name().to_owned()],
             None => store.namespaces(),

@@ -24,7 +24,7 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let store = store::open_existing(&self.store)?;
+        let store = store::open_to_look(&self.store)?;
         let report = store.verify().context("verifying the store")?;
         store.close().context("closing the store")?;
         let (runs, rows, live, tables) = (report.runs, report.rows, report.live, report.table_rows);

@@ -14,6 +14,7 @@ mod keys;
 mod live;
 mod main_job;
 mod policy;
+mod read_only;
 mod repair;
 mod sandbox;
 mod secrecy;

@@ -34,13 +34,14 @@ const MAX_DEPTH: usize = 256;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The selection is part of the fingerprint's context: under other rules, fingerprints are
-/// [`Match::Unknown`](crate::Match::Unknown), not different. Limits are not part of it.
+/// The selection, and whether numbers are rounded, are part of the fingerprint's context: under other rules,
+/// fingerprints are [`Match::Unknown`](crate::Match::Unknown), not different. Limits are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonRules {
     max_bytes: usize,
     max_depth: usize,
     max_field_bytes: usize,
+    gate: Gate,
     /// Sorted and without repeats, so that the order of the calls does not count. Empty: the whole document.
     include: BTreeSet<Pointer>,
     exclude: BTreeSet<Pointer>,
@@ -55,12 +56,13 @@ impl Default for JsonRules {
 }
 
 impl JsonRules {
-    /// The whole document counts; at most 1 MiB, nested at most 64 deep.
+    /// The whole document counts; at most 1 MiB, nested at most 64 deep; no number is rounded.
     pub fn new() -> JsonRules {
         JsonRules {
             max_bytes: 1 << 20,
             max_depth: 64,
             max_field_bytes: 1024,
+            gate: Gate::Strict,
             include: BTreeSet::new(),
             exclude: BTreeSet::new(),
             mask: None,
@@ -86,6 +88,20 @@ impl JsonRules {
     #[must_use]
     pub fn max_field_bytes(mut self, bytes: usize) -> JsonRules {
         self.max_field_bytes = bytes.min(FieldDigests::MAX_BYTES);
+        self
+    }
+
+    /// Reads numbers as RFC 8785 does: each becomes the nearest double, and two that become the same one are the same.
+    ///
+    /// Without it such numbers are refused ([the gate](canonical_json#the-gate)). With it `0.10000000000000001` is
+    /// `0.1`, and 9007199254740993 is 9007199254740992: payloads that differ in such an id or amount alone have one
+    /// fingerprint, and the second is answered as a duplicate of the first. Take it only where the sender computes in
+    /// doubles, so that no more was ever meant. Numbers beyond the largest double stay refused.
+    ///
+    /// The rule is part of the fingerprint's context.
+    #[must_use]
+    pub fn round_numbers(mut self) -> JsonRules {
+        self.gate = Gate::Rounded;
         self
     }
 
@@ -119,13 +135,16 @@ impl JsonRules {
         if text.len() > self.max_bytes {
             return Err(PayloadError::TooLarge { limit: self.max_bytes });
         }
-        parse::parse(text, self.max_depth, Gate::Strict)
+        parse::parse(text, self.max_depth, self.gate)
     }
 
     /// The rules, for the context.
     pub(crate) fn describe(&self, mac: &mut Mac) {
         self.include.iter().for_each(|pointer| mac.part(Tag::Include, pointer.text().as_bytes()));
         self.exclude.iter().for_each(|pointer| mac.part(Tag::Exclude, pointer.text().as_bytes()));
+        if self.gate == Gate::Rounded {
+            mac.part(Tag::Rounded, &[]);
+        }
     }
 
     /// The selected part of a document, for the list of parts.
@@ -188,7 +207,8 @@ impl JsonRules {
 /// two members of one name, and read 9007199254740993 as 9007199254740992, so two payloads would share a
 /// fingerprint. Here both are refused: a member twice ([`PayloadError::DuplicateMember`]), and any number whose
 /// value is not that of its canonical text ([`PayloadError::InexactNumber`]), such as most amounts and ids of more
-/// than 16 digits. Whoever sends those as numbers takes [`Fingerprinter::raw`]; text in quotes passes. Also refused:
+/// than 16 digits. Whoever sends those as numbers takes [`Fingerprinter::raw`], or, where they come out of computing in
+/// doubles, [`JsonRules::round_numbers`]; text in quotes passes. Also refused:
 /// what is not JSON by the letter, half surrogate pairs, invalid UTF-8, sizes beyond the limits of `rules`. Its
 /// selection is not looked at.
 ///

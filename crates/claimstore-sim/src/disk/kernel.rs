@@ -7,13 +7,12 @@
 use super::contents::SECTOR;
 use super::{SimDisk, SimFile, SimLock};
 use crate::Rng;
-use claimstore::io::system::{Opening, Status, System};
+use claimstore::io::system::{Locking, Opening, Status, System};
 use claimstore::io::{DirStorage, File, Storage};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The kernel of a machine with one disk. Clones are handles of one kernel.
 #[derive(Clone)]
@@ -94,6 +93,10 @@ fn name_of(path: &Path) -> io::Result<&str> {
 }
 
 impl SimHandle {
+    fn held(&self) -> MutexGuard<'_, Option<SimLock>> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn file(&self) -> io::Result<&SimFile> {
         match &self.kind {
             Kind::File(file) => Ok(file),
@@ -195,14 +198,14 @@ impl System for SimKernel {
         if offset == 0 && len == 0 { handle.file()?.drop_cache() } else { Ok(()) }
     }
 
-    fn lock(&self, handle: &SimHandle) -> io::Result<()> {
-        // Under the state's mutex, so that between the look and the store nobody else comes in.
-        let _state = self.disk.state();
-        let locked = &self.disk.shared.locked;
-        if locked.swap(true, Ordering::AcqRel) {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        *handle.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(SimLock(locked.clone()));
+    fn lock(&self, handle: &SimHandle, how: Locking) -> io::Result<()> {
+        let lock = self.disk.shared.locks.take(handle.file()?.file, how)?;
+        *handle.held() = Some(lock);
+        Ok(())
+    }
+
+    fn unlock(&self, handle: &SimHandle) -> io::Result<()> {
+        drop(handle.held().take());
         Ok(())
     }
 

@@ -21,14 +21,15 @@ pub use event::Event;
 pub use fault::{Fault, FaultKind, Target};
 pub use kernel::{SimHandle, SimKernel};
 
-use claimstore::io::{File, LockGuard, OpenMode, Storage};
+use claimstore::io::system::Locking;
+use claimstore::io::{File, LockGuard, OpenMode, Ownership, Storage};
 use contents::{Contents, FILE_LIMIT, SECTOR};
 use fault::Faults;
 use machine::Machine;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ pub struct SimDisk {
 struct Shared {
     state: Mutex<State>,
     /// Not part of the machine: an image never starts locked.
-    locked: Arc<AtomicBool>,
+    locks: Arc<Locks>,
     /// How many operations may overtake a slow sync.
     overtaking: AtomicU64,
 }
@@ -206,7 +207,7 @@ impl SimDisk {
             handles: BTreeMap::new(),
         };
         let shared =
-            Shared { state: Mutex::new(state), locked: Arc::default(), overtaking: AtomicU64::new(0) };
+            Shared { state: Mutex::new(state), locks: Arc::default(), overtaking: AtomicU64::new(0) };
         SimDisk { shared: Arc::new(shared), dir }
     }
 
@@ -303,15 +304,11 @@ impl Storage for SimDisk {
     fn lock(&self, name: &str) -> io::Result<LockGuard> {
         let name = &self.whole(name);
         let mut state = self.state();
-        if self.shared.locked.load(Ordering::Acquire) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        if state.machine.find(name).is_none() {
-            state.create(name)?;
-        }
-        // Under the state's mutex, so that between the look and the store nobody else comes in.
-        self.shared.locked.store(true, Ordering::Release);
-        Ok(Box::new(SimLock(self.shared.locked.clone())))
+        let file = match state.machine.find(name) {
+            Some(file) => file,
+            None => state.create(name)?,
+        };
+        Ok(Box::new(self.shared.locks.take(file, Locking::Exclusive)?))
     }
 }
 
@@ -429,12 +426,45 @@ impl Log {
     }
 }
 
+/// Who has which file locked: readers are counted, an owner counts as none of them.
+#[derive(Debug, Default)]
+struct Locks(Mutex<BTreeMap<u64, Option<usize>>>);
+
+impl Locks {
+    /// Locks a file, if nobody has it who minds.
+    fn take(self: &Arc<Self>, file: u64, how: Locking) -> io::Result<SimLock> {
+        let mut held = self.held();
+        let now = match (held.get(&file), how) {
+            (None, Locking::Exclusive) => None,
+            (None, Locking::Shared) => Some(1),
+            (Some(Some(readers)), Locking::Shared) => Some(readers + 1),
+            _ => return Err(io::ErrorKind::WouldBlock.into()),
+        };
+        held.insert(file, now);
+        drop(held);
+        Ok(SimLock { locks: self.clone(), file })
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<u64, Option<usize>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[derive(Debug)]
-struct SimLock(Arc<AtomicBool>);
+struct SimLock {
+    locks: Arc<Locks>,
+    file: u64,
+}
+
+impl Ownership for SimLock {}
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        let mut held = self.locks.held();
+        match held.get_mut(&self.file) {
+            Some(Some(readers)) if *readers > 1 => *readers -= 1,
+            _ => drop(held.remove(&self.file)),
+        }
     }
 }
 

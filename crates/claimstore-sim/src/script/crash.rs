@@ -229,7 +229,11 @@ impl Image {
         Ok(refused)
     }
 
-    fn world(&self) -> World {
+    pub(super) fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
+    pub(super) fn world(&self) -> World {
         let world = World::at(self.disk.clone(), self.seed, self.wall_ms, self.boot_ms);
         if self.reboot {
             world.clock.reboot();

@@ -11,6 +11,7 @@ mod compare;
 mod crash;
 mod failing;
 mod imports;
+mod look;
 mod model;
 mod probe;
 mod runner;

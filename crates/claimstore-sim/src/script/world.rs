@@ -89,7 +89,22 @@ impl World {
     /// Opens the store, small in every way, without threads of its own. No two opens draw the same bytes.
     pub fn open(&mut self) -> Result<Store, Error> {
         self.seed = Rng::new(self.seed).next_u64();
-        let options = Options::new()
+        let options = self.options();
+        self.open_with(options)
+    }
+
+    /// Opens it to look at it.
+    pub fn open_read_only(&self) -> Result<Store, Error> {
+        self.open_with(self.options().read_only(true))
+    }
+
+    /// Opens the store with options of the caller's own.
+    pub fn open_with(&self, options: Options) -> Result<Store, Error> {
+        self.ground.open(options, &self.disk)
+    }
+
+    fn options(&self) -> Options {
+        Options::new()
             .background(false)
             .durability(self.durability)
             .clock(self.clock.clone())
@@ -99,12 +114,6 @@ impl World {
             .max_progress_bytes(1 << 10)
             .page_cache_bytes(1 << 20)
             .journal_bytes(16 << 20)
-            .checkpoint_bytes(32 << 10);
-        self.open_with(options)
-    }
-
-    /// Opens the store with options of the caller's own.
-    pub fn open_with(&self, options: Options) -> Result<Store, Error> {
-        self.ground.open(options, &self.disk)
+            .checkpoint_bytes(32 << 10)
     }
 }

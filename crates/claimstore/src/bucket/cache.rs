@@ -1,7 +1,8 @@
 //! Verified blocks kept in memory.
 
 use super::listed::ListedBlock;
-use crate::sync::{Arc, Mutex};
+use crate::io::Process;
+use crate::sync::{Arc, Mutex, MutexGuard};
 use hashbrown::HashTable;
 use std::fmt;
 
@@ -16,6 +17,7 @@ const LISTED_AT: u8 = 8;
 /// hand last came by is passed over once.
 pub(crate) struct BlockCache {
     shards: Box<[Mutex<Shard>]>,
+    process: Process,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,7 @@ impl BlockCache {
     /// A cache that holds about `capacity_bytes`; 0 keeps nothing.
     pub(crate) fn new(capacity_bytes: usize) -> BlockCache {
         let shard = || Mutex::new(Shard { capacity: capacity_bytes / SHARDS, ..Shard::default() });
-        BlockCache { shards: (0..SHARDS).map(|_| shard()).collect() }
+        BlockCache { shards: (0..SHARDS).map(|_| shard()).collect(), process: Process::current() }
     }
 
     /// Forgets all blocks of a run that is gone.
@@ -76,7 +78,7 @@ impl BlockCache {
 
     pub(super) fn get(&self, run: u64, block: u32) -> Option<Arc<ListedBlock>> {
         let name = Name { run, block };
-        let (block, again) = self.shard(name)?.lock().get(name)?;
+        let (block, again) = self.locked(name)?.get(name)?;
         if again {
             block.make_list();
         }
@@ -85,8 +87,19 @@ impl BlockCache {
 
     pub(super) fn insert(&self, run: u64, block: u32, bytes: &Arc<ListedBlock>) {
         let name = Name { run, block };
-        if let Some(shard) = self.shard(name) {
-            shard.lock().insert(name, bytes);
+        if let Some(mut shard) = self.locked(name) {
+            shard.insert(name, bytes);
+        }
+    }
+
+    /// `None` in a child of `fork()` where the lock is not free: the thread that has it is not there. Blocks are read
+    /// from their files then.
+    fn locked(&self, name: Name) -> Option<MutexGuard<'_, Shard>> {
+        let shard = self.shard(name)?;
+        match shard.try_lock() {
+            Some(shard) => Some(shard),
+            None if !self.process.is_current() => None,
+            None => Some(shard.lock()),
         }
     }
 

@@ -13,7 +13,7 @@ pub(crate) use rows::Rows;
 use super::backend::{CommitFailed, Db, Fault, Guarded, Tally, seal, unseal};
 use crate::codec::{Cursor, Malformed};
 use crate::error::{Error, ErrorKind};
-use crate::io::Storage;
+use crate::io::{Process, Storage};
 use crate::sync::{Arc, Mutex, MutexGuard, RwLock};
 use redb::{
     ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, TableError,
@@ -119,7 +119,8 @@ impl Tables {
             Ok((db.begin()?, db.file().clone()))
         })?;
         let (store_id, gate) = (self.store_id, &self.gate);
-        Ok(TablesWrite { transaction: Some(transaction), file, store_id, gate, _turn: turn })
+        let process = Process::current();
+        Ok(TablesWrite { transaction: Some(transaction), file, store_id, gate, process, _turn: turn })
     }
 
     /// The table `name` for reading; `None` when no committed transaction has opened it.
@@ -255,6 +256,7 @@ pub(crate) struct TablesWrite<'t> {
     file: Arc<Guarded>,
     store_id: [u8; 16],
     gate: &'t Mutex<bool>,
+    process: Process,
     _turn: MutexGuard<'t, ()>,
 }
 
@@ -337,6 +339,11 @@ impl TablesWrite<'_> {
 impl Drop for TablesWrite<'_> {
     fn drop(&mut self) {
         let transaction = self.transaction.take();
+        if !self.process.is_current() {
+            // The file is another process's, and locks inside of redb may be held by threads that are not here.
+            std::mem::forget(transaction);
+            return;
+        }
         // Rolling back is in memory; where it fails, the file is condemned or redb refuses the next writer,
         // and nothing of the transaction is on the device.
         let rolled_back =

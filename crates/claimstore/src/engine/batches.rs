@@ -83,7 +83,7 @@ impl Engine {
         requests: &[ClaimRequest],
         waits: Waits,
     ) -> Result<(u64, Vec<Answer>), Error> {
-        self.check_open()?;
+        self.check_changes()?;
         if requests.len() > MAX_BATCH_ITEMS {
             return Err(Error::new(ErrorKind::TooLarge, "a batch must have at most 65,536 items"));
         }

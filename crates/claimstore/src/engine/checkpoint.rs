@@ -94,13 +94,22 @@ impl Engine {
     }
 
     /// The upkeep lock, of a store that is still open: what waited for it may have waited for the close.
+    ///
+    /// Upkeep makes and removes files by their names: where the directory is another's by now, the store is poisoned first.
     pub(crate) fn upkeep_lock(&self) -> Result<MutexGuard<'_, Home>, Error> {
+        self.check_changes()?;
+        self.check_all_owned()?;
+        self.home_lock()
+    }
+
+    /// The same for calls that only look.
+    pub(crate) fn home_lock(&self) -> Result<MutexGuard<'_, Home>, Error> {
         self.check_open()?;
         if self.tables.is_writing_here() {
             return Err(Error::new(ErrorKind::Misuse, "upkeep inside a transact would wait for itself"));
         }
         let home = self.home.lock();
-        self.check_open()?;
+        self.check_serving()?;
         Ok(home)
     }
 
@@ -341,6 +350,7 @@ impl Engine {
     /// Ends the journal of a store that closes: a checkpoint, the seal, and the catalogue's word that it is
     /// sealed.
     pub(crate) fn seal(&self) -> Result<(), Error> {
+        self.check_all_owned()?;
         let mut home = self.home.lock();
         home.merge = None;
         self.leave_long_segment()?;

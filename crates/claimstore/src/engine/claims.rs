@@ -18,7 +18,7 @@ use crate::lease::Lease;
 use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL, millis};
 use crate::planted;
 use crate::policy::Policy;
-use crate::sync::Arc;
+use crate::sync::{Arc, MutexGuard};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -99,18 +99,23 @@ impl Engine {
 
     /// Decides a claim and queues its effect. Nothing may be told before [`Begun::batch`] is committed.
     pub(crate) fn begin(&self, space: &Space, request: &ClaimRequest, waits: Waits) -> Result<Begun, Error> {
-        self.check_open()?;
+        self.check_serving()?;
+        self.check_writable()?;
         let policy = space.policy();
         let mut prepared = self.prepare(space, &policy, request)?;
-        // Facts in the live table are answered without the order lock or a look at the runs.
+        // Facts in the live table are answered without the order lock or a look at the runs, and without asking which
+        // process this is as long as nothing is waited for.
         let seen_live = {
-            let shard = self.live.shard(prepared.keyed.hash);
+            let shard = self.shard_to_look(prepared.keyed.hash)?;
             let entry = shard.find(prepared.keyed.hash, &prepared.keyed.full);
             if entry.is_none() {
                 // The processor waits for these lines together with those of the look itself.
                 black_box(shard.bring_absent_near(prepared.keyed.hash));
             }
             if let Some(begun) = self.answer_live(space, &prepared, entry) {
+                if !self.commit.has_reached(begun.batch) {
+                    self.check_process()?;
+                }
                 return Ok(begun);
             }
             entry.is_some()
@@ -121,10 +126,11 @@ impl Engine {
             let mut cold = found.map(|found| found.record);
             if !seen_live
                 && let Some(record) = &mut cold
-                && let Some(begun) = self.answer_cold(space, &prepared, record, generation)
+                && let Some(begun) = self.answer_cold(space, &prepared, record, generation)?
             {
                 return Ok(begun);
             }
+            self.check_process()?;
             // What comes in behind these looks is noticed under the locks.
             let known = if seen_live || cold.is_some() {
                 self.known_bytes(&prepared.keyed, cold.as_ref())
@@ -204,11 +210,11 @@ impl Engine {
         prepared: &Prepared<'_>,
         cold: &mut Record,
         generation: u64,
-    ) -> Option<Begun> {
-        let mut shard = self.live.shard(prepared.keyed.hash);
+    ) -> Result<Option<Begun>, Error> {
+        let mut shard = self.shard_to_look(prepared.keyed.hash)?;
         let moved = self.cold.generation() != generation;
         if moved || shard.find(prepared.keyed.hash, &prepared.keyed.full).is_some() {
-            return None;
+            return Ok(None);
         }
         let at = self.time.moment();
         // No judgement rests on the body, and a duplicate gets this one rather than a copy.
@@ -218,11 +224,24 @@ impl Engine {
             Some(Answer::Duplicate(receipt)) => Answer::Duplicate(receipt.with_response(body)),
             other => {
                 cold.body = body;
-                other?
+                let Some(other) = other else { return Ok(None) };
+                other
             }
         };
         shard.cold_repeats.count(prepared.keyed.hash, cold, answer.repeats(), at.store_ms);
-        Some(Begun { batch: 0, answer })
+        Ok(Some(Begun { batch: 0, answer }))
+    }
+
+    /// The shard of a key, for an answer from memory. It is free nearly always; where it is not, whoever has it may be a
+    /// thread that a child of `fork()` does not have, so that is asked before it is waited for.
+    fn shard_to_look(&self, hash: u64) -> Result<MutexGuard<'_, Shard>, Error> {
+        match self.live.try_shard(hash) {
+            Some(shard) => Ok(shard),
+            None => {
+                self.check_process()?;
+                Ok(self.live.shard(hash))
+            }
+        }
     }
 
     fn answer_without_effect(
@@ -511,6 +530,7 @@ impl Engine {
         request: &ClaimRequest,
         limit: Duration,
     ) -> Result<Claim, Error> {
+        self.check_changes()?;
         let hash = self.keyed(space, &space.policy(), &request.key)?.hash;
         let deadline_ms = self.time.boot_ms().saturating_add(millis(limit));
         let bell = self.waiters.register(hash);

@@ -326,6 +326,19 @@ impl Commit {
         self.is_committed(batch, engine)
     }
 
+    /// Whether `batch` may be answered already.
+    pub(crate) fn has_reached(&self, batch: u64) -> bool {
+        self.baton.reached() >= batch
+    }
+
+    /// Poisons the store although nothing was written: its files are not its own any more.
+    pub(crate) fn give_up(&self, engine: &impl Leads, cause: &std::io::Error) -> Error {
+        engine.poison().set(self.written.load(Ordering::Acquire), cause);
+        self.wake_all(engine);
+        observe::poisoned(cause);
+        engine.poison().error()
+    }
+
     /// Leads one batch if nobody is leading. False: somebody is.
     ///
     /// Futures are woken when everything else is done: a waker may run code of the caller's that comes back
@@ -370,12 +383,12 @@ impl Commit {
         // Where a commit is a matter of memory, reading the clock twice would be a good part of it.
         let timed = self.slow.load(Ordering::Relaxed) || number % TIMED_ONE_IN == 0;
         let began_ns = timed.then(|| engine.lap_ns());
-        let written = self.write(&batch, &stamp, engine.poison());
+        let written = self.write(&batch, &stamp, engine);
         match &written {
             // Ordering: durable first (inside `write`), then answerable, then the bells.
             Ok(true) => self.baton.reach(number),
             Ok(false) => {}
-            Err(_) => engine.poison().set(number),
+            Err(error) => engine.poison().set(number, error),
         }
         let took_ns = began_ns.map(|began_ns| engine.lap_ns().saturating_sub(began_ns));
         let mut wakers = std::mem::take(&mut batch.wakers);
@@ -415,9 +428,14 @@ impl Commit {
     }
 
     /// `Ok(false)`: the store is poisoned, nothing was written.
-    fn write(&self, batch: &Pending, stamp: &Stamp, poison: &Poison) -> std::io::Result<bool> {
+    ///
+    /// Ordering: written, synced, looked whether the files are still where their names are, answerable. Another owner
+    /// can come in only after a name of a locked file was taken away. If that was before the look, this batch is not
+    /// answered; if it was after, the batch was durable under its name before anybody else could open the store, and is
+    /// found there.
+    fn write(&self, batch: &Pending, stamp: &Stamp, engine: &impl Leads) -> std::io::Result<bool> {
         let mut writer = self.journal.lock();
-        if poison.is_set() {
+        if engine.poison().is_set() {
             return Ok(false);
         }
         let head = BatchHead {
@@ -439,9 +457,12 @@ impl Commit {
             if planted::active(11) && result.is_err() {
                 result = writer.sync();
             }
+            result = result.and_then(|()| check_names(&writer, engine));
             if result.is_ok() {
                 self.synced.store(batch.number, Ordering::Release);
             }
+        } else if result.is_ok() {
+            result = check_names(&writer, engine);
         }
         let framed = framed_bytes(batch.payload.len()) as u64;
         self.written_bytes.fetch_add(framed, Ordering::Relaxed);
@@ -462,12 +483,12 @@ impl Commit {
         if self.synced.load(Ordering::Acquire) >= reached {
             return Ok(reached);
         }
-        if let Err(error) = writer.sync() {
+        if let Err(error) = writer.sync().and_then(|()| check_names(&writer, engine)) {
             drop(writer);
-            engine.poison().set(self.written.load(Ordering::Acquire));
+            engine.poison().set(self.written.load(Ordering::Acquire), &error);
             self.wake_all(engine);
             observe::poisoned(&error);
-            return Err(Poison::error());
+            return Err(engine.poison().error());
         }
         self.synced.fetch_max(reached, Ordering::AcqRel);
         Ok(reached)
@@ -503,10 +524,10 @@ impl Commit {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));
         };
         rotated.map_err(|error| {
-            engine.poison().set(self.written.load(Ordering::Acquire));
+            engine.poison().set(self.written.load(Ordering::Acquire), &error);
             self.wake_all(engine);
             observe::poisoned(&error);
-            Poison::error()
+            engine.poison().error()
         })
     }
 
@@ -555,6 +576,12 @@ impl Commit {
     }
 }
 
+/// Whether what was written can be found again: the segment still has a name, and the store its lock.
+fn check_names(writer: &Writer, engine: &impl Leads) -> std::io::Result<()> {
+    writer.check_name()?;
+    engine.check_ownership()
+}
+
 fn room_of(writer: &Writer) -> Room {
     let room = writer.room();
     Room { current: room.current, next: room.next }
@@ -564,6 +591,8 @@ fn room_of(writer: &Writer) -> Room {
 pub(crate) trait Leads {
     fn poison(&self) -> &Poison;
     fn stamp(&self) -> Stamp;
+    /// Whether nobody else can have opened the store.
+    fn check_ownership(&self) -> std::io::Result<()>;
     fn measures(&self) -> &Measures;
     /// For measuring how long a commit takes.
     fn lap_ns(&self) -> u64;

@@ -58,7 +58,10 @@ impl Engine {
             }
             State::NotAsked => match read(&self.storage, self.store_id)? {
                 Some(key) => key,
-                None => self.make_key().inspect_err(|_| *state = State::Failed)?,
+                None => {
+                    self.check_writable()?;
+                    self.make_key().inspect_err(|_| *state = State::Failed)?
+                }
             },
         };
         *state = State::Known(key);
@@ -66,6 +69,7 @@ impl Engine {
     }
 
     fn make_key(&self) -> Result<[u8; 32], Error> {
+        self.check_all_owned()?;
         let mut key = [0; 32];
         let make = |key: &mut [u8; 32]| {
             self.entropy.fill(key)?;

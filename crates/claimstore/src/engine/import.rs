@@ -35,7 +35,7 @@ impl Engine {
         space: &Arc<Space>,
         records: &[Import],
     ) -> Result<Vec<Result<Imported, Error>>, Error> {
-        self.check_open()?;
+        self.check_changes()?;
         if records.len() > MAX_BATCH_ITEMS {
             return Err(Error::new(ErrorKind::TooLarge, "a batch must have at most 65,536 items"));
         }

@@ -114,7 +114,7 @@ impl Engine {
     /// the clock is moved by hand, or the store ends.
     pub(crate) fn sleep_until_orphan(&self, looked_at_ms: u64, due_ms: u64) {
         let due_ms = due_ms.min(self.earliest_lapse_ms(looked_at_ms));
-        self.lapses.sleep(due_ms, || self.time.boot_ms(), || self.check_open().is_err());
+        self.lapses.sleep(due_ms, || self.time.boot_ms(), || self.check_serving().is_err());
     }
 
     /// When the first of the leases lapses, in boot time, that had not lapsed at `after_ms`.

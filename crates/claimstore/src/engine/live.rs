@@ -170,6 +170,12 @@ impl Live {
         self.shards[number_of(hash)].lock()
     }
 
+    /// The same if nobody has it just now.
+    pub(crate) fn try_shard(&self, hash: u64) -> Option<MutexGuard<'_, Shard>> {
+        #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
+        self.shards[number_of(hash)].try_lock()
+    }
+
     /// Visits the shards of some keys, by their hashes, several under all their locks: `bring_near` for each of them
     /// first, then `visit`, each with the place of its hash.
     ///

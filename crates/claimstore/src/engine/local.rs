@@ -6,7 +6,7 @@
 //! table. A checkpoint copies it into a run and deletes the row afterwards; open reads what is left.
 
 use super::claims::{Answer, Begun, Prepared, Seen, carried};
-use super::commit::Waits;
+use super::commit::{Leads, Waits};
 use super::decide::{self, Decision, Ending};
 use super::live::{Entry, Marks};
 use super::settle::{Held, live_claim};
@@ -16,6 +16,7 @@ use crate::bucket::{CommitFailed, Tables, TablesWrite};
 use crate::claim::{Claim, ClaimRequest};
 use crate::codec::{Base, Cursor, Record};
 use crate::error::{Error, ErrorKind};
+use crate::io::Process;
 use crate::sync::{Arc, Mutex, ThreadId, current_thread};
 use crate::transact::{Transacted, Transaction};
 use std::borrow::Cow;
@@ -36,10 +37,13 @@ enum State {
 }
 
 /// Frees the writer's place when the closure ends, also by a panic.
-struct Writing<'a>(&'a TableHome);
+struct Writing<'a>(&'a TableHome, Process);
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
+        if !self.1.is_current() {
+            return;
+        }
         *self.0.writer.lock() = None;
     }
 }
@@ -49,7 +53,9 @@ struct OwedClose<'a>(&'a Engine);
 
 impl Drop for OwedClose<'_> {
     fn drop(&mut self) {
-        self.0.close_if_owed();
+        if self.0.is_here() {
+            self.0.close_if_owed();
+        }
     }
 }
 
@@ -119,7 +125,7 @@ impl TableHome {
 
     fn writing(&self) -> Writing<'_> {
         *self.writer.lock() = Some(current_thread());
-        Writing(self)
+        Writing(self, Process::current())
     }
 }
 
@@ -152,6 +158,7 @@ impl Engine {
     where
         F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
     {
+        self.check_changes()?;
         self.tables.start_writing()?;
         let _owed = OwedClose(self);
         let tables = self.tables()?;
@@ -194,6 +201,7 @@ impl Engine {
     where
         F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
     {
+        self.check_changes()?;
         self.tables.start_writing()?;
         let _owed = OwedClose(self);
         let tables = self.tables()?;
@@ -300,6 +308,16 @@ impl Engine {
     ) -> Result<(), Error> {
         match write.commit() {
             Ok(()) => {
+                // As for a batch: durable, looked whether the files are still the store's, answered.
+                if let Err(error) = reservation.engine.check_ownership() {
+                    reservation.kept = true;
+                    drop(reservation.engine.commit.give_up(reservation.engine, &error));
+                    return Err(Error::with_source(
+                        ErrorKind::Indeterminate,
+                        "a commit failed half-way",
+                        error,
+                    ));
+                }
                 reservation.keep(record);
                 Ok(())
             }
@@ -342,7 +360,7 @@ impl Reservation<'_> {
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        if self.kept {
+        if self.kept || !self.engine.is_here() {
             return;
         }
         let Reservation { engine, space, keyed, .. } = self;

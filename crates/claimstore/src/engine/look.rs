@@ -77,6 +77,7 @@ impl Engine {
 
     /// Queues a `forget`. Answers the batch to wait for, and whether the key was known.
     pub(crate) fn begin_forget(&self, space: &Space, key: &[u8], waits: Waits) -> Result<(u64, bool), Error> {
+        self.check_changes()?;
         let keyed = self.keyed(space, &space.policy(), key)?;
         self.erase(space, &keyed, waits)
     }
@@ -253,7 +254,7 @@ impl Engine {
     }
 
     fn read_everything(&self) -> Result<Report, Error> {
-        let home = self.upkeep_lock()?;
+        let home = self.home_lock()?;
         home.verify()?;
         let mut report = Report::default();
         if let Some(tables) = self.tables.existing() {

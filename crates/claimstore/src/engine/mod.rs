@@ -47,8 +47,9 @@ pub(crate) mod waiters;
 
 use crate::bucket::KeyHasher;
 use crate::error::{Error, ErrorKind};
-use crate::io::{Entropy, LockGuard, Storage};
+use crate::io::{Entropy, FORKED, LockGuard, Process, Storage};
 use crate::options::{Durability, Limits};
+use crate::planted;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use checkpoint::Home;
 use cold::Cold;
@@ -79,6 +80,10 @@ pub(crate) struct Engine {
     pub(crate) limits: Limits,
     pub(crate) durability: Durability,
     pub(crate) background: bool,
+    /// Whether nothing may change: the storage keeps changes in memory.
+    pub(crate) read_only: bool,
+    /// The one that opened the store. In a child of `fork()` its locks may stay held for ever, and its files are another's.
+    process: Process,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) store_id: [u8; 16],
@@ -108,7 +113,8 @@ pub(crate) struct Engine {
     closed: AtomicBool,
     /// The last handle was dropped inside a closure of `complete_in`: to be closed when that ends.
     close_owed: AtomicBool,
-    ownership: Mutex<Option<LockGuard>>,
+    /// Of the lock file first. Empty once the store is closed.
+    ownership: Mutex<Vec<LockGuard>>,
     #[cfg(feature = "metrics")]
     pub(crate) published: Mutex<publish::Published>,
     /// The label of this store in metrics.
@@ -133,6 +139,7 @@ pub(crate) struct Parts {
     pub(crate) limits: Limits,
     pub(crate) durability: Durability,
     pub(crate) background: bool,
+    pub(crate) read_only: bool,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) store_id: [u8; 16],
@@ -145,7 +152,7 @@ pub(crate) struct Parts {
     pub(crate) spaces: Spaces,
     pub(crate) home: Home,
     pub(crate) tables: TableHome,
-    pub(crate) ownership: LockGuard,
+    pub(crate) ownership: Vec<LockGuard>,
     #[cfg(feature = "metrics")]
     pub(crate) metrics_label: Arc<str>,
     pub(crate) opening: Opening,
@@ -178,6 +185,8 @@ impl Engine {
             limits: parts.limits,
             durability: parts.durability,
             background: parts.background,
+            read_only: parts.read_only,
+            process: Process::current(),
             storage: parts.storage,
             entropy: parts.entropy,
             store_id: parts.store_id,
@@ -203,7 +212,7 @@ impl Engine {
             parked_wakers: Mutex::default(),
             closed: AtomicBool::new(false),
             close_owed: AtomicBool::new(false),
-            ownership: Mutex::new(Some(parts.ownership)),
+            ownership: Mutex::new(parts.ownership),
             #[cfg(feature = "metrics")]
             published: Mutex::default(),
             #[cfg(feature = "metrics")]
@@ -213,8 +222,40 @@ impl Engine {
         })
     }
 
-    /// Whether calls are still served: not closed, not poisoned.
+    /// What a call asks first, before it takes any lock: whether this process opened the store, and whether it is served.
     pub(crate) fn check_open(&self) -> Result<(), Error> {
+        self.check_process()?;
+        self.check_serving()
+    }
+
+    /// The same for calls that change something.
+    pub(crate) fn check_changes(&self) -> Result<(), Error> {
+        self.check_open()?;
+        self.check_writable()
+    }
+
+    /// Whether this is the process that opened the store, and no child of it by `fork()`.
+    pub(crate) fn check_process(&self) -> Result<(), Error> {
+        if self.is_here() { Ok(()) } else { Err(Error::new(ErrorKind::Misuse, FORKED)) }
+    }
+
+    /// The same, for what has no answer to give.
+    pub(crate) fn is_here(&self) -> bool {
+        self.process.is_current()
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        if self.read_only {
+            return Err(Error::new(
+                ErrorKind::Misuse,
+                "the store was opened read-only: nothing in it can change",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether calls are still served: not closed, not poisoned.
+    pub(crate) fn check_serving(&self) -> Result<(), Error> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));
         }
@@ -238,12 +279,13 @@ impl Engine {
             return Err(Error::new(ErrorKind::TooLarge, "the batch does not fit a journal segment"));
         }
         let reserve = if class == Class::Claim { self.limits.segment_bytes / 8 } else { 0 };
+        self.check_writable()?;
         loop {
-            self.check_open()?;
+            self.check_serving()?;
             let now_ms = self.time.now_ms();
             if let Some(order) = self.commit.admit(bytes, reserve, largest, now_ms)? {
                 // Closing takes the order lock after it set the flag: who passed here is still served.
-                self.check_open()?;
+                self.check_serving()?;
                 return Ok(order);
             }
             self.make_room(class)?;
@@ -253,6 +295,7 @@ impl Engine {
     /// Ends the store: what is queued is finished, later calls answer `Closed`. Refused inside a closure of
     /// `transact` or `complete_in`, which it would wait for.
     pub(crate) fn close(&self) -> Result<(), Error> {
+        self.check_process()?;
         if self.tables.is_writing_here() {
             return Err(Error::new(ErrorKind::Misuse, "a transact cannot close its own store"));
         }
@@ -275,8 +318,9 @@ impl Engine {
         self.stop_threads();
         self.upkeep.tasks.end();
         let sealed = match drained {
+            Ok(()) if self.read_only => Ok(()),
             Ok(()) => self.seal(),
-            Err(_) => Err(Poison::error()),
+            Err(_) => Err(self.poison.error()),
         };
         self.commit.wake_all(self);
         self.tables.close();
@@ -289,13 +333,23 @@ impl Engine {
         self.publish();
         // Before the directory is free: what they take away must not be another opening's.
         self.run_last_calls();
-        drop(self.ownership.lock().take());
+        self.ownership.lock().clear();
         observe::closed(self.life, sealed.is_ok());
         sealed
     }
 
-    /// Has `call` made when the store closes; at once if it has.
+    /// Looks whether all that was locked still has its name, and poisons the store where it has not: files made from now
+    /// on would be another store's.
+    pub(crate) fn check_all_owned(&self) -> Result<(), Error> {
+        let checked = self.ownership.lock().iter().try_for_each(|owned| owned.check());
+        checked.map_err(|error| self.commit.give_up(self, &error))
+    }
+
+    /// Has `call` made when the store closes; at once if it has. Never in a child of `fork()`.
     pub(crate) fn on_close(&self, call: Box<dyn FnOnce() + Send>) {
+        if !self.is_here() {
+            return;
+        }
         if let Some(calls) = &mut *self.last_calls.lock() {
             calls.push(LastCall(call));
             return;
@@ -334,6 +388,13 @@ impl Leads for Engine {
 
     fn stamp(&self) -> Stamp {
         Stamp { mark_ms: self.time.now_ms(), generation: self.catalogue_generation.load(Ordering::Acquire) }
+    }
+
+    fn check_ownership(&self) -> std::io::Result<()> {
+        if planted::active(53) {
+            return Ok(());
+        }
+        self.ownership.lock().first().map_or(Ok(()), |owned| owned.check())
     }
 
     fn measures(&self) -> &Measures {

@@ -78,6 +78,7 @@ impl Engine {
         &self,
         items: &[(view::Record, crate::Failure)],
     ) -> Result<Vec<Result<(), Error>>, Error> {
+        self.check_changes()?;
         if items.len() > MAX_ITEMS {
             return Err(Error::new(ErrorKind::TooLarge, "a batch must have at most 65,536 items"));
         }
@@ -142,7 +143,7 @@ impl Engine {
 
     /// Namespace, key and token of a record that a listing showed.
     fn held(&self, listed: &view::Record) -> Result<Held, Error> {
-        self.check_open()?;
+        self.check_changes()?;
         let space = self.spaces.get(&listed.namespace).ok_or_else(stale)?;
         let keyed = self.keyed(&space, &space.policy(), &listed.key)?;
         Ok(Held { space, keyed, token: listed.version.token })

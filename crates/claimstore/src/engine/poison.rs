@@ -2,27 +2,34 @@
 //! neither the batch nor anything behind it can be vouched for. Reopening tells.
 
 use crate::error::{Error, ErrorKind};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering};
+use std::io;
 
 const HEALTHY: u64 = u64::MAX;
+/// Another process may have opened what now stands at the store's path.
+const LOST: &str =
+    "the store's files were removed, renamed or replaced while it was open; put them back, then reopen";
 
 /// The one failure of this handle, if there was one.
 #[derive(Debug)]
 pub(crate) struct Poison {
     /// The last batch that may have been written, and was not committed. Everything behind it was not.
     last_unknown: AtomicU64,
+    /// What the operating system said, or what became of the files. There before the store is poisoned.
+    cause: Mutex<Option<io::Error>>,
 }
 
 impl Default for Poison {
     fn default() -> Poison {
-        Poison { last_unknown: AtomicU64::new(HEALTHY) }
+        Poison { last_unknown: AtomicU64::new(HEALTHY), cause: Mutex::new(None) }
     }
 }
 
 impl Poison {
     /// Poisons the store: batches up to `last_unknown` that were not committed before are indeterminate. The
     /// first failure counts; nothing is written after it.
-    pub(crate) fn set(&self, last_unknown: u64) {
+    pub(crate) fn set(&self, last_unknown: u64, cause: &io::Error) {
+        self.cause.lock().get_or_insert_with(|| again(cause));
         // An error means that the store is poisoned already.
         let _first =
             self.last_unknown.compare_exchange(HEALTHY, last_unknown, Ordering::AcqRel, Ordering::Acquire);
@@ -34,11 +41,22 @@ impl Poison {
 
     /// For calls that begin now: nothing of them has happened.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.is_set() { Err(Poison::error()) } else { Ok(()) }
+        if self.is_set() { Err(self.error()) } else { Ok(()) }
     }
 
-    pub(crate) fn error() -> Error {
-        Error::new(ErrorKind::Poisoned, "an earlier write failed; reopen the store")
+    /// For calls that meet a poisoned store.
+    pub(crate) fn error(&self) -> Error {
+        self.because(ErrorKind::Poisoned, "an earlier write failed; reopen the store")
+    }
+
+    /// With the cause behind it; and in front, where the files are not where they were: reopening does not help there.
+    fn because(&self, kind: ErrorKind, message: &'static str) -> Error {
+        let Some(cause) = self.cause.lock().as_ref().map(again) else { return Error::new(kind, message) };
+        let message = match cause.kind() {
+            io::ErrorKind::StaleNetworkFileHandle => LOST,
+            _ => message,
+        };
+        Error::with_source(kind, message, cause)
     }
 
     /// For an operation queued in `batch` that is not committed: of what may have been written nobody knows,
@@ -46,11 +64,54 @@ impl Poison {
     pub(crate) fn check_batch(&self, batch: u64) -> Result<(), Error> {
         match self.last_unknown.load(Ordering::Acquire) {
             HEALTHY => Ok(()),
-            last_unknown if batch <= last_unknown => Err(Error::new(
-                ErrorKind::Indeterminate,
-                "the commit failed half-way; reopen the store to learn",
-            )),
-            _ => Err(Poison::error()),
+            last_unknown if batch <= last_unknown => Err(self
+                .because(ErrorKind::Indeterminate, "the commit failed half-way; reopen the store to learn")),
+            _ => Err(self.error()),
+        }
+    }
+}
+
+/// The same error once more, to be told to somebody else.
+fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Poison;
+    use crate::error::ErrorKind;
+    use std::error::Error as _;
+    use std::io;
+
+    #[test]
+    fn every_error_of_a_poisoned_store_tells_its_first_cause() {
+        let poison = Poison::default();
+        assert!(poison.check().is_ok() && poison.check_batch(7).is_ok());
+        poison.set(7, &io::Error::from_raw_os_error(5));
+        poison.set(9, &io::Error::other("later"));
+        let told = [
+            (poison.check(), ErrorKind::Poisoned),
+            (poison.check_batch(7), ErrorKind::Indeterminate),
+            (poison.check_batch(8), ErrorKind::Poisoned),
+        ];
+        for (answer, kind) in told {
+            let error = answer.unwrap_err();
+            assert_eq!(error.kind(), kind);
+            let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+            assert_eq!(cause.and_then(io::Error::raw_os_error), Some(5));
+        }
+    }
+
+    #[test]
+    fn files_that_are_gone_are_told_in_the_text() {
+        let poison = Poison::default();
+        poison.set(7, &io::Error::new(io::ErrorKind::StaleNetworkFileHandle, "LOCK was removed"));
+        for error in [poison.check().unwrap_err(), poison.check_batch(7).unwrap_err()] {
+            assert!(error.to_string().contains("removed, renamed or replaced"), "{error}");
+            assert_eq!(error.source().unwrap().to_string(), "LOCK was removed");
         }
     }
 }

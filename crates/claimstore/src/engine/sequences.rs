@@ -24,6 +24,7 @@ use super::settle::Held;
 use super::{Class, Engine};
 use crate::claim::{Claim, ClaimRequest};
 use crate::error::{Error, ErrorKind};
+use crate::io::Process;
 use crate::policy::Policy;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
@@ -43,6 +44,7 @@ pub(crate) struct Stream {
     pub(crate) name: Box<[u8]>,
     held: Held,
     state: Mutex<State>,
+    process: Process,
 }
 
 struct State {
@@ -73,7 +75,7 @@ pub(crate) enum PositionAnswer {
 impl Engine {
     /// The stream `name`, made if there is none.
     pub(crate) fn stream(self: &Arc<Self>, name: &[u8]) -> Result<Arc<Stream>, Error> {
-        self.check_open()?;
+        self.check_changes()?;
         // Held until the stream is known: two openings would else claim the record from each other.
         let mut streams = self.sequences.streams.lock();
         if let Some(stream) = streams.get(name) {
@@ -94,8 +96,12 @@ impl Engine {
             }
         };
         let state = State { positions, batch: 0, holds: BTreeMap::new() };
-        let stream =
-            Arc::new(Stream { name: name.into(), held: lease.held().clone(), state: Mutex::new(state) });
+        let stream = Arc::new(Stream {
+            name: name.into(),
+            held: lease.held().clone(),
+            state: Mutex::new(state),
+            process: Process::current(),
+        });
         streams.insert(name.into(), stream.clone());
         Ok(stream)
     }
@@ -140,6 +146,7 @@ impl Engine {
         token: u64,
         waits: Waits,
     ) -> Result<u64, Error> {
+        self.check_open()?;
         let mut state = stream.state.lock();
         let up_to = state.hold(position, token)?.up_to;
         let mut positions = state.positions;
@@ -155,6 +162,9 @@ impl Engine {
 
     /// Gives a held position back: it may be claimed again at once. A superseded token changes nothing.
     pub(crate) fn release_position(stream: &Stream, position: u64, token: u64) {
+        if !stream.process.is_current() {
+            return;
+        }
         let mut state = stream.state.lock();
         if state.hold(position, token).is_ok() {
             state.holds.remove(&position);

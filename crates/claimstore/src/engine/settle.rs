@@ -33,6 +33,7 @@ pub(crate) struct Held {
 impl Engine {
     /// Queues the end of a claim; answers the batch to wait for.
     pub(crate) fn settle(&self, held: &Held, ending: &Ending<'_>, waits: Waits) -> Result<u64, Error> {
+        self.check_open()?;
         self.check_ending(ending)?;
         let batch = {
             let known = self.known_bytes(&held.keyed, None);
@@ -51,6 +52,7 @@ impl Engine {
         items: &[(&Held, Ending<'_>)],
         waits: Waits,
     ) -> Result<(u64, Vec<Result<(), Error>>), Error> {
+        self.check_open()?;
         let keyed: Vec<_> = items.iter().map(|(held, _)| (&held.keyed, None)).collect();
         let asked: usize = items.iter().map(|(held, ending)| ending_bytes(held, ending, 0)).sum();
         let bytes = asked + self.known_bytes_of(&keyed);
@@ -176,6 +178,7 @@ impl Engine {
         waits: Waits,
         change: impl FnOnce(&mut Record),
     ) -> Result<u64, Error> {
+        self.check_open()?;
         let Held { space, keyed, token } = held;
         let known = 2 * self.known_bytes(keyed, None);
         let mut order = self.admit(OP_BYTES + keyed.full.len() + bytes + known, Class::Settlement)?;
@@ -199,6 +202,9 @@ impl Engine {
 
     /// A lease was dropped unsettled: nobody works on the key. In memory only; a crash says the same.
     pub(crate) fn abandon(&self, held: &Held) {
+        if !self.is_here() {
+            return;
+        }
         {
             let mut shard = self.live.shard(held.keyed.hash);
             let Ok(entry) = live_claim_mut(shard.find_mut(held.keyed.hash, &held.keyed.full), held.token)
@@ -216,6 +222,9 @@ impl Engine {
 
     /// The lease object is gone, the claim goes on: until its term, or until it is resumed.
     pub(crate) fn let_go(&self, held: &Held) {
+        if !self.is_here() {
+            return;
+        }
         let mut shard = self.live.shard(held.keyed.hash);
         if let Ok(entry) = live_claim_mut(shard.find_mut(held.keyed.hash, &held.keyed.full), held.token) {
             entry.marks.leased = false;
@@ -229,7 +238,7 @@ impl Engine {
         key: &[u8],
         token: u64,
     ) -> Result<(Held, Granted), Error> {
-        self.check_open()?;
+        self.check_changes()?;
         let keyed = self.keyed(space, &space.policy(), key)?;
         let mut shard = self.live.shard(keyed.hash);
         let life = self.life;

@@ -66,6 +66,9 @@ impl Engine {
         self: &Arc<Self>,
         run: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
     ) -> TaskFuture<T> {
+        if let Err(error) = self.check_process() {
+            return TaskFuture::refused(error);
+        }
         let (promise, future) = promise();
         let task: Task = Box::new(move |engine| promise.keep(run(engine)));
         // The thread first: a task that was refused must not run later.

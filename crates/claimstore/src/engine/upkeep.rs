@@ -181,7 +181,7 @@ impl Engine {
                 engine.upkeep.ask();
             }
         }));
-        if matches!(self.durability, Durability::Interval(_)) {
+        if matches!(self.durability, Durability::Interval(_)) && !self.read_only {
             self.serve_futures()?;
         }
         if self.background {
@@ -213,6 +213,7 @@ impl Engine {
         name: &str,
         body: impl FnOnce() + Send + 'static,
     ) -> Result<(), Error> {
+        self.check_process()?;
         if started.load(Ordering::Acquire) || started.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
@@ -339,6 +340,8 @@ impl Engine {
     ///
     /// A part that fails does not keep the others from running: a prune may be what makes room for a segment.
     pub(crate) fn upkeep(&self) -> Result<bool, Error> {
+        self.check_process()?;
+        self.check_writable()?;
         let journal = self.keep_journal_going();
         let ended = !self.cold.set().ended(self.time.now_ms()).is_empty();
         let prune = if ended { self.prune().map(drop) } else { Ok(()) };
@@ -416,6 +419,8 @@ impl Engine {
 
     /// Like [`prepare_segment`](Engine::prepare_segment), with a size of its own.
     pub(crate) fn prepare_segment_of(&self, class: Class, bytes: u64) -> Result<bool, Error> {
+        // Before the lock: a file made by its name would be another store's where the directory is.
+        self.check_all_owned()?;
         let mut segments = self.upkeep.segments.lock();
         if segments.closed {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));

@@ -1,7 +1,8 @@
 //! The real storage: a directory of the operating system.
 
-use super::storage::{File, LockGuard, OpenMode, Storage};
-use super::system::{Kernel, Opening, System};
+use super::process::{FORKED, Process};
+use super::storage::{File, LockGuard, OpenMode, Ownership, Storage};
+use super::system::{Kernel, Locking, Opening, System};
 use crate::planted;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ const LOCK_TRIES: usize = 8;
 pub struct DirStorage<S = Kernel> {
     root: PathBuf,
     system: S,
+    /// A child of `fork()` changes nothing of it.
+    process: Process,
 }
 
 impl DirStorage {
@@ -40,7 +43,8 @@ impl<S: System> DirStorage<S> {
     pub fn on(system: S, path: impl AsRef<Path>) -> DirStorage<S> {
         let path = path.as_ref();
         // Fails only where there is no current directory or no path; the first open will then say so.
-        DirStorage { root: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()), system }
+        let root = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        DirStorage { root, system, process: Process::current() }
     }
 
     /// The directory everything is in, absolute.
@@ -123,15 +127,6 @@ impl<S: System> DirStorage<S> {
         }
     }
 
-    fn names_this_file(&self, path: &Path, file: &S::Handle) -> io::Result<bool> {
-        let held = self.system.status(file)?;
-        match self.system.status_of(path) {
-            Ok(named) => Ok(named.id == held.id),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     fn path(&self, name: &str) -> PathBuf {
         if name.is_empty() { self.root.clone() } else { self.root.join(name) }
     }
@@ -140,11 +135,18 @@ impl<S: System> DirStorage<S> {
 impl<S: System> Storage for DirStorage<S> {
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let path = self.path(name);
-        let how = if mode == OpenMode::CreateNew { Opening::New } else { Opening::Existing };
+        let how = match mode {
+            OpenMode::CreateNew => {
+                self.process.may_write()?;
+                Opening::New
+            }
+            OpenMode::ReadOnly => Opening::ReadOnly,
+            _ => Opening::Existing,
+        };
         let buffered = self.open_at(&path, how)?;
         let direct = if mode == OpenMode::Direct { self.open_direct(&path)? } else { None };
-        let system = self.system.clone();
-        Ok(Arc::new(DirFile { system, buffered, direct, refused: AtomicBool::new(false) }))
+        let (system, process) = (self.system.clone(), self.process);
+        Ok(Arc::new(DirFile { system, buffered, direct, refused: AtomicBool::new(false), process }))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -152,14 +154,17 @@ impl<S: System> Storage for DirStorage<S> {
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
+        self.process.may_write()?;
         self.create_one_dir(&self.path(dir))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.process.may_write()?;
         self.system.rename(&self.path(from), &self.path(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.process.may_write()?;
         self.system.remove(&self.path(name))
     }
 
@@ -184,28 +189,101 @@ impl<S: System> Storage for DirStorage<S> {
 
     fn lock(&self, name: &str) -> io::Result<LockGuard> {
         let path = self.path(name);
+        self.lock_file(path, Opening::Any, Locking::Exclusive)
+    }
+
+    fn lock_also(&self, name: &str) -> io::Result<LockGuard> {
+        if planted::active(52) {
+            return Ok(Box::new(()));
+        }
+        self.lock_file(self.path(name), Opening::Existing, Locking::Exclusive)
+    }
+
+    fn lock_shared(&self, name: &str) -> io::Result<Option<LockGuard>> {
+        match self.lock_file(self.path(name), Opening::ReadOnly, Locking::Shared) {
+            Ok(guard) => Ok(Some(guard)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
+            // No such file, no right to it, or a file system without locks: whoever only reads goes without.
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+impl<S: System> DirStorage<S> {
+    fn lock_file(&self, path: PathBuf, how: Opening, locking: Locking) -> io::Result<LockGuard> {
         for _ in 0..LOCK_TRIES {
-            let file = self.open_at(&path, Opening::Any)?;
+            let file = self.open_at(&path, how)?;
             // A lock of this kind belongs to the open file, not to the process: a second open in the same
             // process is refused like any other, and closing some other handle does not give it up.
-            self.system.lock(&file)?;
+            self.system.lock(&file, locking)?;
             // Between open and lock somebody may have put another file in this place; whoever locks that
             // one would not meet us.
-            if self.names_this_file(&path, &file)? {
-                return Ok(Box::new(DirLock { _held: file }));
+            let id = self.system.status(&file)?.id;
+            let system = self.system.clone();
+            let lock = DirLock { system, file, path: path.clone(), id, process: self.process };
+            if lock.is_named()? {
+                return Ok(Box::new(lock));
             }
         }
         Err(ErrorKind::WouldBlock.into())
     }
 }
 
-/// Held until dropped: closing the file gives up the lock, once every process that shares it has closed it.
+/// Held until dropped by the process that took it, or until every process that has the open file has closed it.
 ///
-/// It is not unlocked: a process that was forked with the store open shares the lock, and must not lose it because the
-/// other one is done. So a child that has not begun its program yet keeps the directory for that long.
+/// A child of `fork()` shares the open file, and so the lock. It must not give up what its parent still has: only the
+/// process that took the lock unlocks it, and that one does so whatever children it has left behind.
 #[derive(Debug)]
-struct DirLock<H> {
-    _held: H,
+struct DirLock<S: System> {
+    system: S,
+    file: S::Handle,
+    path: PathBuf,
+    /// Device and number of the file.
+    id: (u64, u64),
+    process: Process,
+}
+
+impl<S: System> DirLock<S> {
+    /// Whether the path still leads to the file. An error that leaves it open says nothing.
+    fn is_named(&self) -> io::Result<bool> {
+        match self.system.status_of(&self.path) {
+            Ok(named) => Ok(named.id == self.id),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+impl<S: System> Ownership for DirLock<S> {
+    /// One look-up by the path answers for the file and for every directory above it: the number it finds is another
+    /// one, or none, once the file or a directory on the way was removed, renamed or replaced.
+    fn check(&self) -> io::Result<()> {
+        // Who may not look any more (another user or root directory since) has no answer: links are counted then.
+        if self.is_named().or_else(|_| Ok::<_, io::Error>(self.system.status(&self.file)?.links > 0))? {
+            return Ok(());
+        }
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let text = format!("{name} was removed, renamed or replaced while the store was open");
+        Err(io::Error::new(ErrorKind::StaleNetworkFileHandle, text))
+    }
+}
+
+impl<S: System> Drop for DirLock<S> {
+    fn drop(&mut self) {
+        if self.process.is_current() {
+            // Closing it does the same where nobody shares it.
+            let _ = self.system.unlock(&self.file);
+        }
+    }
+}
+
+impl Process {
+    /// Refuses to change files in a child of `fork()`: they are its parent's.
+    fn may_write(self) -> io::Result<()> {
+        if self.is_current() { Ok(()) } else { Err(io::Error::other(FORKED)) }
+    }
 }
 
 #[derive(Debug)]
@@ -217,6 +295,7 @@ struct DirFile<S: System> {
     direct: Option<S::Handle>,
     /// Set for good once the file system refused the alignment of a direct write.
     refused: AtomicBool,
+    process: Process,
 }
 
 impl<S: System> DirFile<S> {
@@ -256,6 +335,7 @@ impl<S: System> File for DirFile<S> {
     }
 
     fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.process.may_write()?;
         if let Some(direct) = self.direct.as_ref().filter(|_| !self.refused.load(Ordering::Relaxed)) {
             match self.write_all(direct, data, offset) {
                 // Some devices ask for more than 512 bytes of alignment. What a partial write left behind
@@ -283,10 +363,12 @@ impl<S: System> File for DirFile<S> {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.process.may_write()?;
         self.resize(len)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
+        self.process.may_write()?;
         if len == 0 {
             return Ok(());
         }
@@ -315,7 +397,12 @@ impl<S: System> File for DirFile<S> {
         self.system.dont_need(&self.buffered, 0, 0)
     }
 
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(self.system.status(&self.buffered)?.links > 0)
+    }
+
     fn cut_nameless(&self, bytes: u64) -> io::Result<bool> {
+        self.process.may_write()?;
         let found = self.system.status(&self.buffered)?;
         if found.links > 0 || found.len == 0 {
             return Ok(false);
@@ -458,16 +545,63 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_file_put_in_the_place_of_another_is_noticed() {
+    fn what_is_locked_is_missed_whatever_becomes_of_its_name() {
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 7] = [
+            ("removed", |dir| fs::remove_file(dir.join("LOCK")).unwrap()),
+            ("renamed", |dir| fs::rename(dir.join("LOCK"), dir.join("old")).unwrap()),
+            ("replaced", |dir| {
+                fs::write(dir.join("other"), b"").unwrap();
+                fs::rename(dir.join("other"), dir.join("LOCK")).unwrap();
+            }),
+            ("removed and made again", |dir| {
+                // The old file keeps its number for as long as it is open.
+                fs::remove_file(dir.join("LOCK")).unwrap();
+                fs::write(dir.join("LOCK"), b"").unwrap();
+            }),
+            ("directory renamed", |dir| fs::rename(dir, dir.with_extension("old")).unwrap()),
+            ("directory removed", |dir| fs::remove_dir_all(dir).unwrap()),
+            ("directory replaced by a file", |dir| {
+                fs::remove_dir_all(dir).unwrap();
+                fs::write(dir, b"").unwrap();
+            }),
+        ];
+        for (name, change) in changes {
+            let (_dir, storage) = store();
+            let held = storage.lock("LOCK").unwrap();
+            held.check().unwrap();
+            let file = storage.open("file", OpenMode::CreateNew).unwrap();
+            assert!(file.has_name().unwrap());
+            change(storage.root());
+            assert_eq!(held.check().unwrap_err().kind(), io::ErrorKind::StaleNetworkFileHandle, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_name_says_so() {
         let (_dir, storage) = store();
-        let path = storage.path("LOCK");
+        let file = storage.open("file", OpenMode::CreateNew).unwrap();
+        storage.rename("file", "other").unwrap();
+        assert!(file.has_name().unwrap());
+        storage.remove("other").unwrap();
+        assert!(!file.has_name().unwrap());
+    }
+
+    #[test]
+    fn readers_share_what_nobody_owns() {
+        let (_dir, storage) = store();
+        assert!(storage.lock_shared("LOCK").unwrap().is_none(), "no file is made");
+        assert!(storage.list("").unwrap().is_empty());
+        assert_eq!(storage.lock_also("LOCK").unwrap_err().kind(), io::ErrorKind::NotFound);
         drop(storage.lock("LOCK").unwrap());
-        let old = fs::File::open(&path).unwrap();
-        assert!(storage.names_this_file(&path, &old).unwrap());
-        fs::remove_file(&path).unwrap();
-        assert!(!storage.names_this_file(&path, &old).unwrap());
-        fs::write(&path, b"").unwrap();
-        assert!(!storage.names_this_file(&path, &old).unwrap());
+        let one = storage.lock_shared("LOCK").unwrap();
+        let other = storage.lock_shared("LOCK").unwrap();
+        assert!(one.is_some() && other.is_some());
+        assert_eq!(storage.lock("LOCK").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop((one, other));
+        let owned = storage.lock_also("LOCK").unwrap();
+        assert_eq!(storage.lock_shared("LOCK").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(owned);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A storage without a disk: what `Store::in_memory` stands on. Syncs succeed and mean nothing.
 
-use super::storage::{File, LockGuard, OpenMode, Storage};
+use super::storage::{File, LockGuard, OpenMode, Ownership, Storage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
@@ -86,6 +86,8 @@ impl Storage for MemoryStorage {
 
 #[derive(Debug)]
 struct MemoryLock(Arc<AtomicBool>);
+
+impl Ownership for MemoryLock {}
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {

@@ -10,6 +10,8 @@ mod clock;
 mod entropy;
 mod file;
 mod memory;
+mod overlay;
+mod process;
 mod storage;
 #[doc(hidden)]
 pub mod system;
@@ -18,4 +20,6 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SystemEntropy};
 pub use file::DirStorage;
 pub use memory::MemoryStorage;
-pub use storage::{File, LockGuard, OpenMode, Storage};
+pub(crate) use overlay::Overlay;
+pub(crate) use process::{FORKED, Process};
+pub use storage::{File, LockGuard, OpenMode, Ownership, Storage};

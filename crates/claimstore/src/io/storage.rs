@@ -17,6 +17,8 @@ pub enum OpenMode {
     /// Offsets, lengths and (where the platform asks for it) buffer addresses of writes are multiples of
     /// 512 bytes. A storage that cannot bypass its cache opens the file as with [`OpenMode::Existing`].
     Direct,
+    /// Must exist; is read and never written.
+    ReadOnly,
 }
 
 /// A directory tree seen as names: `"STORE"`, `"journal/0000000000000001.seg"`.
@@ -43,6 +45,20 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// another owner, in this process or another, holds it. Ownership ends when the guard is dropped or the
     /// process dies.
     fn lock(&self, name: &str) -> io::Result<LockGuard>;
+    /// Takes a second ownership, of the file `name`, which must exist. Fails like [`lock`](Storage::lock).
+    ///
+    /// Programs that clear away what they take for a stale lock file remove the file of the first one; this one they
+    /// leave, as it holds data. The default is for storages whose files nobody else can reach.
+    fn lock_also(&self, name: &str) -> io::Result<LockGuard> {
+        let _ = name;
+        Ok(Box::new(()))
+    }
+    /// Shares the file `name` with other readers, and with nobody who owns it. Changes nothing. Fails with `WouldBlock`
+    /// when an owner holds it; `None` where there is no such file or no lock can be taken.
+    fn lock_shared(&self, name: &str) -> io::Result<Option<LockGuard>> {
+        let _ = name;
+        Ok(None)
+    }
     /// The directory that it is, if it is one of the operating system's.
     fn directory(&self) -> Option<&Path> {
         None
@@ -58,7 +74,21 @@ pub trait Storage: Debug + Send + Sync + 'static {
 }
 
 /// Keeps the ownership that [`Storage::lock`] granted until it is dropped.
-pub type LockGuard = Box<dyn Debug + Send + Sync>;
+pub type LockGuard = Box<dyn Ownership>;
+
+/// What was granted by [`Storage::lock`].
+pub trait Ownership: Debug + Send + Sync {
+    /// Whether the file that was locked still has its name. Another owner could come in where it has not: the error
+    /// says what happened, and its kind is `StaleNetworkFileHandle`.
+    ///
+    /// The default is for storages whose files nobody else can reach.
+    fn check(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Nothing is held.
+impl Ownership for () {}
 
 /// One open file. All methods take `&self`; positions are explicit.
 pub trait File: Debug + Send + Sync {
@@ -84,6 +114,10 @@ pub trait File: Debug + Send + Sync {
     fn start_writeback(&self, offset: u64, len: u64);
     /// Drops clean cached pages, so that the next read shows what the device holds.
     fn drop_cache(&self) -> io::Result<()>;
+    /// Whether the file still has a name: bytes of one that has none are gone with its last handle.
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(true)
+    }
     /// Gives the last `bytes` of a file that no name is left for back to the file system, and answers whether
     /// more are left. A file that still has a name, another link say, is left as it is.
     ///

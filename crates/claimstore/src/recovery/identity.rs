@@ -9,7 +9,7 @@ use crate::io::{OpenMode, Storage};
 use crate::sync::Arc;
 
 pub(crate) const LOCK: &str = "LOCK";
-const STORE: &str = "STORE";
+pub(crate) const STORE: &str = "STORE";
 const NEWBORN: &str = "STORE.new";
 const MAGIC: &[u8; 8] = b"CLMSTORE";
 /// The version of the directory as a whole.

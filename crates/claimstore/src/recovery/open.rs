@@ -4,7 +4,7 @@
 //! its key, by sequence number, wherever each was found. The new life is durable in the catalogue before the
 //! first claim, so that no token is ever given twice.
 
-use super::identity::{self, Identity, LOCK};
+use super::identity::{self, Identity, LOCK, STORE};
 use super::plan::{self, Evidence};
 use crate::bucket::{
     BucketId, Catalog, CatalogState, ClockMark, KeyHasher, Run, RunSet, RunSummary, Tables, remove_run,
@@ -20,7 +20,7 @@ use crate::engine::time::{Mark, StoreClock};
 use crate::engine::upkeep::Segments;
 use crate::engine::{Engine, Opening, Parts, observe, spans};
 use crate::error::{Error, ErrorKind};
-use crate::io::Storage;
+use crate::io::{LockGuard, Overlay, Storage};
 use crate::journal::{self, Frame, Recovered, Start, Writer};
 use crate::options::Options;
 use crate::planted;
@@ -39,35 +39,15 @@ pub(crate) fn open(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<En
 
 fn begin(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<Engine>, Error> {
     let began_ns = options.clock.lap_ns();
-    // Before anything is created: a foreign directory stays as it is. Whatever else may be wrong is judged
-    // under the lock.
-    if let Err(error) = identity::identify(&storage)
-        && error.kind() == ErrorKind::Misuse
-    {
-        return Err(error);
-    }
-    let ownership = storage.lock(LOCK).map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => Error::new(ErrorKind::AlreadyOpen, "the store is open elsewhere"),
-        _ => Error::io("the store's directory cannot be locked", error),
-    })?;
-    let opened = match identity::identify(&storage)? {
-        Identity::Unborn => create(&options, &storage)?,
-        Identity::Store(store_id) => spans::recovery().run(|span| {
-            let opened = recover(&options, &storage, store_id)?;
-            let Opening { replayed, clean, tail_cut } = opened.opening;
-            span.count("runs", opened.cold.set().runs().len() as u64);
-            span.count("replayed_batches", replayed);
-            span.flag("clean", clean);
-            span.flag("torn_tail_cut", tail_cut);
-            Ok(opened)
-        })?,
-    };
+    let (storage, ownership, opened) =
+        if options.read_only { look(&options, storage)? } else { take(&options, storage)? };
     let Opened { store_id, life, hasher, time, live, cold, commit, spaces, home, tables, segments, opening } =
         opened;
     let engine = Engine::assemble(Parts {
         limits: options.limits,
         durability: options.durability,
-        background: options.background,
+        background: options.background && !options.read_only,
+        read_only: options.read_only,
         entropy: options.entropy,
         storage,
         store_id,
@@ -87,10 +67,77 @@ fn begin(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<Engine>, Err
     });
     engine.upkeep.adopt_segments(segments);
     engine.count_usage();
-    engine.restore_reserve();
+    if !options.read_only {
+        engine.restore_reserve();
+    }
     engine.start_threads()?;
     observe::opened(engine.life, &engine.opening, engine.time.lap_ns().saturating_sub(began_ns) / 1_000_000);
     Ok(engine)
+}
+
+/// A storage, what is held of it, and what was found there.
+type Held = (Arc<dyn Storage>, Vec<LockGuard>, Opened);
+
+/// Opens or creates the store as its one owner.
+///
+/// Two files are locked. Who clears away `LOCK`, taking it for a leftover, and opens the store meets the second lock, of
+/// `STORE`: that file cannot be missed without the store being refused. It is there, and locked, before anything is
+/// recovered or acknowledged. Of two births in one directory, possible while there is no `STORE` yet, one finds its own
+/// lock file gone afterwards, or the other's lock on `STORE`.
+fn take(options: &Options, storage: Arc<dyn Storage>) -> Result<Held, Error> {
+    // Before anything is created: a foreign directory stays as it is. Whatever else may be wrong is judged
+    // under the lock.
+    if let Err(error) = identity::identify(&storage)
+        && error.kind() == ErrorKind::Misuse
+    {
+        return Err(error);
+    }
+    let lock = storage.lock(LOCK).map_err(not_locked)?;
+    let (identity, opened) = match identity::identify(&storage)? {
+        Identity::Unborn => {
+            let opened = create(options, &storage)?;
+            (storage.lock_also(STORE).map_err(not_locked)?, opened)
+        }
+        Identity::Store(store_id) => {
+            let identity = storage.lock_also(STORE).map_err(not_locked)?;
+            (identity, recover_told(options, &storage, store_id)?)
+        }
+    };
+    lock.check().map_err(|error| Error::io("the store's directory changed while it was opened", error))?;
+    Ok((storage, vec![lock, identity], opened))
+}
+
+/// Opens the store without changing anything: what recovery writes goes to memory laid over the storage.
+fn look(options: &Options, storage: Arc<dyn Storage>) -> Result<Held, Error> {
+    let mut shared = Vec::new();
+    for name in [LOCK, STORE] {
+        shared.extend(storage.lock_shared(name).map_err(not_locked)?);
+    }
+    let storage: Arc<dyn Storage> = Arc::new(Overlay::over(storage));
+    let Identity::Store(store_id) = identity::identify(&storage)? else {
+        return Err(Error::new(ErrorKind::Misuse, "there is no store to look at in the directory"));
+    };
+    let opened = recover_told(options, &storage, store_id)?;
+    Ok((storage, shared, opened))
+}
+
+fn not_locked(error: std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::WouldBlock => Error::new(ErrorKind::AlreadyOpen, "the store is open elsewhere"),
+        _ => Error::io("the store's directory cannot be locked", error),
+    }
+}
+
+fn recover_told(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) -> Result<Opened, Error> {
+    spans::recovery().run(|span| {
+        let opened = recover(options, storage, store_id)?;
+        let Opening { replayed, clean, tail_cut } = opened.opening;
+        span.count("runs", opened.cold.set().runs().len() as u64);
+        span.count("replayed_batches", replayed);
+        span.flag("clean", clean);
+        span.flag("torn_tail_cut", tail_cut);
+        Ok(opened)
+    })
 }
 
 /// Everything recovery or creation found out.

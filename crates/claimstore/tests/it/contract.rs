@@ -120,6 +120,7 @@ fn opening(path: &std::path::Path, seam: std::sync::Arc<dyn Storage>) -> Result<
     let _: Store = Store::in_memory()?;
     let _: Store = Options::new().durability(Durability::Sync).open(path)?;
     let _: Store = Options::new().durability(Durability::Interval(SECOND)).in_memory()?;
+    let _: Store = Options::new().read_only(true).open(path)?;
     let _: Store = Options::default().durability(Durability::None).open_on(seam)?;
     let _: Options = Options::new()
         .clock(ManualClock::new(SystemTime::UNIX_EPOCH))
@@ -639,4 +640,21 @@ fn dropping_a_lease_abandons_the_claim_in_memory() {
         assert_eq!(store.get("k").unwrap().unwrap().state(), RecordState::Orphaned);
         done_with(store);
     });
+}
+
+#[test]
+fn a_read_only_opening_looks_and_changes_nothing() {
+    let bed = Bed::disk();
+    let store = bed.open();
+    claimed(store.claim("key", DAY)).complete("r").unwrap();
+    done_with(store);
+    let looked = bed.options().read_only(true).open(bed.path()).unwrap();
+    assert_eq!(looked.get("key").unwrap().unwrap().response(), Some(&b"r"[..]));
+    assert_eq!(looked.scan(Filter::new()).count(), 1);
+    looked.stats().unwrap();
+    assert!(looked.is_read_only() && !bed.options().in_memory().unwrap().is_read_only());
+    assert_eq!(refused(looked.claim("key", DAY)), ErrorKind::Misuse);
+    assert_eq!(refused(looked.checkpoint()), ErrorKind::Misuse);
+    done_with(looked);
+    done_with(bed.open());
 }

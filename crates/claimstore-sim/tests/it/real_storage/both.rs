@@ -1,7 +1,7 @@
 //! Two kernels at once: the operating system's, in a directory of its own, and the simulated one. Each call goes to both,
 //! and whoever makes it hears the real answer.
 
-use claimstore::io::system::{Kernel, Opening, Status, System};
+use claimstore::io::system::{Kernel, Locking, Opening, Status, System};
 use claimstore::io::{DirStorage, OpenMode, Storage};
 use claimstore::{Error, Options, Store};
 use claimstore_sim::script::Ground;
@@ -209,8 +209,12 @@ impl System for Pair {
         self.by_handle("fadvise", file, real, |sim| self.sim.dont_need(sim, offset, len))
     }
 
-    fn lock(&self, file: &Twice) -> io::Result<()> {
-        self.by_handle("flock", file, Kernel.lock(&file.real), |sim| self.sim.lock(sim))
+    fn lock(&self, file: &Twice, how: Locking) -> io::Result<()> {
+        self.by_handle("flock", file, Kernel.lock(&file.real, how), |sim| self.sim.lock(sim, how))
+    }
+
+    fn unlock(&self, file: &Twice) -> io::Result<()> {
+        self.by_handle("flock", file, Kernel.unlock(&file.real), |sim| self.sim.unlock(sim))
     }
 
     fn make_dir(&self, path: &Path) -> io::Result<()> {

@@ -83,10 +83,20 @@ impl Guarded {
                 Fault::from(error)
             })
         });
+        let committed = committed.and_then(|()| self.check_name());
         committed.map_err(|error| {
             self.condemn();
             if rolled_back { CommitFailed::Absent(error) } else { CommitFailed::Unknown(error) }
         })
+    }
+
+    /// What was committed into a file without a name is gone with this handle.
+    fn check_name(&self) -> Result<(), Error> {
+        let checked = self.file.has_name().and_then(|named| {
+            let text = "a redb file was removed while the store was open";
+            if named { Ok(()) } else { Err(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, text)) }
+        });
+        checked.map_err(|error| Error::io("a redb file is not where it was", error))
     }
 
     fn failed_earlier(&self) -> Error {

@@ -73,6 +73,11 @@ impl Paged {
     }
 
     /// The length that redb sees: whole pages.
+    /// Whether the file can be found again.
+    pub(super) fn has_name(&self) -> io::Result<bool> {
+        self.file.has_name()
+    }
+
     pub(super) fn len(&self) -> io::Result<u64> {
         Ok(shown_len(self.file.len()?))
     }
