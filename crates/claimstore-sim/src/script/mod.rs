@@ -10,10 +10,12 @@ mod coded;
 mod compare;
 mod crash;
 mod failing;
+mod holders;
 mod imports;
 mod model;
 mod probe;
 mod runner;
+mod spaces;
 mod steps;
 mod world;
 

@@ -6,6 +6,8 @@ use claimstore::{Error, ManualClock, Options, Store};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+/// The largest response the stores of scripts take.
+pub(super) const MAX_RESPONSE_BYTES: usize = 1 << 10;
 pub(super) const START_MS: u64 = 1_800_000_000_000;
 
 /// A machine: its disk, its clock, its luck.
@@ -59,7 +61,7 @@ impl World {
             .clock(self.clock.clone())
             .entropy(SeededEntropy::new(self.seed))
             .segment_bytes(36 << 10)
-            .max_response_bytes(1 << 10)
+            .max_response_bytes(MAX_RESPONSE_BYTES)
             .max_progress_bytes(1 << 10)
             .page_cache_bytes(1 << 20)
             .journal_bytes(16 << 20)
