@@ -24,10 +24,10 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What is kept while the store idles.
 type Kept = Box<dyn Any>;
-type Outcome = Result<Kept, Box<dyn Error>>;
+type BringAbout = fn(&Store) -> Result<Kept, Box<dyn Error>>;
 
 /// Every way to leave a store alone that has a thread waiting for something.
-const SITUATIONS: [(&str, fn(&Store) -> Outcome); 8] = [
+const SITUATIONS: [(&str, BringAbout); 8] = [
     ("nothing-was-asked", |_| Ok(Box::new(()))),
     ("after-claims", |store| {
         for key in 0..200 {

@@ -60,7 +60,7 @@ impl Runner {
             (Expected::NoRoom, Err(error)) if is_quota(&error) => Ok(()),
             // A key that is named again in a batch is refused again.
             (Expected::Claimed { .. } | Expected::InProgress, Err(error))
-                if self.model.may_be_at_quota(key) && is_quota(&error) =>
+                if Home::has_quota(key) && is_quota(&error) =>
             {
                 self.model.refuse(key);
                 if self.model.visible(key).is_none() { Ok(()) } else { disagree("a known key has no room") }
@@ -339,7 +339,7 @@ impl Runner {
         });
         match (&expected, answer) {
             (Expected::Claimed { .. }, Err(error)) if fail && error.kind() == ErrorKind::Caller => Ok(()),
-            (Expected::Claimed { .. }, Err(error)) if self.model.may_be_at_quota(key) && is_quota(&error) => {
+            (Expected::Claimed { .. }, Err(error)) if Home::has_quota(key) && is_quota(&error) => {
                 self.model = before;
                 Ok(())
             }

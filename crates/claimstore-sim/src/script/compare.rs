@@ -48,6 +48,11 @@ pub(super) fn compare_key(store: &Store, model: &Model, key: usize) -> Done {
     Ok(())
 }
 
+/// Whether a record of a key is what the model knows of it.
+pub(super) fn shows(model: &Model, key: usize, record: Option<&Record>) -> bool {
+    same(record, model.visible(key), model)
+}
+
 /// Compares the keys a full scan shows.
 pub(super) fn compare_scan(store: &Store, model: &Model) -> Done {
     let visible = (0..KEYS).filter(|key| model.visible(*key).is_some());

@@ -3,7 +3,7 @@
 use super::compare::key_bytes;
 use super::model::{Known, Model, Stage};
 use super::runner::{Done, Runner, disagree};
-use claimstore::{Error, ErrorKind, Record, Store};
+use claimstore::{ErrorKind, Record, Store};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ impl Runner {
                 self.held.push((key, lease));
                 Ok(())
             }
-            Some((error, _)) => Err(Error::from(error).into()),
+            Some((error, _)) => Err(error.into()),
             None => disagree(format!("key {key}: a claim that was taken over was given back")),
         }
     }

@@ -58,9 +58,7 @@ fn claim(store: &Store, model: &Model, key: usize) -> Done {
         (Expected::Parked { .. }, Err(error)) => error.kind() == ErrorKind::Parked,
         (Expected::TooOld, Err(error)) => error.kind() == ErrorKind::TooOld,
         (Expected::Future, Err(error)) => error.kind() == ErrorKind::FutureKey,
-        (Expected::Claimed { .. } | Expected::NoRoom, Err(error)) if model.may_be_at_quota(key) => {
-            is_quota(error)
-        }
+        (Expected::Claimed { .. } | Expected::NoRoom, Err(error)) if Home::has_quota(key) => is_quota(error),
         _ => false,
     };
     match answer {

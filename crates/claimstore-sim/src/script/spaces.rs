@@ -31,6 +31,11 @@ impl Home {
         }
     }
 
+    /// Whether a claim of `key` may be refused by a quota.
+    pub(super) fn has_quota(key: usize) -> bool {
+        Home::of(key) == Home::Limited
+    }
+
     /// The name of the namespace.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -69,11 +74,6 @@ impl Model {
         let limited = |key: &usize| Home::of(*key) == Home::Limited;
         let visible = self.known.keys().filter(|known| limited(known) && self.visible(**known).is_some());
         limited(&key) && !self.met.contains(&key) && visible.count() as u64 >= QUOTA
-    }
-
-    /// Whether a claim of `key` may be refused by the quota.
-    pub(super) fn may_be_at_quota(&self, key: usize) -> bool {
-        Home::of(key) == Home::Limited
     }
 
     /// A claim of `key` that was foreseen was refused by the quota: nothing of it is there.

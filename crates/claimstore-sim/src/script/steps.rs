@@ -223,3 +223,25 @@ pub fn random_step(rng: &mut Rng) -> Step {
 pub fn random_steps(rng: &mut Rng, len: usize) -> Vec<Step> {
     (0..len).map(|_| random_step(rng)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Step, random_steps};
+    use crate::Rng;
+    use std::collections::HashMap;
+    use std::mem::discriminant;
+
+    #[test]
+    fn every_kind_of_step_is_drawn() {
+        let steps = random_steps(&mut Rng::new(1), 20_000);
+        let mut kinds: HashMap<_, (usize, &Step)> = HashMap::new();
+        for step in &steps {
+            kinds.entry(discriminant(step)).or_insert((0, step)).0 += 1;
+        }
+        assert_eq!(kinds.len(), 30, "{kinds:?}");
+        assert!(kinds.values().all(|(times, _)| *times >= 50), "{kinds:?}");
+        let short = |step: &&Step| matches!(step, Step::Renew { term_s: 1, .. });
+        let refused = |step: &&Step| matches!(step, Step::CompleteMany { too_large: true });
+        assert!(steps.iter().filter(short).count() >= 50 && steps.iter().filter(refused).count() >= 50);
+    }
+}

@@ -1,5 +1,6 @@
 //! The machine a script runs on.
 
+use crate::gate::Gated;
 use crate::{Rng, SeededEntropy, SimDisk};
 use claimstore::io::{Clock, Storage};
 use claimstore::{Error, ManualClock, Options, Store};
@@ -19,6 +20,8 @@ pub struct World {
     pub clock: ManualClock,
     /// Seeds the store's random bytes.
     pub seed: u64,
+    /// Whether threads may be stopped at the disk: see [`gate`](crate::gate).
+    pub(super) gated: bool,
 }
 
 impl World {
@@ -30,7 +33,12 @@ impl World {
     /// A new machine with a disk.
     pub fn on(disk: SimDisk, seed: u64) -> World {
         let clock = ManualClock::new(UNIX_EPOCH + Duration::from_millis(START_MS));
-        World { disk: Arc::new(disk), clock, seed }
+        World { disk: Arc::new(disk), clock, seed, gated: false }
+    }
+
+    /// The same with a gate before the disk.
+    pub(super) fn gated(self) -> World {
+        World { gated: true, ..self }
     }
 
     /// A machine whose clock reads what is given, in the first boot: another one's, some time ago.
@@ -55,7 +63,12 @@ impl World {
     /// Opens the store, small in every way, without threads of its own. No two opens draw the same bytes.
     pub fn open(&mut self) -> Result<Store, Error> {
         self.seed = Rng::new(self.seed).next_u64();
-        let storage: Arc<dyn Storage> = self.disk.clone();
+        let mut storage: Arc<dyn Storage> = self.disk.clone();
+        // Behind a gate each look at a run is a read of it.
+        let mut cache_bytes = 1 << 20;
+        if self.gated {
+            (storage, cache_bytes) = (Arc::new(Gated::before(storage)), 0);
+        }
         Options::new()
             .background(false)
             .clock(self.clock.clone())
@@ -63,7 +76,7 @@ impl World {
             .segment_bytes(36 << 10)
             .max_response_bytes(MAX_RESPONSE_BYTES)
             .max_progress_bytes(1 << 10)
-            .page_cache_bytes(1 << 20)
+            .page_cache_bytes(cache_bytes)
             .journal_bytes(16 << 20)
             .checkpoint_bytes(32 << 10)
             .open_on(storage)

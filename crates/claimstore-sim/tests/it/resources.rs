@@ -6,7 +6,7 @@
 use crate::executor::{block_on, poll_once};
 use crate::rest::{assert_at_rest, size};
 use crate::threads::restless;
-use crate::watch::{Watchdog, scale};
+use crate::watch::Watchdog;
 use claimstore::{
     Claim, ClaimRequest, Error, Failure, Import, Lease, Options, Policy, PositionClaim, Store, Transacted,
 };
@@ -18,6 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
+
+/// What a row of a table does, and what it is called.
+type Row<F> = (&'static str, F);
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -39,7 +42,7 @@ fn on_a_disk(options: Options) -> (SimDisk, Store) {
 }
 
 /// Ways to name a key that nobody knows, a thousand times each.
-const LOOKS: [(&str, fn(&Store, &[String])); 8] = [
+const LOOKS: [Row<fn(&Store, &[String])>; 8] = [
     ("get", |store, keys| keys.iter().for_each(|key| assert!(store.get(key).unwrap().is_none()))),
     ("claim", |store, keys| keys.iter().for_each(|key| claimed(store, key).release().unwrap())),
     ("claim_many", |store, keys| {
@@ -106,7 +109,7 @@ fn absent_keys_cost_hardly_a_read() {
 }
 
 /// Kinds of work, each on keys of its own (`round`), that leave nothing behind.
-const WORKS: [(&str, fn(&Store, u32)); 12] = [
+const WORKS: [Row<fn(&Store, u32)>; 12] = [
     ("claims", |store, round| {
         (0..100).for_each(|n| claimed(store, &format!("claim {round} {n}")).complete("r").unwrap());
     }),
@@ -247,7 +250,7 @@ fn a_burst_of_claims_leaves_no_room_behind() {
 }
 
 /// Ways in which a key changes hands or ends, and what else goes on in a store.
-const CHANGES: [(&str, fn(&Store, &str)); 9] = [
+const CHANGES: [Row<fn(&Store, &str)>; 9] = [
     ("complete", |store, key| claimed(store, key).complete("r").unwrap()),
     ("fail", |store, key| claimed(store, key).fail(Failure::retry()).unwrap()),
     ("release", |store, key| claimed(store, key).release().unwrap()),
@@ -323,7 +326,7 @@ fn a_waiter_sleeps_while_other_keys_change_hands() {
 }
 
 /// Calls that only make the journal longer: none of them ends a claim that a checkpoint could take out.
-const FILLERS: [(&str, fn(&Store, &mut Vec<Lease>, u32)); 6] = [
+const FILLERS: [Row<fn(&Store, &mut Vec<Lease>, u32)>; 6] = [
     ("renewals of a detached claim", |store, kept, _| {
         if kept.is_empty() {
             let token = claimed(store, "detached").detach(HOUR).unwrap();
@@ -396,8 +399,8 @@ fn whatever_fills_the_journal_upkeep_keeps_up() {
 /// a count of their own.
 #[test]
 fn an_idle_store_sleeps() {
-    // A thread that spins uses all of 200 ms, or its share of a busy machine.
-    let most_us: u64 = scale("CLAIMSTORE_IDLE_US", 5_000);
+    // A thread that spins uses all of 200 ms, or its share of a busy machine; one that sleeps less than a tenth of this.
+    const MOST_US: u64 = 5_000;
     let child = |situation: Option<&str>| {
         let done = Command::new(env!("CARGO_BIN_EXE_idle_child")).args(situation).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -411,6 +414,6 @@ fn an_idle_store_sleeps() {
     });
     println!("resources: microseconds of processor time in 200 ms: {used:?}");
     assert!(used.len() >= 8);
-    let restless: Vec<_> = used.iter().filter(|(_, used_us)| *used_us > most_us).collect();
+    let restless: Vec<_> = used.iter().filter(|(_, used_us)| *used_us > MOST_US).collect();
     assert!(restless.is_empty(), "these do not sleep: {restless:?}");
 }
