@@ -113,7 +113,7 @@ run() {
     lives) general CLAIMSTORE_PATIENCE=30 CLAIMSTORE_HISTORIES="$(tries 40)" -- threads::histories_with ;;
     crash) general CLAIMSTORE_IMAGES="$(tries "$images")" -- crash::no_crash ;;
     midst) general CLAIMSTORE_PATIENCE=30 CLAIMSTORE_MIDST="$(tries 300)" -- midst:: ;;
-    streams) general CLAIMSTORE_PATIENCE=30 CLAIMSTORE_STREAM_HISTORIES="$(tries 80)" -- stream_threads:: ;;
+    streams) general CLAIMSTORE_PATIENCE=30 CLAIMSTORE_STREAM_HISTORIES="$(tries 80)" -- streams:: ;;
     pace) general CLAIMSTORE_PATIENCE=8 CLAIMSTORE_RECOVERY_PACES="$(tries 6)" -- recovery_pace:: ;;
     # Their watchdogs are to speak before the time of the layer is over.
     *) general CLAIMSTORE_PATIENCE=$((limit / 2)) -- "$layer::" ;;

@@ -15,11 +15,13 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// Steps before each long call.
-const STEPS_BETWEEN: usize = 25;
+const STEPS_BETWEEN: usize = 15;
 /// Long calls of a script.
 const CALLS: usize = 12;
 /// Most steps in the midst of one.
 const STEPS_WITHIN: usize = 24;
+/// Steps in the life of the key a caller looks at: it has versions behind it, live and in runs.
+const STEPS_OF_A_KEY: usize = 8;
 
 /// What was looked at.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,6 +68,14 @@ impl Long {
         }
     }
 
+    /// The key it looks at.
+    fn key(self) -> Option<usize> {
+        match self {
+            Long::Get(key) | Long::Claim(key) | Long::Forget(key) => Some(key),
+            Long::Checkpoint | Long::Prune | Long::Compact | Long::Upkeep => None,
+        }
+    }
+
     /// Whether it has the upkeep lock, for which other upkeep would wait.
     fn is_upkeep(self) -> bool {
         matches!(self, Long::Checkpoint | Long::Prune | Long::Compact | Long::Upkeep)
@@ -86,6 +96,11 @@ impl Runner {
                 runner.step(&random_step(&mut rng))?;
             }
             let long = Long::random(&mut rng);
+            if let Some(key) = long.key() {
+                for _ in 0..STEPS_OF_A_KEY {
+                    runner.step(&step_of(key, &mut rng))?;
+                }
+            }
             runner.long(long, &mut rng, &mut midst).map_err(|stop| match stop {
                 Stop::Disagree(what) => Stop::Disagree(format!("in the midst of {long:?}: {what}")),
                 failed @ Stop::Failed(..) => failed,
@@ -129,7 +144,7 @@ impl Runner {
         let mut left = STEPS_WITHIN;
         while keeper.stopped() {
             midst.stops += 1;
-            if left > 0 && rng.chance(1, 3) {
+            if left > 0 && rng.chance(1, 2) {
                 left -= 1;
                 midst.steps += 1;
                 self.one_step(long, rng)?;
@@ -186,6 +201,16 @@ impl Runner {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// A step in the life of one key.
+fn step_of(key: usize, rng: &mut Rng) -> Step {
+    match rng.index(8) {
+        0..=2 => Step::Claim { key, ttl: 2, payload: 0 },
+        3..=4 => Step::CompleteMany { too_large: false },
+        5 => Step::Forget { key },
+        _ => Step::Checkpoint,
     }
 }
 

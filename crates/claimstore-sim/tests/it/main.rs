@@ -29,7 +29,8 @@ mod resources;
 mod rest;
 mod sequences;
 mod state_machine;
-mod stream_threads;
+mod streams;
+
 mod threads;
 mod watch;
 mod worker;
