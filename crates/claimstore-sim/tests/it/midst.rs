@@ -8,7 +8,7 @@ use claimstore_sim::script::{Midst, Runner, guarded};
 
 #[test]
 fn whatever_happens_in_the_midst_of_a_call_is_answered_rightly() {
-    let scripts: u64 = scale("CLAIMSTORE_MIDST", 100);
+    let scripts: u64 = scale("CLAIMSTORE_MIDST", 60);
     let first: u64 = scale("CLAIMSTORE_SEED", 1);
     let mut all = Midst::default();
     for seed in first..first + scripts {
