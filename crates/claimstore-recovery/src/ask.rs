@@ -1,5 +1,6 @@
 //! Asking a resolver with a time limit, and surviving it: panics are caught, blocked calls are left behind.
 
+use crate::planted;
 use crate::resolver::{AsyncResolver, Orphan, Resolution, ResolveFuture, Resolver};
 use crate::time::Deadline;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -127,7 +128,9 @@ impl Line {
                 let answer = catch_unwind(AssertUnwindSafe(|| question.answer())).unwrap_or(Answer::Panicked);
                 let call = of_thread.lock().unwrap_or_else(PoisonError::into_inner);
                 if *call == Call::LeftBehind {
-                    left_behind.now.fetch_sub(1, Ordering::AcqRel);
+                    if !planted::active(68) {
+                        left_behind.now.fetch_sub(1, Ordering::AcqRel);
+                    }
                     return;
                 }
                 // Under the lock, so that who leaves the call behind knows that no answer came.

@@ -59,6 +59,7 @@
 mod ask;
 mod event;
 mod pass;
+mod planted;
 mod policy;
 mod reaper;
 mod recovery;

@@ -5,6 +5,7 @@
 
 use crate::ask::{Answer, Asked, Asker, LeftBehind};
 use crate::event::{Count, Event, Events, Outcome, Reason};
+use crate::planted;
 use crate::policy::OrphanPolicy;
 use crate::resolver::{Orphan, Resolution};
 use crate::time::Stopwatch;
@@ -150,11 +151,12 @@ impl Rules {
                     }
                 }
                 Sentence::Wait(due, reason) => {
-                    first_due = first_due.into_iter().chain(due).min();
+                    let dues = first_due.into_iter().chain(due);
+                    first_due = if planted::active(67) { dues.max() } else { dues.min() };
                     self.tell(&record, Outcome::Waiting, reason);
                 }
             }
-            if page.len() >= PAGE || page_bytes >= PAGE_BYTES {
+            if (page.len() >= PAGE || page_bytes >= PAGE_BYTES) && !planted::active(69) {
                 self.end(&page, &rulings);
                 page.clear();
                 page_bytes = 0;

@@ -6,6 +6,7 @@
 //! - [`model`]: what a claim store answers, as a state machine of one key;
 //! - [`history`] and [`checker`]: what many threads saw, and whether one order of operations explains it;
 //! - [`oracle`]: what a script was told, and whether a reopened store still says so;
+//! - [`gate`]: a disk that stops a thread between two operations, so that others go on meanwhile;
 //! - [`kill`]: the same for a process of its own, on a real file system.
 //!
 //! Everything here is a function of its seed. Time is [`claimstore::ManualClock`].
@@ -16,6 +17,7 @@ pub mod checker;
 mod control;
 pub mod disk;
 mod entropy;
+pub mod gate;
 pub mod history;
 pub mod kill;
 pub mod model;

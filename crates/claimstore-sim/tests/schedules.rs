@@ -11,7 +11,10 @@
 #![cfg(shuttle)]
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-use claimstore::{Claim, ClaimRequest, Error, ErrorKind, Failure, Options, Store, Transacted};
+use claimstore::io::Storage;
+use claimstore::{
+    Claim, ClaimRequest, Error, ErrorKind, Failure, Filter, Options, Policy, Store, Transacted,
+};
 use claimstore_sim::script::World;
 use claimstore_sim::{Fault, FaultKind, Level, SeededEntropy, Target, Variant};
 use shuttle::rand::{Rng, thread_rng};
@@ -546,5 +549,98 @@ fn a_watch_misses_no_dropped_lease() {
         dropper.join().unwrap();
         drop(watch);
         drop(store);
+    });
+}
+
+/// A key that moves into a run, is forgotten, and is asked for, all at once: who forgets it finds it, what was forgotten
+/// is told to nobody who asks later, and what comes behind is there after a power loss.
+#[test]
+fn a_forgotten_key_is_told_to_nobody_who_asks_later() {
+    explore("cold answers and forget", || {
+        let mut world = World::new(11);
+        let store = world.open().unwrap();
+        let Claim::Claimed(lease) = store.claim("k", TTL).unwrap() else { panic!("a fresh key") };
+        lease.complete("old").unwrap();
+        // In a run already, or about to move into one.
+        if thread_rng().gen_range(0u32..2) == 0 {
+            store.checkpoint().unwrap();
+        }
+        let way = thread_rng().gen_range(0usize..4);
+        let forgetting = {
+            let store = store.clone();
+            spawn(move || {
+                assert!(store.forget("k").unwrap(), "a known key was not found");
+                claim_and_complete(&store, way, "behind the forget")
+            })
+        };
+        let asking = {
+            let store = store.clone();
+            spawn(move || {
+                // Before the forget or behind it.
+                let first = claim_and_complete(&store, way + 1, "beside it");
+                let second = store.get("k").unwrap();
+                let second = second.and_then(|record| record.response().map(<[u8]>::to_vec));
+                let old = Some(b"old".to_vec());
+                assert!(first == old || second != old, "it came back");
+                first
+            })
+        };
+        let folding = {
+            let store = store.clone();
+            spawn(move || (0..2).for_each(|_| store.checkpoint().unwrap()))
+        };
+        let told = [forgetting.join().unwrap(), asking.join().unwrap()];
+        folding.join().unwrap();
+        assert_ne!(told[0].as_deref(), Some(&b"old"[..]), "told to who had forgotten it");
+        let next = after_power_loss(&world);
+        let record = next.get("k").unwrap().unwrap();
+        assert!(matches!(record.response(), Some(b"behind the forget" | b"beside it")), "{record:?}");
+    });
+}
+
+/// Claims and completes. Answers what a duplicate was told, or nothing.
+fn claim_and_complete(store: &Store, way: usize, response: &str) -> Option<Vec<u8>> {
+    match claim_in_a_way(store, way, "k").unwrap() {
+        Claim::Claimed(lease) => {
+            lease.complete(response).unwrap();
+            None
+        }
+        Claim::Duplicate(receipt) => Some(receipt.response().to_vec()),
+        Claim::InProgress(_) => None,
+    }
+}
+
+/// Nothing changes but where records lie: each count is the same at any moment, and so is what a quota refuses.
+#[test]
+fn counts_stand_still_while_a_checkpoint_moves_what_they_count() {
+    explore("counts", || {
+        let store = World::new(12).open().unwrap();
+        let claimed = |key: &str| {
+            let Claim::Claimed(lease) = store.claim(key, TTL).unwrap() else { panic!("a fresh key") };
+            lease
+        };
+        claimed("parked").fail(Failure::park("look")).unwrap();
+        claimed("later").fail(Failure::retry_after(TTL)).unwrap();
+        claimed("done").complete("r").unwrap();
+        let _held = claimed("held");
+        drop(claimed("left behind"));
+        let limited = store.namespace_with("limited", Policy::new().quota(2, 1 << 20)).unwrap();
+        for key in ["a", "b"] {
+            let Claim::Claimed(lease) = limited.claim(key, TTL).unwrap() else { panic!("a fresh key") };
+            lease.complete("r").unwrap();
+        }
+        let folding = {
+            let store = store.clone();
+            spawn(move || (0..2).for_each(|_| store.checkpoint().unwrap()))
+        };
+        for _ in 0..2 {
+            let census = store.census().unwrap();
+            assert_eq!((census.in_progress, census.orphaned, census.lapsed), (1, 1, 0));
+            assert_eq!((census.retry, census.parked), (1, 1), "a record was counted twice, or not at all");
+            assert_eq!(store.stats().unwrap().in_progress, 2);
+            assert_eq!(store.scan(Filter::new()).map(Result::unwrap).count(), 7);
+            assert_eq!(limited.claim("c", TTL).err().as_ref().map(kind), Some(ErrorKind::Full));
+        }
+        folding.join().unwrap();
     });
 }

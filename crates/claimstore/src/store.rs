@@ -391,6 +391,14 @@ impl Store {
         Ok(self.engine().stats())
     }
 
+    /// How much the store holds on to in memory, by name. For the tests of this repository: neither the names nor that
+    /// there is such a call is part of the API.
+    #[doc(hidden)]
+    pub fn sizes(&self) -> Result<Vec<(&'static str, u64)>, Error> {
+        self.engine().check_open()?;
+        Ok(self.engine().sizes())
+    }
+
     /// Drops the time buckets that have ended. Runs by itself unless [`Options::background`] is off. Works on
     /// a full disk. Like all upkeep it is [`ErrorKind::Misuse`] inside the closure of a `transact`.
     pub fn prune(&self) -> Result<Pruned, Error> {

@@ -1,8 +1,10 @@
 //! The calls of a script, one by one: what each should answer, and what it did.
 
 use super::compare::key_bytes;
-use super::model::{Expected, FIRST_ORDERED, KEYS, Known, Model, Stage};
+use super::model::{Expected, Known, Model, Stage};
 use super::runner::{Done, ROWS, Runner, disagree};
+use super::spaces::{Home, is_quota};
+use super::world::MAX_RESPONSE_BYTES;
 use claimstore::{Claim, ClaimRequest, Error, ErrorKind, Lease, LeaseToken, SettleError, Transacted};
 use std::time::Duration;
 
@@ -55,6 +57,14 @@ impl Runner {
             }
             (Expected::InProgress, Ok(Claim::InProgress(_))) => Ok(()),
             (_, Ok(answer)) => disagree(format!("key {key}: {answer:?}, expected {expected:?}")),
+            (Expected::NoRoom, Err(error)) if is_quota(&error) => Ok(()),
+            // A key that is named again in a batch is refused again.
+            (Expected::Claimed { .. } | Expected::InProgress, Err(error))
+                if Home::has_quota(key) && is_quota(&error) =>
+            {
+                self.model.refuse(key);
+                if self.model.visible(key).is_none() { Ok(()) } else { disagree("a known key has no room") }
+            }
             (_, Err(error)) => {
                 let fits = matches!(
                     (expected, error.kind()),
@@ -79,11 +89,9 @@ impl Runner {
         Ok(())
     }
 
-    pub(super) fn claim_many(&mut self, keys: &[usize]) -> Done {
-        // One namespace a batch: the first key's.
-        let ordered = keys.first().is_some_and(|key| key % KEYS >= FIRST_ORDERED);
-        let keys: Vec<usize> =
-            keys.iter().map(|key| key % KEYS).filter(|key| (*key >= FIRST_ORDERED) == ordered).collect();
+    /// Claims a batch; if `refused`, each key stands behind an item that is no key.
+    pub(super) fn claim_many(&mut self, keys: &[usize], refused: bool) -> Done {
+        let keys = Home::only_of_first(keys);
         let keys: Vec<usize> = keys.into_iter().filter(|key| !self.model.is_open(*key)).collect();
         let mut expected = Vec::new();
         for &key in &keys {
@@ -91,10 +99,20 @@ impl Runner {
             self.foresee(key, self.model.ttl_ms(key, 1), 0, &answer);
             expected.push(answer);
         }
-        let requests: Vec<ClaimRequest> =
-            keys.iter().map(|&key| self.request(key, self.model.ttl_ms(key, 1), 0)).collect();
+        let mut requests = Vec::new();
+        for &key in &keys {
+            requests.extend(refused.then(|| ClaimRequest::new("")));
+            requests.push(self.request(key, self.model.ttl_ms(key, 1), 0));
+        }
         let Some(&first) = keys.first() else { return Ok(()) };
-        let answers = self.space(first)?.claim_many(&requests)?;
+        let mut answers = self.space(first)?.claim_many(&requests)?;
+        if refused {
+            let is_refused = |answer: &Result<Claim, Error>| matches!(answer, Err(error) if error.kind() == ErrorKind::InvalidKey);
+            if answers.len() != requests.len() || !answers.iter().step_by(2).all(is_refused) {
+                return disagree("an item that is no key was not refused as one");
+            }
+            answers = answers.into_iter().skip(1).step_by(2).collect();
+        }
         for ((key, expected), answer) in keys.into_iter().zip(&expected).zip(answers) {
             self.judge(key, expected, answer)?;
         }
@@ -116,7 +134,12 @@ impl Runner {
         if holds {
             follow(&mut self.model, key);
         }
-        match settle(lease) {
+        self.settled(key, holds, settle(lease))
+    }
+
+    /// How a settlement ended that should have come about if the lease `holds`.
+    pub(super) fn settled(&mut self, key: usize, holds: bool, verdict: Result<(), SettleError>) -> Done {
+        match verdict {
             Ok(()) if holds => Ok(()),
             Ok(()) => disagree(format!("key {key}: a stale lease was settled")),
             Err(error) => self.unsettled(key, holds, error),
@@ -134,29 +157,37 @@ impl Runner {
         if stale { disagree(format!("key {key}: a live lease was refused")) } else { Err(error.into()) }
     }
 
-    pub(super) fn complete_many(&mut self) -> Done {
+    /// Completes all that is held; if `too_large`, the last with a response that is refused.
+    pub(super) fn complete_many(&mut self, too_large: bool) -> Done {
         let held = std::mem::take(&mut self.held);
         let mut expected = Vec::new();
-        for (key, lease) in &held {
+        for (at, (key, lease)) in held.iter().enumerate() {
+            let refused = too_large && at + 1 == held.len();
             let holds = self.model.holds(*key, lease.token());
-            expected.push((*key, holds));
-            if holds {
+            expected.push((*key, holds, refused));
+            if holds && !refused {
                 self.model.resolve(*key, false, b"many".to_vec());
             }
         }
-        let items = held.into_iter().map(|(_, lease)| (lease, b"many".to_vec())).collect();
+        let response =
+            |refused: &bool| if *refused { vec![b'x'; MAX_RESPONSE_BYTES + 1] } else { b"many".to_vec() };
+        let items = held.into_iter().zip(&expected);
+        let items = items.map(|((_, lease), (_, _, refused))| (lease, response(refused))).collect();
         let verdicts = match self.opened().complete_many(items) {
             Ok(verdicts) => verdicts,
             Err(refused) => {
                 let (error, items) = refused.into_parts();
                 let leases = items.into_iter().map(|(lease, _)| lease);
-                self.held.extend(expected.iter().map(|(key, _)| *key).zip(leases));
+                self.held.extend(expected.iter().map(|(key, ..)| *key).zip(leases));
                 return Err(error.into());
             }
         };
-        for ((key, holds), verdict) in expected.into_iter().zip(verdicts) {
+        for ((key, holds, refused), verdict) in expected.into_iter().zip(verdicts) {
             match verdict {
-                Ok(()) if holds => {}
+                Ok(()) if holds && !refused => {}
+                Err(error) if refused && error.kind() == ErrorKind::TooLarge => {
+                    self.held.extend(error.into_parts().1.map(|lease| (key, lease)));
+                }
                 Err(error) if !holds && error.kind() == ErrorKind::StaleLease => {}
                 other => return disagree(format!("key {key}: {other:?}, holds: {holds}")),
             }
@@ -175,7 +206,7 @@ impl Runner {
         drop(lease);
     }
 
-    pub(super) fn renew(&mut self, held: usize) -> Done {
+    pub(super) fn renew(&mut self, held: usize, term_s: u64) -> Done {
         if self.held.is_empty() {
             return Ok(());
         }
@@ -190,13 +221,13 @@ impl Runner {
                 self.model.known.get_mut(&key)
         {
             if *detached_until_ms == 0 {
-                *lease_until_ms = boot_ms + 600_000;
+                *lease_until_ms = boot_ms + term_s * 1_000;
             } else {
-                *detached_until_ms = store_ms + 600_000;
+                *detached_until_ms = store_ms + term_s * 1_000;
             }
         }
         let (_, lease) = &self.held[held % self.held.len()];
-        expect_held(holds, lease.renew(Duration::from_mins(10)))
+        expect_held(holds, lease.renew(Duration::from_secs(term_s)))
     }
 
     pub(super) fn progress(&mut self, held: usize, len: usize) -> Done {
@@ -245,17 +276,17 @@ impl Runner {
         }
     }
 
-    pub(super) fn detach(&mut self, held: usize) -> Done {
+    pub(super) fn detach(&mut self, held: usize, term_s: u64) -> Done {
         let Some((key, lease)) = self.take_held(held) else { return Ok(()) };
         let holds = self.model.holds(key, lease.token());
-        let until_ms = self.model.store_ms + 3_600_000;
+        let until_ms = self.model.store_ms + term_s * 1_000;
         if holds
             && let Some(Known { stage: Stage::InProgress { detached_until_ms, .. }, .. }) =
                 self.model.known.get_mut(&key)
         {
             *detached_until_ms = until_ms;
         }
-        match lease.detach(Duration::from_hours(1)) {
+        match lease.detach(Duration::from_secs(term_s)) {
             Ok(token) if holds => {
                 self.tokens.push((key, token));
                 Ok(())
@@ -291,6 +322,7 @@ impl Runner {
         let expected = self.model.expect(key, 0);
         let ttl_ms = self.model.ttl_ms(key, 1);
         let response = format!("tx-{key}").into_bytes();
+        let before = self.model.clone();
         match &expected {
             Expected::Claimed { .. } if fail => {}
             Expected::Claimed { .. } => {
@@ -307,6 +339,10 @@ impl Runner {
         });
         match (&expected, answer) {
             (Expected::Claimed { .. }, Err(error)) if fail && error.kind() == ErrorKind::Caller => Ok(()),
+            (Expected::Claimed { .. }, Err(error)) if Home::has_quota(key) && is_quota(&error) => {
+                self.model = before;
+                Ok(())
+            }
             (Expected::Claimed { .. }, Ok(Transacted::Done(_))) if !fail => {
                 let token =
                     self.space(key)?.get(key_bytes(key, &self.model))?.map_or(0, |record| record.token());

@@ -16,19 +16,23 @@ fn decode([what, a, b]: [u8; 3]) -> Step {
     let b = usize::from(b);
     match what % 32 {
         0..=5 => Step::Claim { key, ttl: b % 3, payload: ((b >> 2) % 4).saturating_sub(1) as u8 },
-        6 => Step::ClaimMany { keys: (0..=b % 5).map(|n| key + n * (b >> 3)).collect() },
+        6 => {
+            let keys = (0..=b % 5).map(|n| key + n * (b >> 3)).collect();
+            Step::ClaimMany { keys, refused: b % 16 == 0 }
+        }
         7..=8 => Step::Complete { held, len: [0, 3, 64, 700][b % 4] },
-        9 => Step::CompleteMany,
+        9 => Step::CompleteMany { too_large: b % 4 == 1 },
         10 => Step::Retry { held, after_s: [0, 30, 4_000][b % 3] },
         11 => Step::Terminal { held },
         12 => Step::Park { held },
         13 => Step::Release { held },
         14 => Step::Abandon { held },
-        15 => Step::Renew { held },
+        15 => Step::Renew { held, term_s: [600, 30, 1][b % 3] },
         16 => Step::Progress { held, len: [1, 40, 300][b % 3] },
         17 => Step::Labour { held, times: [8, 16, 24, 90][b % 4] },
+        18 if b >= 128 => Step::TakeOver { which: held, term_s: [60, 600, 1][b % 3] },
         18 => Step::HandOver { held },
-        19 => Step::Detach { held },
+        19 => Step::Detach { held, term_s: [3_600, 30][b % 2] },
         20 => Step::Resume { token: held },
         21 => Step::Transact { key, fail: b % 4 == 0 },
         22 => Step::CompleteIn { held },
@@ -66,7 +70,7 @@ mod tests {
         let bytes: Vec<u8> = (0..=255).flat_map(|n| [n, n >> 5, n]).collect();
         let kinds: HashSet<_> =
             bytes.chunks(150).flat_map(decode_steps).map(|step| discriminant(&step)).collect();
-        assert_eq!(kinds.len(), 28);
+        assert_eq!(kinds.len(), 29);
         assert!(!kinds.contains(&discriminant(&Step::Audit)), "a run audits at its end");
     }
 

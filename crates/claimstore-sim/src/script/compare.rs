@@ -1,7 +1,9 @@
 //! Holds what a store shows against what it should know.
 
-use super::model::{FIRST_ORDERED, KEYS, Known, Model, Stage};
-use super::runner::{Done, ORDERED, ROWS, disagree};
+use super::holders::compare_holders;
+use super::model::{KEYS, Known, Model, Stage};
+use super::runner::{Done, ROWS, disagree};
+use super::spaces::{FIRST_ORDERED, Home};
 use claimstore::{Filter, Record, RecordState, Store};
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 pub fn key_bytes(key: usize, model: &Model) -> Vec<u8> {
     match model.key_time_ms(key) {
         None if key + 1 == FIRST_ORDERED => {
-            [ORDERED.as_bytes(), &key_bytes(FIRST_ORDERED + 1, model)].concat()
+            [Home::Ordered.name().as_bytes(), &key_bytes(FIRST_ORDERED + 1, model)].concat()
         }
         None => format!("key-{key}").into_bytes(),
         Some(time_ms) => {
@@ -25,16 +27,16 @@ pub fn key_bytes(key: usize, model: &Model) -> Vec<u8> {
     }
 }
 
-/// Compares every key's record, the full scan, and the caller's rows.
+/// Compares every key's record, the full scan, the caller's rows, and who is behind the claims.
 pub fn compare(store: &Store, model: &Model) -> Done {
     (0..KEYS).try_for_each(|key| compare_key(store, model, key))?;
-    compare_scan(store, model)
+    compare_scan(store, model)?;
+    compare_holders(store, model)
 }
 
 /// Compares one key's record and row.
 pub(super) fn compare_key(store: &Store, model: &Model, key: usize) -> Done {
-    let space = store.namespace(if key >= FIRST_ORDERED { ORDERED } else { "" })?;
-    let record = space.get(key_bytes(key, model))?;
+    let record = Home::of(key).namespace(store)?.get(key_bytes(key, model))?;
     let known = model.visible(key);
     if !same(record.as_ref(), known, model) {
         return disagree(format!("key {key}: {record:?}, expected {known:?}"));
@@ -44,6 +46,11 @@ pub(super) fn compare_key(store: &Store, model: &Model, key: usize) -> Done {
         return disagree(format!("row {key}: {row:?}, expected {:?}", model.rows.get(&key)));
     }
     Ok(())
+}
+
+/// Whether a record of a key is what the model knows of it.
+pub(super) fn shows(model: &Model, key: usize, record: Option<&Record>) -> bool {
+    same(record, model.visible(key), model)
 }
 
 /// Compares the keys a full scan shows.

@@ -2,8 +2,9 @@
 
 use super::calls::fingerprint;
 use super::compare::key_bytes;
-use super::model::{FIRST_ORDERED, KEYS, Known, Model, SKEW_MS, Stage};
+use super::model::{Known, Model, SKEW_MS, Stage};
 use super::runner::{Done, Runner, disagree};
+use super::spaces::Home;
 use claimstore::{Error, ErrorKind, Import, Imported};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -23,11 +24,11 @@ pub(super) struct Like {
 
 impl Runner {
     pub(super) fn import_many(&mut self, keys: &[usize], like: Like) -> Done {
-        // One namespace a batch: the first key's.
-        let ordered = keys.first().is_some_and(|key| key % KEYS >= FIRST_ORDERED);
-        let keys = keys.iter().map(|key| key % KEYS).filter(|key| (*key >= FIRST_ORDERED) == ordered);
-        let keys: Vec<usize> = keys.collect();
-        let Some(&first) = keys.first() else { return Ok(()) };
+        let keys = Home::only_of_first(keys);
+        // What a quota makes of imports is left to directed tests.
+        let Some(&first) = keys.first().filter(|first| Home::of(**first) != Home::Limited) else {
+            return Ok(());
+        };
         let records: Vec<Import> = keys.iter().map(|&key| self.import(key, like)).collect();
         let expected: Vec<_> = keys.iter().map(|&key| self.model.import(key, like)).collect();
         let answers = self.space(first)?.import_many(&records)?;
@@ -49,7 +50,10 @@ impl Runner {
             _ => Import::parked(bytes, "look").progress("half"),
         };
         let import = import.attempt(like.attempt).settled_at(at(now_ms - like.ago_ms));
-        let import = if key >= FIRST_ORDERED { import } else { import.ttl(Duration::from_millis(TTL_MS)) };
+        let import = match Home::of(key) {
+            Home::Ordered => import,
+            Home::Plain | Home::Limited => import.ttl(Duration::from_millis(TTL_MS)),
+        };
         if like.payload == 0 { import } else { import.fingerprint(fingerprint(like.payload)) }
     }
 }
@@ -69,7 +73,8 @@ impl Model {
             None => {}
         }
         self.newest_ms = self.newest_ms.max(key_time_ms.unwrap_or(0));
-        self.known.insert(key, Known { token: 0, attempt: like.attempt, payload: like.payload, stage });
+        let known = Known { token: 0, attempt: like.attempt, payload: like.payload, asked: false, stage };
+        self.known.insert(key, known);
         Ok(Imported::Stored)
     }
 

@@ -1,11 +1,10 @@
 //! What a store should know and answer, written down a second time and as plainly as possible.
 
-use std::collections::BTreeMap;
+use super::spaces::{FIRST_LIMITED, FIRST_ORDERED, Home};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// How many keys a script uses: opaque ones, then time-ordered ones.
-pub const KEYS: usize = 14;
-/// The first time-ordered key.
-pub(super) const FIRST_ORDERED: usize = 10;
+/// How many keys a script uses: opaque ones, time-ordered ones, and those under a quota.
+pub const KEYS: usize = 18;
 
 pub(super) const LEASE_MS: u64 = 60_000;
 pub(super) const MAX_ATTEMPTS: u32 = 3;
@@ -63,6 +62,8 @@ pub struct Known {
     pub attempt: u32,
     /// The payload it was claimed with; 0: none.
     pub payload: u8,
+    /// Whether it was taken over since it was claimed: that claim can no longer be given back.
+    pub asked: bool,
     /// Where it stands.
     pub stage: Stage,
 }
@@ -77,6 +78,7 @@ pub(super) enum Expected {
     Mismatch,
     TooOld,
     Future,
+    NoRoom,
 }
 
 /// The whole store, as it should be.
@@ -96,6 +98,8 @@ pub struct Model {
     pub start_ms: u64,
     /// Whether the ttl of the time-ordered keys was raised.
     pub raised: bool,
+    /// Keys that were ever claimed: something of them may be left in the store.
+    pub met: BTreeSet<usize>,
     /// The time of the newest time-ordered key that was ever claimed: no watermark is beyond it.
     pub newest_ms: u64,
 }
@@ -104,7 +108,7 @@ impl Model {
     /// The key's own time, for a time-ordered key.
     pub(super) fn key_time_ms(&self, key: usize) -> Option<u64> {
         // One from before, two from about now, one from the future.
-        let offsets: [i64; KEYS - FIRST_ORDERED] = [-1_800_000, 0, 60_000, 1_200_000];
+        let offsets: [i64; FIRST_LIMITED - FIRST_ORDERED] = [-1_800_000, 0, 60_000, 1_200_000];
         let offset = offsets.get(key.checked_sub(FIRST_ORDERED)?)?;
         Some(self.start_ms.saturating_add_signed(*offset))
     }
@@ -116,7 +120,7 @@ impl Model {
 
     /// The ttl a key is claimed with.
     pub(super) fn ttl_ms(&self, key: usize, ttl: usize) -> u64 {
-        if key >= FIRST_ORDERED { self.ordered_ttl_ms() } else { TTLS_MS[ttl % TTLS_MS.len()] }
+        if Home::of(key) == Home::Ordered { self.ordered_ttl_ms() } else { TTLS_MS[ttl % TTLS_MS.len()] }
     }
 
     /// Whether it takes the watermark to say if an unknown key is too old. Where that stands depends on which
@@ -179,6 +183,9 @@ impl Model {
                 return Expected::Future;
             }
         }
+        if self.is_at_quota(key) {
+            return Expected::NoRoom;
+        }
         Expected::Claimed { attempt: 1, progress: Vec::new() }
     }
 
@@ -212,7 +219,8 @@ impl Model {
             ttl_ms,
         };
         let payload = if attempt > 1 && before != 0 { before } else { payload };
-        self.known.insert(key, Known { token, attempt, payload, stage });
+        self.met.insert(key);
+        self.known.insert(key, Known { token, attempt, payload, asked: false, stage });
     }
 
     /// Whether `token` may settle `key`.

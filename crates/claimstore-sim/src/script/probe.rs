@@ -1,8 +1,9 @@
 //! Asks a store that may be damaged: each answer must be right, or an error that says what is wrong.
 
 use super::compare::{compare_key, compare_scan, key_bytes};
-use super::model::{Expected, FIRST_ORDERED, KEYS, Model};
-use super::runner::{Done, ORDERED, Stop, disagree};
+use super::model::{Expected, KEYS, Model};
+use super::runner::{Done, Stop, disagree};
+use super::spaces::{Home, is_quota};
 use claimstore::{Claim, ErrorKind, Store};
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ fn judged(done: Done) -> Result<Found, Stop> {
 }
 
 fn claim(store: &Store, model: &Model, key: usize) -> Done {
-    let space = store.namespace(if key >= FIRST_ORDERED { ORDERED } else { "" })?;
+    let space = Home::of(key).namespace(store)?;
     let expected = model.expect(key, 0);
     let answer = space.claim(key_bytes(key, model), Duration::from_millis(model.ttl_ms(key, 1)));
     let right = match (&expected, &answer) {
@@ -57,6 +58,7 @@ fn claim(store: &Store, model: &Model, key: usize) -> Done {
         (Expected::Parked { .. }, Err(error)) => error.kind() == ErrorKind::Parked,
         (Expected::TooOld, Err(error)) => error.kind() == ErrorKind::TooOld,
         (Expected::Future, Err(error)) => error.kind() == ErrorKind::FutureKey,
+        (Expected::Claimed { .. } | Expected::NoRoom, Err(error)) if Home::has_quota(key) => is_quota(error),
         _ => false,
     };
     match answer {

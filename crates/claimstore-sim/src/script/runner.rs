@@ -3,6 +3,7 @@
 use super::compare::compare;
 use super::imports::Like;
 use super::model::{KEYS, LEASE_MS, Model};
+use super::spaces::{Home, limited_policy};
 use super::steps::Step;
 use super::suffix::{INTERVAL, Point, prefixes};
 use super::world::{START_MS, World};
@@ -14,7 +15,6 @@ use claimstore::{
 use std::time::{Duration, UNIX_EPOCH};
 
 const DAY_MS: u64 = 86_400_000;
-pub(super) const ORDERED: &str = "ordered";
 pub(super) const ROWS: &str = "rows";
 /// How far time goes in one step; a stretch behind these goes to an edge.
 const STRETCHES_MS: [u64; 7] = [1, 999, 30_000, 61_000, 600_000, 7_300_000, 2 * DAY_MS];
@@ -189,7 +189,7 @@ impl Runner {
             match compare(self.opened(), &self.model) {
                 // The wall clock is told that it is right, so that nothing is drawn towards it.
                 Ok(()) if store_ms <= was_ms.max(opened.wall_ms) => {
-                    self.opened().namespace_with(ORDERED, self.policy())?;
+                    self.opened().namespace_with(Home::Ordered.name(), self.policy())?;
                     self.doubt_the_unseen(allowed);
                     self.believe_wall();
                     self.since = vec![Point::of(&self.model)];
@@ -324,7 +324,7 @@ impl Runner {
     fn carry_out(&mut self, step: &Step) -> Done {
         match step {
             Step::Claim { key, ttl, payload } => self.claim(key % KEYS, *ttl, *payload),
-            Step::ClaimMany { keys } => self.claim_many(keys),
+            Step::ClaimMany { keys, refused } => self.claim_many(keys, *refused),
             Step::Import { keys, state, attempt, payload, ago_s } => {
                 let like =
                     Like { state: *state, attempt: 1 + attempt, payload: *payload, ago_ms: ago_s * 1_000 };
@@ -338,7 +338,7 @@ impl Runner {
                     |lease| lease.complete(&response),
                 )
             }
-            Step::CompleteMany => self.complete_many(),
+            Step::CompleteMany { too_large } => self.complete_many(*too_large),
             Step::Retry { held, after_s } => {
                 let failure = if *after_s == 0 {
                     Failure::retry()
@@ -357,16 +357,17 @@ impl Runner {
                 |lease| lease.fail(Failure::terminal("no")),
             ),
             Step::Park { held } => self.settle(*held, Model::park, |lease| lease.fail(Failure::park("look"))),
-            Step::Release { held } => self.settle(*held, Model::release, Lease::release),
+            Step::Release { held } => self.release(*held),
             Step::Abandon { held } => {
                 self.abandon(*held);
                 Ok(())
             }
-            Step::Renew { held } => self.renew(*held),
+            Step::Renew { held, term_s } => self.renew(*held, *term_s),
             Step::Progress { held, len } => self.progress(*held, *len),
             Step::Labour { held, times } => self.labour(*held, *times),
             Step::HandOver { held } => self.hand_over(*held),
-            Step::Detach { held } => self.detach(*held),
+            Step::Detach { held, term_s } => self.detach(*held, *term_s),
+            Step::TakeOver { which, term_s } => self.take_over(*which, *term_s),
             Step::Resume { token } => self.resume(*token),
             Step::Transact { key, fail } => self.transact(key % KEYS, *fail),
             Step::CompleteIn { held } => self.complete_in(*held),
@@ -391,7 +392,7 @@ impl Runner {
             }
             Step::RaiseTtl => {
                 self.model.raised = true;
-                self.opened().namespace_with(ORDERED, self.policy())?;
+                self.opened().namespace_with(Home::Ordered.name(), self.policy())?;
                 Ok(())
             }
             Step::Checkpoint => Ok(self.opened().checkpoint()?),
@@ -409,8 +410,7 @@ impl Runner {
     }
 
     pub(super) fn space(&self, key: usize) -> Result<Namespace, Error> {
-        let name = if key >= super::model::FIRST_ORDERED { ORDERED } else { "" };
-        self.opened().namespace(name)
+        Home::of(key).namespace(self.opened())
     }
 
     fn open(&mut self) -> Done {
@@ -420,7 +420,8 @@ impl Runner {
 
     fn go_on_with(&mut self, store: Store) -> Done {
         self.unsynced_ms = 0;
-        store.namespace_with(ORDERED, self.policy())?;
+        store.namespace_with(Home::Ordered.name(), self.policy())?;
+        store.namespace_with(Home::Limited.name(), limited_policy())?;
         let stats = store.stats()?;
         if stats.life <= self.last_life {
             return disagree(format!("life {} after life {}", stats.life, self.last_life));
@@ -493,13 +494,14 @@ impl Runner {
                 self.model.store_ms
             ));
         }
-        compare(store, &self.model)
+        compare(store, &self.model)?;
+        self.audit_counts()
     }
 }
 
 /// A namespace is defined durably under every level: it is there before anybody defines it again.
 fn definition_stands(store: &Store, allowed: &[Model]) -> Done {
-    let remembers = store.namespace(ORDERED)?.policy().remembers_for();
+    let remembers = store.namespace(Home::Ordered.name())?.policy().remembers_for();
     let ttls = allowed.iter().map(|model| Duration::from_millis(model.ordered_ttl_ms()));
     if ttls.into_iter().any(|ttl| ttl == remembers) {
         return Ok(());

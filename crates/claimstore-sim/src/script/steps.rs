@@ -18,6 +18,8 @@ pub enum Step {
     ClaimMany {
         /// Which keys.
         keys: Vec<usize>,
+        /// Whether each of them stands behind an item that is refused.
+        refused: bool,
     },
     /// Imports records of several keys in one batch; a key may be named twice.
     Import {
@@ -40,7 +42,10 @@ pub enum Step {
         len: usize,
     },
     /// Completes all held claims in one batch.
-    CompleteMany,
+    CompleteMany {
+        /// Whether the response of the last one is too large: it is refused, and its lease comes back.
+        too_large: bool,
+    },
     /// Fails a held claim, to be retried after `after_s` seconds.
     Retry {
         /// Which lease.
@@ -68,10 +73,12 @@ pub enum Step {
         /// Which lease.
         held: usize,
     },
-    /// Renews a held claim for ten minutes.
+    /// Renews a held claim: for longer than it has left, or for less.
     Renew {
         /// Which lease.
         held: usize,
+        /// For how long.
+        term_s: u64,
     },
     /// Saves progress under a held claim.
     Progress {
@@ -92,10 +99,19 @@ pub enum Step {
         /// Which lease.
         held: usize,
     },
-    /// Detaches a held claim for an hour; the token is kept and resumed by [`Step::Resume`].
+    /// Detaches a held claim; the token is kept and resumed by [`Step::Resume`].
     Detach {
         /// Which lease.
         held: usize,
+        /// For how long.
+        term_s: u64,
+    },
+    /// Takes over a claim that nobody stands behind.
+    TakeOver {
+        /// Which of those.
+        which: usize,
+        /// For how long.
+        term_s: u64,
     },
     /// Resumes a detached claim.
     Resume {
@@ -161,20 +177,23 @@ pub fn random_step(rng: &mut Rng) -> Step {
         0..=22 => Step::Claim { key: pick(64), ttl: pick(3), payload: pick(6).saturating_sub(3) as u8 },
         24..=29 => {
             let count = 1 + pick(5);
-            Step::ClaimMany { keys: (0..count).map(|_| pick(64)).collect() }
+            Step::ClaimMany { keys: (0..count).map(|_| pick(64)).collect(), refused: pick(3) == 0 }
         }
         30..=41 => Step::Complete { held: pick(64), len: [0, 3, 64, 700][pick(4)] },
-        42..=43 => Step::CompleteMany,
+        42..=43 => Step::CompleteMany { too_large: pick(3) == 0 },
         44..=46 => Step::Retry { held: pick(64), after_s: [0, 0, 30, 4_000][pick(4)] },
         47..=48 => Step::Terminal { held: pick(64) },
         49 => Step::Park { held: pick(64) },
         50..=53 => Step::Release { held: pick(64) },
         54..=56 => Step::Abandon { held: pick(64) },
-        57..=58 => Step::Renew { held: pick(64) },
+        57..=58 => Step::Renew { held: pick(64), term_s: [600, 600, 1, 30][pick(4)] },
         59 => Step::Progress { held: pick(64), len: [1, 40, 300][pick(3)] },
         23 | 60 => Step::Labour { held: pick(64), times: [8, 16, 24, 90][pick(4)] },
-        61 => Step::HandOver { held: pick(64) },
-        62 => Step::Detach { held: pick(64) },
+        61 => match pick(2) {
+            0 => Step::HandOver { held: pick(64) },
+            _ => Step::TakeOver { which: pick(8), term_s: [60, 600, 1][pick(3)] },
+        },
+        62 => Step::Detach { held: pick(64), term_s: [3_600, 3_600, 30][pick(3)] },
         63..=64 => Step::Resume { token: pick(8) },
         65..=67 => Step::Transact { key: pick(64), fail: pick(4) == 0 },
         68 => Step::CompleteIn { held: pick(64) },
@@ -203,4 +222,26 @@ pub fn random_step(rng: &mut Rng) -> Step {
 /// A script of `len` random steps.
 pub fn random_steps(rng: &mut Rng, len: usize) -> Vec<Step> {
     (0..len).map(|_| random_step(rng)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Step, random_steps};
+    use crate::Rng;
+    use std::collections::HashMap;
+    use std::mem::discriminant;
+
+    #[test]
+    fn every_kind_of_step_is_drawn() {
+        let steps = random_steps(&mut Rng::new(1), 20_000);
+        let mut kinds: HashMap<_, (usize, &Step)> = HashMap::new();
+        for step in &steps {
+            kinds.entry(discriminant(step)).or_insert((0, step)).0 += 1;
+        }
+        assert_eq!(kinds.len(), 30, "{kinds:?}");
+        assert!(kinds.values().all(|(times, _)| *times >= 50), "{kinds:?}");
+        let short = |step: &&Step| matches!(step, Step::Renew { term_s: 1, .. });
+        let refused = |step: &&Step| matches!(step, Step::CompleteMany { too_large: true });
+        assert!(steps.iter().filter(short).count() >= 50 && steps.iter().filter(refused).count() >= 50);
+    }
 }

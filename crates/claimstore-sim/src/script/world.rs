@@ -1,5 +1,6 @@
 //! The machine a script runs on.
 
+use crate::gate::Gated;
 use crate::{Rng, SeededEntropy, SimDisk, SimKernel};
 use claimstore::io::Clock;
 use claimstore::{Durability, Error, ManualClock, Options, Store};
@@ -7,6 +8,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+/// The largest response the stores of scripts take.
+pub(super) const MAX_RESPONSE_BYTES: usize = 1 << 10;
 pub(super) const START_MS: u64 = 1_800_000_000_000;
 
 /// The directory of the store, two levels below the root of its disk: their names are to be made durable, too.
@@ -41,6 +44,8 @@ pub struct World {
     pub seed: u64,
     /// What the store may lose with the power.
     pub durability: Durability,
+    /// Whether threads may be stopped at the disk: see [`gate`](crate::gate).
+    pub gated: bool,
 }
 
 impl World {
@@ -64,7 +69,13 @@ impl World {
             clock,
             seed,
             durability: Durability::Sync,
+            gated: false,
         }
+    }
+
+    /// The same with a gate before the disk.
+    pub(super) fn gated(self) -> World {
+        World { gated: true, ..self }
     }
 
     /// A machine whose clock reads what is given, in the first boot: another one's, some time ago.
@@ -100,19 +111,26 @@ impl World {
 
     /// Opens the store with options of the caller's own.
     pub fn open_with(&self, options: Options) -> Result<Store, Error> {
-        self.ground.open(options, &self.disk)
+        if !self.gated {
+            return self.ground.open(options, &self.disk);
+        }
+        let storage = SimKernel::new(&self.disk).storage(&self.disk);
+        storage.create_root().map_err(Error::caller)?;
+        options.open_on(Arc::new(Gated::before(Arc::new(storage))))
     }
 
     fn options(&self) -> Options {
+        // Behind a gate each look at a run is a read of it.
+        let cache_bytes = if self.gated { 0 } else { 1 << 20 };
         Options::new()
             .background(false)
             .durability(self.durability)
             .clock(self.clock.clone())
             .entropy(SeededEntropy::new(self.seed))
             .segment_bytes(36 << 10)
-            .max_response_bytes(1 << 10)
+            .max_response_bytes(MAX_RESPONSE_BYTES)
             .max_progress_bytes(1 << 10)
-            .page_cache_bytes(1 << 20)
+            .page_cache_bytes(cache_bytes)
             .journal_bytes(16 << 20)
             .checkpoint_bytes(32 << 10)
     }

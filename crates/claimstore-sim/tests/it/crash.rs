@@ -85,7 +85,7 @@ fn progress_never_runs_out_of_room() {
             Step::Labour { held: 1, times: 3 },
             Step::Retry { held: 0, after_s: 0 },
             Step::Claim { key: 1, ttl: 2, payload: 0 },
-            Step::CompleteMany,
+            Step::CompleteMany { too_large: false },
         ];
         let recording = Recording::of(SimDisk::new(), times as u64, &steps);
         assert!(recording.is_ok(), "{times}: {:?}", recording.err());

@@ -4,6 +4,7 @@
 //! `CLAIMSTORE_HISTORIES` and `CLAIMSTORE_OPS` scale the large histories: how many, and how many operations
 //! each of 16 threads does. `CLAIMSTORE_SEED` replays from one seed on.
 
+use crate::rest::assert_at_rest;
 use crate::watch::{Watchdog, scale};
 use crate::worker::{Action, Ending, Keys, MAX_RESPONSE_BYTES, Worker};
 use claimstore::io::{DirStorage, MemoryStorage, Storage};
@@ -124,6 +125,7 @@ fn history(
     let store = open();
     let Life { mut sessions, keys } = live(&store, &recorder, scripts, Ending::Lives);
     sessions.push(look_at_all(&store, &recorder, keys));
+    assert_at_rest(&store);
     store.verify().unwrap();
     store.close().unwrap();
     // To the claims in progress a close is what a crash is.

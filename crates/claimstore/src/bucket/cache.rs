@@ -71,7 +71,6 @@ impl BlockCache {
     }
 
     /// Bytes in use.
-    #[cfg(test)]
     pub(crate) fn used_bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().used).sum()
     }

@@ -549,6 +549,11 @@ impl Commit {
         (queued_bytes, unsynced)
     }
 
+    /// How many batches wait to be written.
+    pub(crate) fn queued(&self) -> usize {
+        self.order.lock().queue.len()
+    }
+
     pub(crate) fn is_queue_empty(&self) -> bool {
         self.order.lock().queue.is_empty()
     }

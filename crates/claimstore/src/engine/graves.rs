@@ -49,6 +49,11 @@ impl Graves {
         std::mem::take(&mut self.files.lock())
     }
 
+    /// How many files are still open.
+    pub(crate) fn len(&self) -> usize {
+        self.files.lock().len()
+    }
+
     fn put(&self, grave: Grave) {
         self.files.lock().push(grave);
     }

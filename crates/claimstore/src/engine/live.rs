@@ -332,6 +332,11 @@ impl Shard {
         self.slots.iter().map(|slot| (slot.hash, &*slot.key, &slot.entry))
     }
 
+    /// How many entries there is room for.
+    pub(crate) fn room(&self) -> usize {
+        self.slots.capacity()
+    }
+
     pub(crate) fn shrink(&mut self) {
         if self.slots.capacity() > 64 && self.slots.len() < self.slots.capacity() / 8 {
             self.slots.shrink_to(self.slots.len() * 2);

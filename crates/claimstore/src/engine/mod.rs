@@ -37,6 +37,7 @@ pub(crate) mod publish;
 pub(crate) mod repeats;
 pub(crate) mod sequences;
 pub(crate) mod settle;
+mod sizes;
 pub(crate) mod spaces;
 pub(crate) mod spans;
 mod striped;

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::history::{ENTRY_BYTES, Happened, MAX_BY_BYTES, MAX_NOTE_BYTES, Orphaned, remember, work_token};
 use crate::lease::Lease;
 use crate::orphan::{Note, Review};
+use crate::planted;
 use crate::sync::{Arc, MutexGuard};
 use crate::view;
 use std::collections::VecDeque;
@@ -221,7 +222,11 @@ impl Record {
 /// `orphan`, in progress under a token of its own. The attempt stands: nobody did any work.
 fn taken_over(orphan: &Record, cause: Orphaned, seq: u64, now_ms: u64) -> Record {
     let mut record = orphan.clone();
-    (record.seq, record.token, record.until_ms) = (seq, seq, 0);
+    (record.seq, record.token) = (seq, seq);
+    // Whoever takes over is trusted for a lease of his own, not for the time it was detached for.
+    if !planted::active(73) {
+        record.until_ms = 0;
+    }
     let before = orphan.asked();
     if before.is_none() {
         remember(&mut record, orphan, Happened::Orphaned(cause), now_ms, b"", b"");

@@ -103,6 +103,11 @@ impl Usage {
         )
     }
 
+    /// Records that count against the quota.
+    pub(crate) fn records(&self) -> u64 {
+        self.now().0
+    }
+
     /// A version came into the live table. Under the order lock, like [`replaced`](Usage::replaced).
     pub(crate) fn added(&self, bytes: usize) {
         self.live_records.add(1);

@@ -44,6 +44,11 @@ impl Tasks {
         self.queue.lock().waiting.pop_front()
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.lock().waiting.len()
+    }
+
     pub(crate) fn is_waiting(&self) -> bool {
         !self.queue.lock().waiting.is_empty()
     }

@@ -131,6 +131,16 @@ impl Upkeep {
         self.timers.lock().push(Timer { due_boot_ms, waker: waker.clone() });
     }
 
+    /// How many futures want to be polled at a time.
+    pub(crate) fn timers(&self) -> usize {
+        self.timers.lock().len()
+    }
+
+    /// How many retired segments are kept for recycling.
+    pub(crate) fn spare_segments(&self) -> usize {
+        self.segments.lock().spare.len()
+    }
+
     fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
@@ -250,7 +260,9 @@ impl Engine {
                 Some(limit) => drop(self.commit.service.wait_for(limit, woken)),
                 None => self.commit.service.wait_until(woken),
             }
-            self.commit.service_wanted.store(false, Ordering::Release);
+            if !planted::active(78) {
+                self.commit.service_wanted.store(false, Ordering::Release);
+            }
             // One batch at a time, so that neither a sync nor a timer waits for a queue that never empties.
             if !self.commit.is_queue_empty() && self.commit.try_lead(self) {
                 self.nudge_service();
@@ -388,6 +400,7 @@ impl Engine {
             || self.live.bytes() >= self.limits.live_bytes / 2
                 && self.live.resolved_bytes() >= self.limits.live_bytes / 8
             || since >= (self.limits.journal_bytes / 4).min(2 * self.limits.segment_bytes)
+                && !planted::active(79)
     }
 
     pub(crate) fn journal_bytes_written(&self) -> u64 {

@@ -3,6 +3,7 @@
 //! A waiter registers *before* it asks for the claim, and the bell rings *after* the live table changed, so
 //! a change falls either before the question (and is seen by it) or after the registration (and rings).
 
+use crate::planted;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Event, Mutex, Ordering};
 use std::collections::HashMap;
 use std::task::Waker;
@@ -35,7 +36,7 @@ impl Waiters {
         let mut by_hash = self.by_hash.lock();
         if let Some(bells) = by_hash.get_mut(&hash) {
             bells.retain(|other| !Arc::ptr_eq(other, bell));
-            if bells.is_empty() {
+            if bells.is_empty() && !planted::active(77) {
                 by_hash.remove(&hash);
             }
         }
@@ -45,6 +46,11 @@ impl Waiters {
     /// How many wait.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// How many keys are waited for.
+    pub(crate) fn keys(&self) -> usize {
+        self.by_hash.lock().len()
     }
 
     /// Wakes who waits for the key.

@@ -1,0 +1,43 @@
+//! How much an open store holds on to, by name: for tests that compare it with what there is to hold on to.
+//!
+//! Nothing is decided by these numbers. Each is read under its own lock, so that they agree with each other only where
+//! nobody else is about.
+
+use super::Engine;
+
+impl Engine {
+    /// Names and numbers, in no particular order.
+    pub(crate) fn sizes(&self) -> Vec<(&'static str, u64)> {
+        let usize_of = |len: usize| len as u64;
+        let (mut live, mut live_room) = (0, 0);
+        self.live.each_shard(|shard| {
+            live += usize_of(shard.iter().count());
+            live_room += usize_of(shard.room());
+        });
+        let set = self.cold.set();
+        let (mut counted, mut there) = (0, live);
+        for space in self.spaces.all() {
+            counted += space.usage.records();
+            there += set.usage(space.id).0;
+        }
+        vec![
+            // Who waits, and what is kept for waiting.
+            ("waiters", usize_of(self.waiters.count())),
+            ("keys waited for", usize_of(self.waiters.keys())),
+            ("wakers of batches being written", usize_of(self.parked_wakers.lock().len())),
+            ("timers", usize_of(self.upkeep.timers())),
+            ("tasks", usize_of(self.upkeep.tasks.len())),
+            ("queued batches", usize_of(self.commit.queued())),
+            // Keys.
+            ("live entries", live),
+            ("room for live entries", live_room),
+            ("records counted against quotas", counted),
+            ("records there are", there),
+            ("positions held", usize_of(self.sequences.held())),
+            // Files and memory beside.
+            ("cached bytes", usize_of(self.cold.cache.used_bytes())),
+            ("files without a name", usize_of(self.graves.len())),
+            ("spare segments", usize_of(self.upkeep.spare_segments())),
+        ]
+    }
+}
