@@ -69,13 +69,13 @@ const HOLD_NOTHING: [(&str, &[&str], &str); 9] = [
         &["Case", "Characters", "Doubt", "Finding", "Grain", "KeySpec", "Match"],
         "rules and counts",
     ),
-    ("claimstore-hash", &["FieldsError", "KeyError"], "places and lengths"),
+    ("claimstore-hash", &["FieldsError"], "places and lengths"),
     (
         "claimstore-hash",
         &["FormRules", "PointerError"],
         "names of fields that the program chose, as they stand in its source",
     ),
-    ("claimstore-recovery", &["Counts", "Outcome", "Reason", "Report"], "numbers and words of our own"),
+    ("claimstore-recovery", &["Counts", "Outcome", "Reason"], "numbers and words of our own"),
     (
         "claimstore-admin",
         &[
