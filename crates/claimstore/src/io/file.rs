@@ -132,7 +132,7 @@ impl Storage for DirStorage {
         let path = self.path(name);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        self.lock_file(path, &options, FlockOperation::NonBlockingLockExclusive)
+        self.lock_file(&path, &options, FlockOperation::NonBlockingLockExclusive)
     }
 
     fn lock_also(&self, name: &str) -> io::Result<LockGuard> {
@@ -141,13 +141,13 @@ impl Storage for DirStorage {
         }
         let mut options = OpenOptions::new();
         options.read(true).write(true);
-        self.lock_file(self.path(name), &options, FlockOperation::NonBlockingLockExclusive)
+        self.lock_file(&self.path(name), &options, FlockOperation::NonBlockingLockExclusive)
     }
 
     fn lock_shared(&self, name: &str) -> io::Result<Option<LockGuard>> {
         let mut options = OpenOptions::new();
         options.read(true);
-        match self.lock_file(self.path(name), &options, FlockOperation::NonBlockingLockShared) {
+        match self.lock_file(&self.path(name), &options, FlockOperation::NonBlockingLockShared) {
             Ok(guard) => Ok(Some(guard)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
             // No such file, no right to it, or a file system without locks: whoever only reads goes without.
@@ -157,9 +157,9 @@ impl Storage for DirStorage {
 }
 
 impl DirStorage {
-    fn lock_file(&self, path: PathBuf, how: &OpenOptions, lock: FlockOperation) -> io::Result<LockGuard> {
+    fn lock_file(&self, path: &Path, how: &OpenOptions, lock: FlockOperation) -> io::Result<LockGuard> {
         for _ in 0..LOCK_TRIES {
-            let file = how.open(&path)?;
+            let file = how.open(path)?;
             // A lock of this kind belongs to the open file, not to the process: a second open in the same
             // process is refused like any other, and closing some other handle does not give it up.
             rustix::fs::flock(&file, lock)?;
@@ -167,7 +167,7 @@ impl DirStorage {
             // one would not meet us.
             let found = file.metadata()?;
             let lock =
-                DirLock { file, path: path.clone(), identity: identity(&found), process: self.process };
+                DirLock { file, path: path.to_owned(), identity: identity(&found), process: self.process };
             if lock.is_named()? {
                 return Ok(Box::new(lock));
             }

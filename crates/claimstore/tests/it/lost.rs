@@ -233,7 +233,7 @@ fn p14_a_second_lock_holds_where_the_first_was_taken_away() {
             // Nothing of the first store is there any more, or a copy of it; the first is poisoned at its next batch.
             Ok(second) if !leaves_a_store => drop(second),
             Err(error) if !leaves_a_store => {
-                assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error:?}")
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error:?}");
             }
             other => assert_eq!(refused(other), ErrorKind::AlreadyOpen, "{name}"),
         }
