@@ -33,10 +33,12 @@ const DAY: Duration = Duration::from_secs(86_400);
 const PATIENCE: Duration = Duration::from_secs(20);
 const HUNG: i32 = 99;
 
+type Opened = fn() -> Options;
+
 fn main() {
     let forks = std::env::var("CLAIMSTORE_FORKS").ok().and_then(|forks| forks.parse().ok()).unwrap_or(12);
-    let kinds: [(&str, fn() -> Options); 4] = [
-        ("synced", || Options::new()),
+    let kinds: [(&str, Opened); 4] = [
+        ("synced", Options::new),
         ("without background", || Options::new().background(false)),
         ("by interval", || Options::new().durability(Durability::Interval(Duration::from_millis(2)))),
         ("unsynced", || Options::new().durability(Durability::None)),
@@ -232,23 +234,40 @@ impl Failures {
 fn try_everything(store: Store, things: Things, dir: &Path) -> Failures {
     watch_over_child();
     let mut failures = Failures::default();
-    let Things {
-        space,
-        lease,
-        token,
-        sequence,
-        position,
-        parked,
-        orphan,
-        table,
-        mut rows,
-        mut records,
-        watch,
-        mut futures,
-        reaper,
-        admin,
-    } = things;
     let told = &mut failures;
+    let Things { space, lease, token, sequence, position, parked, orphan, table, .. } = things;
+    let Things { mut rows, mut records, watch, futures, reaper, admin, .. } = things;
+    claims(told, &store, token);
+    told.refused("import_many", space.import_many(&[Import::completed("of-the-child", "x")]));
+    told.refused("rows", table.get("row"));
+    told.refused("range", table.range(..));
+    told.refused("range under way", rows.next().unwrap_or(Ok((Vec::new(), Vec::new()))));
+    // What it had read already it still gives.
+    told.refused("scan under way", records.find_map(Result::err).map_or(Ok(()), Err));
+    orphans_and_reviews(told, &store, &orphan, &parked);
+    looks_and_upkeep(told, &store, dir);
+    positions(told, &store, &sequence, position);
+    every_way_out(told, &store, lease);
+    calls_as_futures(told, &store, futures, dir);
+    told.refused("close", store.clone().close());
+    store.on_close(|| std::process::exit(98));
+    directories(told, dir);
+
+    let serving = store.serve_admin().map(drop);
+    let unsupported = serving.is_err_and(|error| error.kind() == std::io::ErrorKind::Unsupported);
+    told.expect("a socket was served", unsupported);
+    let weak = store.downgrade();
+    told.expect("the reaper runs", !reaper.is_running());
+    reaper.stop();
+    admin.stop();
+    drop((watch, space, records, rows, table, sequence));
+    drop(weak.upgrade());
+    drop(store);
+    told.expect("the socket is gone", dir.join(claimstore_admin::SOCKET).exists());
+    failures
+}
+
+fn claims(told: &mut Failures, store: &Store, token: LeaseToken) {
     let fresh = ClaimRequest::new("of-the-child").ttl(DAY);
     // From memory alone a claim may be answered. More than that never.
     for known in ["known", "cold"] {
@@ -278,20 +297,21 @@ fn try_everything(store: Store, things: Things, dir: &Path) -> Failures {
     told.refused("complete_many", store.complete_many(Vec::new()).map_err(Error::from));
     told.refused("resume", store.resume(token));
     told.refused("table", store.table("table"));
-    told.refused("rows", table.get("row"));
-    told.refused("range", table.range(..));
-    told.refused("range under way", rows.next().unwrap_or(Ok((Vec::new(), Vec::new()))));
-    told.refused("scan", store.scan(Filter::new()).collect::<Result<Vec<_>, _>>());
-    // What it had read already it still gives.
-    told.refused("scan under way", records.find_map(Result::err).map_or(Ok(()), Err));
+}
+
+fn orphans_and_reviews(told: &mut Failures, store: &Store, orphan: &Record, parked: &Record) {
     told.refused("orphans", store.orphans().collect::<Result<Vec<_>, _>>());
     told.refused("parked", store.parked().collect::<Result<Vec<_>, _>>());
     told.refused("unheld", store.unheld().collect::<Result<Vec<_>, _>>());
-    told.refused("take_over", store.take_over(&orphan, DAY));
-    told.refused("fail_orphans", store.fail_orphans(&[(orphan, Failure::retry())]));
+    told.refused("take_over", store.take_over(orphan, DAY));
+    told.refused("fail_orphans", store.fail_orphans(&[(orphan.clone(), Failure::retry())]));
     told.refused("fail_orphans of nothing", store.fail_orphans(&[]));
-    told.refused("review", store.review(&parked, &Review::Requeue, &Note::new("child", "why")));
+    told.refused("review", store.review(parked, &Review::Requeue, &Note::new("child", "why")));
     told.refused("watch_orphans", store.watch_orphans());
+}
+
+fn looks_and_upkeep(told: &mut Failures, store: &Store, dir: &Path) {
+    told.refused("scan", store.scan(Filter::new()).collect::<Result<Vec<_>, _>>());
     told.refused("stats", store.stats());
     told.refused("census", store.census());
     told.refused("outcomes", store.outcomes());
@@ -310,17 +330,24 @@ fn try_everything(store: Store, things: Things, dir: &Path) -> Failures {
     told.refused("backup_on", store.backup_on(&memory));
     told.refused("after_restore", store.after_restore());
     told.refused("fingerprinter", store.fingerprinter());
+    told.expect("namespaces", store.namespaces().is_empty());
+}
+
+fn positions(told: &mut Failures, store: &Store, sequence: &Sequence, position: claimstore::PositionLease) {
     told.refused("sequence", store.sequence("stream"));
     told.refused("claim of a position", sequence.claim(1));
     told.refused("claim_up_to", sequence.claim_up_to(1));
     told.refused("skip_to", sequence.skip_to(9));
     told.refused("next", sequence.next());
     told.refused("gaps", sequence.gaps());
-    told.refused("import_many", space.import_many(&[Import::completed("of-the-child", "x")]));
-    told.expect("namespaces", store.namespaces().is_empty());
-    store.on_close(|| std::process::exit(98));
+    match position.complete() {
+        Err(error) => told.refused("completing a position", Err::<(), _>(error.into())),
+        Ok(()) => told.expect("a position was completed", false),
+    }
+}
 
-    // The lease, by every way out of it.
+/// A lease, by every way out of it.
+fn every_way_out(told: &mut Failures, store: &Store, lease: Lease) {
     told.refused("renew", lease.renew(DAY));
     let lease = back(told, "complete", lease.complete("by the child"));
     let lease = back(told, "fail", lease.fail(Failure::retry()));
@@ -333,12 +360,10 @@ fn try_everything(store: Store, things: Things, dir: &Path) -> Failures {
     let lease = back(told, "complete_async", AnyFuture::answer(lease.complete_async("by the child")));
     let lease = back(told, "detach_async", AnyFuture::answer(lease.detach_async(DAY)));
     told.refused("complete_many", store.complete_many(vec![(lease, Vec::new())]).map_err(Error::from));
-    match position.complete() {
-        Err(error) => told.refused("completing a position", Err::<(), _>(error.into())),
-        Ok(()) => told.expect("a position was completed", false),
-    }
+}
 
-    // Futures made before the fork, and after it.
+/// Futures made before the fork, and after it.
+fn calls_as_futures(told: &mut Failures, store: &Store, mut futures: Vec<AnyFuture>, dir: &Path) {
     for (number, future) in futures.iter_mut().enumerate() {
         match future.poll() {
             Poll::Ready(Err(error)) => told.refused(&format!("future {number}"), Err::<(), _>(error)),
@@ -346,6 +371,7 @@ fn try_everything(store: Store, things: Things, dir: &Path) -> Failures {
             Poll::Pending => told.expect(&format!("future {number} is pending"), false),
         }
     }
+    let fresh = ClaimRequest::new("of-the-child").ttl(DAY);
     told.refused("claim_async", AnyFuture::answer(store.claim_async(&fresh)));
     told.refused("claim_many_async", AnyFuture::answer(store.claim_many_async(std::slice::from_ref(&fresh))));
     told.refused("claim_or_wait_async", AnyFuture::answer(store.claim_or_wait_async(&fresh, DAY)));
@@ -356,33 +382,21 @@ fn try_everything(store: Store, things: Things, dir: &Path) -> Failures {
     told.refused("prune_async", AnyFuture::answer(store.prune_async()));
     told.refused("compact_async", AnyFuture::answer(store.compact_async()));
     told.refused("checkpoint_async", AnyFuture::answer(store.checkpoint_async()));
-    told.refused("backup_async", AnyFuture::answer(store.backup_async(&target)));
+    told.refused("backup_async", AnyFuture::answer(store.backup_async(dir.with_extension("backup"))));
     told.refused("fingerprinter_async", AnyFuture::answer(store.fingerprinter_async()));
     told.refused("after_restore_async", AnyFuture::answer(store.after_restore_async()));
     told.refused("sequence_async", AnyFuture::answer(store.sequence_async("stream")));
     told.refused("close_async", AnyFuture::answer(store.clone().close_async()));
-    told.refused("close", store.clone().close());
+}
 
-    // The directory is the parent's; another one may be the child's.
+/// The directory is the parent's; another one may be the child's.
+fn directories(told: &mut Failures, dir: &Path) {
     let open = Store::open(dir).map(|_| ());
     told.expect("the parent's directory", open.is_err_and(|error| error.kind() == ErrorKind::AlreadyOpen));
     let own = tempfile::tempdir().unwrap();
     let mine = Store::open(own.path()).unwrap();
     claimed(mine.claim("mine", DAY)).complete("mine").unwrap();
     mine.close().unwrap();
-
-    let serving = store.serve_admin().map(drop);
-    let unsupported = serving.is_err_and(|error| error.kind() == std::io::ErrorKind::Unsupported);
-    told.expect("a socket was served", unsupported);
-    let weak = store.downgrade();
-    told.expect("the reaper runs", !reaper.is_running());
-    reaper.stop();
-    admin.stop();
-    drop((watch, space, records, rows, table, sequence, futures));
-    drop(weak.upgrade());
-    drop(store);
-    told.expect("the socket is gone", dir.join(claimstore_admin::SOCKET).exists());
-    failures
 }
 
 /// The lease of a refused settlement.

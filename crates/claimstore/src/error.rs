@@ -145,6 +145,7 @@ impl std::error::Error for Error {
 #[cfg(test)]
 mod tests {
     use super::{Error, ErrorKind};
+    use rustix::io::Errno;
     use std::io;
 
     /// What the operating system says, and what a caller is told: whether room must be made, or something else.
@@ -157,7 +158,6 @@ mod tests {
                 std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
             assert_eq!(source.and_then(io::Error::raw_os_error), Some(errno), "{name}: the cause is kept");
         };
-        use rustix::io::Errno;
         let full = [(Errno::NOSPC, "ENOSPC"), (Errno::DQUOT, "EDQUOT")];
         let others = [
             (Errno::PERM, "EPERM"),

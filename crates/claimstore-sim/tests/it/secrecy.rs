@@ -69,13 +69,13 @@ const HOLD_NOTHING: [(&str, &[&str], &str); 9] = [
         &["Case", "Characters", "Doubt", "Finding", "Grain", "KeySpec", "Match"],
         "rules and counts",
     ),
-    ("claimstore-hash", &["FieldsError", "KeyError"], "places and lengths"),
+    ("claimstore-hash", &["FieldsError"], "places and lengths"),
     (
         "claimstore-hash",
         &["FormRules", "PointerError"],
         "names of fields that the program chose, as they stand in its source",
     ),
-    ("claimstore-recovery", &["Counts", "Outcome", "Reason", "Report"], "numbers and words of our own"),
+    ("claimstore-recovery", &["Counts", "Outcome", "Reason"], "numbers and words of our own"),
     (
         "claimstore-admin",
         &[
@@ -193,7 +193,7 @@ impl Shown {
         self.of(error);
         let mut texts = self.texts.lock().unwrap();
         let text = texts.entry("errors".to_owned()).or_default();
-        write!(text, "{error}\n").unwrap();
+        writeln!(text, "{error}").unwrap();
         let mut source = error.source();
         while let Some(inner) = source {
             write!(text, "{inner}\n{inner:?}\n").unwrap();
@@ -212,7 +212,7 @@ impl Shown {
         for (of, text) in &*self.texts.lock().unwrap() {
             for secret in &secrets {
                 let start = &secret[..secret.len().min(8)];
-                let hex: String = start.iter().map(|byte| format!("{byte:02x}")).collect();
+                let hex = start.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
                 let list =
                     |between: &str| start.iter().map(ToString::to_string).collect::<Vec<_>>().join(between);
                 let indented = text.split_whitespace().collect::<String>();
@@ -323,7 +323,7 @@ fn leases_and_answers(shown: &Shown, store: &Store, space: &Namespace) {
     shown.of(&Claim::Duplicate(receipt.clone()));
     shown.of(&Once::Ran(canary("response").into_bytes()));
     shown.of(&Once::Replayed(receipt.clone()));
-    shown.of(&Once::InProgress(holder.clone()));
+    shown.of(&Once::InProgress(holder));
     shown.of(&Transacted::Done(canary("response").into_bytes()));
     shown.of(&Transacted::Duplicate(receipt));
     shown.of(&Transacted::InProgress(holder));

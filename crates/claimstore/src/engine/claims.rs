@@ -235,13 +235,11 @@ impl Engine {
     /// The shard of a key, for an answer from memory. It is free nearly always; where it is not, whoever has it may be a
     /// thread that a child of `fork()` does not have, so that is asked before it is waited for.
     fn shard_to_look(&self, hash: u64) -> Result<MutexGuard<'_, Shard>, Error> {
-        match self.live.try_shard(hash) {
-            Some(shard) => Ok(shard),
-            None => {
-                self.check_process()?;
-                Ok(self.live.shard(hash))
-            }
+        if let Some(shard) = self.live.try_shard(hash) {
+            return Ok(shard);
         }
+        self.check_process()?;
+        Ok(self.live.shard(hash))
     }
 
     fn answer_without_effect(

@@ -56,13 +56,14 @@ impl Engine {
             State::Failed => {
                 return Err(Error::new(ErrorKind::Io, "the key of fingerprints could not be made; reopen"));
             }
-            State::NotAsked => match read(&self.storage, self.store_id)? {
-                Some(key) => key,
-                None => {
+            State::NotAsked => {
+                if let Some(key) = read(&self.storage, self.store_id)? {
+                    key
+                } else {
                     self.check_writable()?;
                     self.make_key().inspect_err(|_| *state = State::Failed)?
                 }
-            },
+            }
         };
         *state = State::Known(key);
         Ok(Fingerprinter::with_key(key))

@@ -189,18 +189,18 @@ impl<S: System> Storage for DirStorage<S> {
 
     fn lock(&self, name: &str) -> io::Result<LockGuard> {
         let path = self.path(name);
-        self.lock_file(path, Opening::Any, Locking::Exclusive)
+        self.lock_file(&path, Opening::Any, Locking::Exclusive)
     }
 
     fn lock_also(&self, name: &str) -> io::Result<LockGuard> {
         if planted::active(52) {
             return Ok(Box::new(()));
         }
-        self.lock_file(self.path(name), Opening::Existing, Locking::Exclusive)
+        self.lock_file(&self.path(name), Opening::Existing, Locking::Exclusive)
     }
 
     fn lock_shared(&self, name: &str) -> io::Result<Option<LockGuard>> {
-        match self.lock_file(self.path(name), Opening::ReadOnly, Locking::Shared) {
+        match self.lock_file(&self.path(name), Opening::ReadOnly, Locking::Shared) {
             Ok(guard) => Ok(Some(guard)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
             // No such file, no right to it, or a file system without locks: whoever only reads goes without.
@@ -210,9 +210,9 @@ impl<S: System> Storage for DirStorage<S> {
 }
 
 impl<S: System> DirStorage<S> {
-    fn lock_file(&self, path: PathBuf, how: Opening, locking: Locking) -> io::Result<LockGuard> {
+    fn lock_file(&self, path: &Path, how: Opening, locking: Locking) -> io::Result<LockGuard> {
         for _ in 0..LOCK_TRIES {
-            let file = self.open_at(&path, how)?;
+            let file = self.open_at(path, how)?;
             // A lock of this kind belongs to the open file, not to the process: a second open in the same
             // process is refused like any other, and closing some other handle does not give it up.
             self.system.lock(&file, locking)?;
@@ -220,7 +220,7 @@ impl<S: System> DirStorage<S> {
             // one would not meet us.
             let id = self.system.status(&file)?.id;
             let system = self.system.clone();
-            let lock = DirLock { system, file, path: path.clone(), id, process: self.process };
+            let lock = DirLock { system, file, path: path.to_owned(), id, process: self.process };
             if lock.is_named()? {
                 return Ok(Box::new(lock));
             }

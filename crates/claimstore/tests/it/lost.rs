@@ -101,8 +101,13 @@ fn place() -> (tempfile::TempDir, PathBuf) {
     (home, dir)
 }
 
+/// Small segments, which are made quickly.
+fn small() -> Options {
+    Options::new().segment_bytes(8 << 20)
+}
+
 fn quiet(dir: &Path) -> Store {
-    Options::new().background(false).open(dir).unwrap()
+    small().background(false).open(dir).unwrap()
 }
 
 #[track_caller]
@@ -152,7 +157,7 @@ fn every_level_and_every_way_of_asking_notices() {
     for level in levels {
         for (name, ask) in asks {
             let (_home, dir) = place();
-            let store = Options::new().durability(level).background(false).open(&dir).unwrap();
+            let store = small().durability(level).background(false).open(&dir).unwrap();
             claimed(store.claim("before", DAY)).complete("kept").unwrap();
             // The file of tables is made at its first use, by upkeep, which would notice as well.
             store.transact(&request("first"), |_| Ok(Vec::new())).map(drop).unwrap();
@@ -207,7 +212,7 @@ fn contents(dir: &Path) -> Vec<(PathBuf, u64)> {
 #[test]
 fn an_idle_store_with_upkeep_notices_by_itself() {
     let (_home, dir) = place();
-    let store = Store::open(&dir).unwrap();
+    let store = small().open(&dir).unwrap();
     claimed(store.claim("before", DAY)).complete("kept").unwrap();
     fs::remove_file(dir.join("STORE")).unwrap();
     eventually(|| store.stats().is_err());
@@ -223,12 +228,12 @@ fn p14_a_second_lock_holds_where_the_first_was_taken_away() {
         let store = quiet(&dir);
         claimed(store.claim("before", DAY)).complete("kept").unwrap();
         happens(&dir);
-        let second = Options::new().background(false).open(&dir);
+        let second = small().background(false).open(&dir);
         match second {
             // Nothing of the first store is there any more, or a copy of it; the first is poisoned at its next batch.
             Ok(second) if !leaves_a_store => drop(second),
             Err(error) if !leaves_a_store => {
-                assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error:?}")
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error:?}");
             }
             other => assert_eq!(refused(other), ErrorKind::AlreadyOpen, "{name}"),
         }
