@@ -56,7 +56,7 @@ fn replay(args: &Args) -> Result<(), String> {
     let disk = if args.lying { claimstore_sim::SimDisk::lying() } else { claimstore_sim::SimDisk::new() };
     let recording = guarded(|| Recording::on(World::home(&disk), args.seed, args.steps()))
         .map_err(|what| format!("the script itself: {what}"))?;
-    println!("{} events", recording.events());
+    println!("{} events, {:?}", recording.events(), recording.world().durability);
     let cuts = args.events.iter().zip(&args.levels).zip(&args.variants);
     let mut image: Option<claimstore_sim::script::Image> = None;
     for ((event, level), seed) in cuts {

@@ -13,6 +13,7 @@ use crate::engine::spans;
 use crate::engine::upkeep::Pruned;
 use crate::error::{Error, ErrorKind};
 use crate::future::{BatchSettleFuture, ClaimFuture, ClaimManyFuture, WaitFuture};
+use crate::io::system::System;
 use crate::io::{DirStorage, Storage};
 use crate::lease::{Lease, LeaseToken, SettleError};
 use crate::namespace::{Namespace, Once, OnceError};
@@ -442,13 +443,20 @@ impl Store {
     /// are then not compared any more ([`Receipt::fingerprint_checked`] is false), and none is mistaken for
     /// another. [`backup_with_key`](Store::backup_with_key) takes the key along.
     pub fn backup(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
-        backup_to(self.engine(), dir.as_ref(), false)
+        backup_to(self.engine(), DirStorage::new(dir), false)
     }
 
     /// Like [`backup`](Store::backup), with the key of the fingerprints: for a copy that is to take this store's
     /// place, and is kept as safe as the store.
     pub fn backup_with_key(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
-        backup_to(self.engine(), dir.as_ref(), true)
+        backup_to(self.engine(), DirStorage::new(dir), true)
+    }
+
+    /// Like [`backup`](Store::backup), into a directory of another kernel than the operating system's: what the simulator
+    /// uses.
+    #[doc(hidden)]
+    pub fn backup_in<S: System>(&self, target: DirStorage<S>) -> Result<(), Error> {
+        backup_to(self.engine(), target, false)
     }
 
     /// Like [`backup`](Store::backup), onto a storage of the caller's: what [`Options::open_on`] opens.
@@ -547,14 +555,14 @@ impl Store {
 
     /// Like [`backup`](Store::backup), as a future.
     pub fn backup_async(&self, dir: impl AsRef<Path>) -> TaskFuture<()> {
-        let dir = dir.as_ref().to_owned();
-        self.engine().run_elsewhere(move |engine| backup_to(engine, &dir, false))
+        let target = DirStorage::new(dir);
+        self.engine().run_elsewhere(move |engine| backup_to(engine, target, false))
     }
 
     /// Like [`backup_with_key`](Store::backup_with_key), as a future.
     pub fn backup_with_key_async(&self, dir: impl AsRef<Path>) -> TaskFuture<()> {
-        let dir = dir.as_ref().to_owned();
-        self.engine().run_elsewhere(move |engine| backup_to(engine, &dir, true))
+        let target = DirStorage::new(dir);
+        self.engine().run_elsewhere(move |engine| backup_to(engine, target, true))
     }
 
     /// Like [`fingerprinter`](Store::fingerprinter), as a future.
@@ -568,9 +576,8 @@ impl Store {
     }
 }
 
-fn backup_to(engine: &Engine, dir: &Path, with_key: bool) -> Result<(), Error> {
+fn backup_to<S: System>(engine: &Engine, target: DirStorage<S>, with_key: bool) -> Result<(), Error> {
     engine.check_changes()?;
-    let target = DirStorage::new(dir);
     target.create_root().map_err(|error| Error::io("the backup directory cannot be created", error))?;
     let target: Arc<dyn Storage> = Arc::new(target);
     engine.backup(&target, with_key)

@@ -62,6 +62,6 @@ fn prefix(points: &[Point], end: usize) -> Option<Model> {
             left.rows.extend(model.rows.get(key).map(|row| (*key, row.clone())));
         }
     }
-    let Model { store_ms, boot_ms, wall_ms, raised, newest_ms, start_ms, .. } = *newest;
-    Some(Model { store_ms, boot_ms, wall_ms, raised, newest_ms, start_ms, ..left })
+    let Model { store_ms, boot_ms, wall_ms, start_ms, raised, newest_ms, .. } = *newest;
+    Some(Model { store_ms, boot_ms, wall_ms, start_ms, raised, newest_ms, ..left })
 }

@@ -7,8 +7,7 @@ use crate::watch::{scale, this_test};
 use claimstore::ErrorKind;
 use claimstore::io::Storage;
 use claimstore_sim::script::{Model, Runner, Stop, World, random_steps};
-use claimstore_sim::{Fault, FaultKind, Level, Rng, SimDisk, Target, Variant};
-use std::sync::Arc;
+use claimstore_sim::{Fault, FaultKind, Level, Rng, SimDisk, SimKernel, Target, Variant};
 
 const LEVELS: [Level; 4] = [Level::L0, Level::L1, Level::L2, Level::L3];
 
@@ -24,8 +23,7 @@ fn worked(seed: u64) -> Runner {
 }
 
 fn backup(runner: &Runner, disk: &SimDisk) -> Result<(), claimstore::Error> {
-    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
-    runner.store().unwrap().backup_on(&storage)
+    runner.store().unwrap().backup_in(SimKernel::new(disk).storage(disk))
 }
 
 /// Opens what the copy's disk shows and holds it against the store as it was. `Ok(false)`: it does not open.
@@ -50,7 +48,7 @@ fn a_backup_cut_off_by_a_crash_opens_whole_or_not_at_all() {
     let (mut opened, mut refused) = (0, 0);
     for seed in 0..scale("CLAIMSTORE_BACKUPS", 3) {
         let mut runner = worked(seed);
-        let disk = SimDisk::new();
+        let disk = World::home(&SimDisk::new());
         backup(&runner, &disk).unwrap();
         runner.audit().unwrap();
         for event in 0..=disk.events() {
@@ -75,11 +73,11 @@ fn a_backup_that_fails_says_so_and_leaves_the_store_alone() {
     let mut failed = 0;
     for seed in 0..scale("CLAIMSTORE_BACKUPS", 3) {
         let mut runner = worked(seed);
-        let sound = SimDisk::new();
+        let sound = World::home(&SimDisk::new());
         backup(&runner, &sound).unwrap();
         for kind in [FaultKind::Io, FaultKind::NoSpace, FaultKind::ShortWrite] {
             for at in (0..sound.operations(Target::Any)).step_by(3) {
-                let disk = SimDisk::new();
+                let disk = World::home(&SimDisk::new());
                 let target = if kind == FaultKind::ShortWrite { Target::Writes } else { Target::Any };
                 disk.fail_at(at, Fault::once(kind, target));
                 let told = backup(&runner, &disk);

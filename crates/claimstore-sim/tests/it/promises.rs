@@ -171,8 +171,8 @@ fn read(disk: &SimDisk, name: &str) -> Vec<u8> {
 /// Wherever the bytes of a known key stand in a closed store, with one of them changed it is not claimed.
 #[test]
 fn p13_a_known_key_whose_bytes_were_changed_is_never_claimed() {
-    this_test();
     const KEY: &str = "a key that is easily found";
+    this_test();
     let mut places = 0;
     for in_a_run in [false, true] {
         let machine = Machine::new();

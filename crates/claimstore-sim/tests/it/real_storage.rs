@@ -178,9 +178,9 @@ fn checksum(data: &[u8]) -> u64 {
 
 /// The kind of file that a call makes.
 fn made(event: &Event) -> Option<String> {
-    let name = match event {
-        Event::Create { name } | Event::CreateDir { dir: name } | Event::Rename { to: name, .. } => name,
-        _ => return None,
+    let (Event::Create { name } | Event::CreateDir { dir: name } | Event::Rename { to: name, .. }) = event
+    else {
+        return None;
     };
     let kind = name.strip_suffix(".seg").or(name.strip_suffix(".run")).and_then(|name| name.rsplit_once('/'));
     Some(kind.map_or(name.as_str(), |(kind, _)| kind).to_owned())

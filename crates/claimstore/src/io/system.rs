@@ -7,6 +7,7 @@
 //! A program has no use for it, and it is no part of the stable interface.
 
 use rustix::fs::{FlockOperation, OFlags};
+#[cfg(target_os = "linux")]
 use rustix::io::Errno;
 use std::fmt::Debug;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -111,7 +112,12 @@ impl System for Kernel {
             Opening::Any => options.write(true).create(true).truncate(false),
             Opening::Existing => options.write(true),
             Opening::ReadOnly => &mut options,
-            Opening::Direct => past_the_cache(&mut options)?,
+            #[cfg(target_os = "linux")]
+            Opening::Direct => {
+                options.read(false).write(true).custom_flags(OFlags::DIRECT.bits().cast_signed())
+            }
+            #[cfg(not(target_os = "linux"))]
+            Opening::Direct => return Err(io::ErrorKind::InvalidInput.into()),
             Opening::Directory => options.custom_flags(OFlags::DIRECTORY.bits().cast_signed()),
         };
         options.open(path)
@@ -223,14 +229,4 @@ impl System for Kernel {
 
 fn status_from(found: &fs::Metadata) -> Status {
     Status { id: (found.dev(), found.ino()), len: found.len(), links: found.nlink(), is_dir: found.is_dir() }
-}
-
-#[cfg(target_os = "linux")]
-fn past_the_cache(options: &mut OpenOptions) -> io::Result<&mut OpenOptions> {
-    Ok(options.read(false).write(true).custom_flags(OFlags::DIRECT.bits().cast_signed()))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn past_the_cache(_options: &mut OpenOptions) -> io::Result<&mut OpenOptions> {
-    Err(io::ErrorKind::InvalidInput.into())
 }

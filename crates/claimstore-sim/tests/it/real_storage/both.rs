@@ -86,11 +86,11 @@ impl Both {
         call: &str,
         path: &Path,
         real: io::Result<T>,
-        sim: Option<io::Result<T>>,
+        sim: Option<&io::Result<T>>,
     ) -> io::Result<T> {
         let mut heard = self.heard.lock().unwrap();
         heard.calls += 1;
-        let same = match (&real, &sim) {
+        let same = match (&real, sim) {
             (_, None) => true,
             (Ok(real), Some(Ok(sim))) => real == sim,
             (Err(real), Some(Err(sim))) => real.kind() == sim.kind(),
@@ -119,7 +119,7 @@ impl Pair {
         sim: impl FnOnce(&Path) -> io::Result<T>,
     ) -> io::Result<T> {
         let sim = self.both.inside(path).map(|path| sim(&path));
-        self.both.compare(call, path, real, sim)
+        self.both.compare(call, path, real, sim.as_ref())
     }
 
     fn by_handle<T: PartialEq + Debug>(
@@ -129,7 +129,8 @@ impl Pair {
         real: io::Result<T>,
         sim: impl FnOnce(&SimHandle) -> io::Result<T>,
     ) -> io::Result<T> {
-        self.both.compare(call, &handle.path, real, handle.sim.as_ref().map(sim))
+        let sim = handle.sim.as_ref().map(sim);
+        self.both.compare(call, &handle.path, real, sim.as_ref())
     }
 }
 
