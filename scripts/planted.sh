@@ -61,7 +61,7 @@ bugs=(
   "33:list of a cached block that can hide a row:model"
   "67:reaper sleeps to the last due time:pace"
   "68:slow resolvers that came back stay counted:pace"
-  "69:pages of recovery that never end:pace"
+  "69:pages of recovery without a bound:pace"
   "70:rolled-back transact keeps its quota:model"
   "71:position done before its image is durable:streams"
   "72:renewal for less than is left does nothing:model"
