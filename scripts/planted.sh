@@ -107,8 +107,8 @@ run() {
   case $layer in
     pure) (cd crates/claimstore && timeout "$limit" "$pure") ;;
     model) general CLAIMSTORE_CASES="$(tries 2000)" -- state_machine:: ;;
-    # Each history has a watchdog; one whose threads are not woken is given up after half a minute.
-    small) general CLAIMSTORE_PATIENCE=30 CLAIMSTORE_CASES="$(tries 300)" -- threads::small ;;
+    # Each history has a watchdog; one whose threads are not woken is given up.
+    small) general CLAIMSTORE_PATIENCE=15 CLAIMSTORE_CASES="$(tries 300)" -- threads::small ;;
     large) general CLAIMSTORE_PATIENCE=30 CLAIMSTORE_HISTORIES="$(tries 20)" -- threads::large ;;
     lives) general CLAIMSTORE_PATIENCE=30 CLAIMSTORE_HISTORIES="$(tries 40)" -- threads::histories_with ;;
     crash) general CLAIMSTORE_IMAGES="$(tries "$images")" -- crash::no_crash ;;
@@ -159,6 +159,7 @@ witness() {
 # Runs one layer until it is over or one of its tests has failed; answers how it ended.
 until_a_failure() {
   local layer=$1 out=$2 ended=0 job
+  : >"$out"
   run "$layer" >"$out" 2>&1 &
   job=$!
   while kill -0 "$job" 2>/dev/null; do

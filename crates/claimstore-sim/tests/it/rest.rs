@@ -16,7 +16,7 @@ const EMPTY: [&str; 6] = [
 /// Retired segments that are kept to be used again.
 const SPARE_SEGMENTS: u64 = 2;
 /// How long upkeep that is under way may take.
-const PATIENCE_MS: u32 = 10_000;
+const PATIENCE_MS: u32 = 3_000;
 
 pub(crate) fn size(store: &Store, wanted: &str) -> u64 {
     let sizes = store.sizes().unwrap();

@@ -203,12 +203,13 @@ impl Engine {
 
     /// Shows the new runs. From here on the rows are in the runs and in the live table.
     pub(crate) fn publish_moved(&self, taken: &[TakenRow], runs: Vec<Arc<Run>>) {
-        self.each_usage(moving(taken), |usage, sum| {
-            usage.moving_records.fetch_add(sum.records, Ordering::AcqRel);
-            usage.moving_bytes.fetch_add(sum.bytes, Ordering::AcqRel);
-        });
         self.cold.publish(self.cold.set().with(runs, &[]));
-        self.refresh_run_usage();
+        // Of other namespaces the new runs have no records.
+        let set = self.cold.set();
+        for (id, sum) in moving(taken) {
+            let in_runs = set.usage(id);
+            self.change_usage(id, |usage| usage.begin_moving((sum.records, sum.bytes), in_runs));
+        }
     }
 
     /// Takes the rows out of the live table, or notes that an older version of them now lies in a run.
@@ -221,19 +222,26 @@ impl Engine {
                 self.leave_shard(rows, &mut left);
             }
         }
-        self.each_usage(left, |usage, sum| usage.left(sum.records, sum.bytes));
-        self.each_usage(moving(taken), |usage, sum| {
-            usage.moving_records.fetch_sub(sum.records, Ordering::AcqRel);
-            usage.moving_bytes.fetch_sub(sum.bytes, Ordering::AcqRel);
-        });
+        let mut moved = moving(taken);
+        for (id, left) in left {
+            let moved = moved.remove(&id).unwrap_or_default();
+            self.change_usage(id, |usage| {
+                usage.left(left.records, left.bytes);
+                usage.end_moving((moved.records, moved.bytes));
+            });
+        }
+        for (id, moved) in moved {
+            self.change_usage(id, |usage| usage.end_moving((moved.records, moved.bytes)));
+        }
         self.live.each_shard(super::live::Shard::shrink);
     }
 
-    fn each_usage(&self, sums: Sums, change: impl Fn(&Usage, Sum)) {
-        for (id, sum) in sums {
-            if let Some(space) = self.spaces.by_id(id) {
-                change(&space.usage, sum);
-            }
+    /// Changes several sums of one namespace at once: whoever checks a quota has the order lock, and would else see a
+    /// record in both places, or in none.
+    fn change_usage(&self, id: u32, change: impl Fn(&Usage)) {
+        if let Some(space) = self.spaces.by_id(id) {
+            let _order = self.commit.order();
+            change(&space.usage);
         }
     }
 

@@ -32,15 +32,16 @@ pub(crate) struct Space {
 }
 
 /// How much a namespace holds: versions in the live table and rows of runs, less what is in both because a
-/// checkpoint is just moving it.
+/// checkpoint is just moving it. What moves changes several of these sums: under the order lock, like every check of a
+/// quota.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     live_records: Balance,
     live_bytes: Balance,
-    pub(crate) run_records: AtomicU64,
-    pub(crate) run_bytes: AtomicU64,
-    pub(crate) moving_records: AtomicU64,
-    pub(crate) moving_bytes: AtomicU64,
+    run_records: AtomicU64,
+    run_bytes: AtomicU64,
+    moving_records: AtomicU64,
+    moving_bytes: AtomicU64,
 }
 
 /// A key with its namespace, its hash and, where it carries one, its time.
@@ -118,6 +119,20 @@ impl Usage {
     pub(crate) fn replaced(&self, bytes: usize) {
         self.live_records.take_back(1);
         self.live_bytes.take_back(bytes as u64);
+    }
+
+    /// So many records, and bytes, are in the live table and in runs, which have so many in all by now.
+    pub(crate) fn begin_moving(&self, (records, bytes): (u64, u64), in_runs: (u64, u64)) {
+        self.moving_records.fetch_add(records, Ordering::AcqRel);
+        self.moving_bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.run_records.store(in_runs.0, Ordering::Release);
+        self.run_bytes.store(in_runs.1, Ordering::Release);
+    }
+
+    /// They are no longer in both, or count twice from now on.
+    pub(crate) fn end_moving(&self, (records, bytes): (u64, u64)) {
+        self.moving_records.fetch_sub(records, Ordering::AcqRel);
+        self.moving_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
     /// So many versions left the live table.
