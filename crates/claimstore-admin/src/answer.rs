@@ -1,9 +1,10 @@
 //! Requests and their answers, in process: what the socket serves, and what the command asks of a closed store.
 
 use crate::ask::{Request, Show};
+use crate::label::{KeyLabel, resolve};
 use crate::live::{Live, Numbers};
 use crate::page;
-use crate::view::{PolicyView, RecordView, key_hash, ms};
+use crate::view::{PolicyView, RecordView, ms};
 use claimstore::{ErrorKind, Filter, Namespace, RecordState, Store};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
@@ -67,7 +68,7 @@ pub enum Answer {
 }
 
 /// How many other namespaces of a key are named.
-const MOST_ELSEWHERE: usize = 3;
+pub(crate) const MOST_ELSEWHERE: usize = 3;
 
 /// Why a request got no answer. The message holds no key and no payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,7 +152,8 @@ pub fn answer(store: &Store, request: &Request, served: Served) -> Result<Answer
         Request::Stats => Ok(Answer::Stats { stats: Box::new(numbers(store, served)?) }),
         Request::Live => Ok(Answer::Live { live: Box::new(Live::of(store)?) }),
         Request::Get { namespace, key, show, history } => {
-            let record = get(store, namespace, &key.bytes()?, *show, *history)?;
+            let key = resolve(store, namespace, key)?;
+            let record = get(store, namespace, &key, *show, *history)?;
             Ok(Answer::Record { record: Box::new(record), store_time_ms: ms(store.store_time()) })
         }
         Request::List(listing) => page::page(store, listing, served),
@@ -187,7 +189,7 @@ fn get(store: &Store, name: &str, key: &[u8], show: Show, history: bool) -> Resu
 /// The key is not there. Whoever left the namespace out may have meant another one.
 fn unknown(store: &Store, name: &str, key: &[u8]) -> Refusal {
     // By its hash: what stands in a log must not give a key away.
-    let message = format!("the store knows no key {}+{}B in this namespace", key_hash(key), key.len());
+    let message = format!("the store knows no key {} in this namespace", KeyLabel::of(key));
     let mut refusal = Refusal::new(RefusalKind::NotFound, message);
     if name.is_empty() {
         // Where it cannot be a key, it is none.

@@ -49,8 +49,9 @@ pub enum Request {
     },
 }
 
-/// A key, as text or in hex digits.
+/// A key, as text, in hex digits, or by the short name that lists show.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Key {
     /// UTF-8.
     #[serde(rename = "key")]
@@ -58,12 +59,20 @@ pub enum Key {
     /// Any bytes.
     #[serde(rename = "key_hex")]
     Hex(String),
+    /// The short name, [`KeyLabel`](crate::KeyLabel): it is looked for among all keys of the namespace. A key that is
+    /// spelt so itself is found too, and where both are there, neither is.
+    #[serde(rename = "key_label")]
+    Label(String),
 }
 
 /// Shows which, never the key.
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if matches!(self, Key::Text(_)) { "Text(..)" } else { "Hex(..)" })
+        f.write_str(match self {
+            Key::Text(_) => "Text(..)",
+            Key::Hex(_) => "Hex(..)",
+            Key::Label(_) => "Label(..)",
+        })
     }
 }
 
@@ -76,9 +85,10 @@ impl Key {
         }
     }
 
+    /// As they stand here; [`resolve`](crate::resolve) also knows the key of a short name.
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, Refusal> {
         match self {
-            Key::Text(text) => Ok(text.as_bytes().to_vec()),
+            Key::Text(text) | Key::Label(text) => Ok(text.as_bytes().to_vec()),
             Key::Hex(digits) => from_hex(digits)
                 .ok_or_else(|| Refusal::new(RefusalKind::Usage, "key_hex has no even number of hex digits")),
         }
@@ -294,6 +304,7 @@ mod tests {
             Request::Live,
             get(Key::new(b"text")),
             get(Key::new(b"\xff\x00")),
+            get(Key::Label("3f9a2b77c0de+14B".into())),
             Request::List(listing.clone()),
             Request::List(Listing { which: Which::Unheld, ..listing.clone() }),
             Request::List(Listing { which: Which::Stuck { older_than_ms: 9 }, ..listing }),

@@ -39,6 +39,8 @@
 //! ```text
 //! {"v":1,"ask":"get","namespace":"","key":"order-4711"}
 //! {"answer":"record","record":{"state":"completed", ..},"store_time_ms":1800000000000}
+//! {"v":1,"ask":"get","namespace":"","key_label":"3f9a2b77c0de+10B"}
+//! {"answer":"record","record":{"state":"completed", ..},"store_time_ms":1800000000000}
 //! {"v":1,"ask":"nonsense"}
 //! {"answer":"refused","kind":"usage","message":".."}
 //! ```
@@ -52,6 +54,7 @@
 mod answer;
 mod ask;
 mod client;
+mod label;
 mod live;
 mod page;
 mod serve;
@@ -61,6 +64,7 @@ mod view;
 pub use answer::{Answer, Refusal, RefusalKind, Served, answer};
 pub use ask::{Key, Listing, Request, Show, State, Which, from_hex};
 pub use client::{AskError, Client};
+pub use label::{KeyLabel, resolve};
 pub use live::{BucketView, CensusView, Live, Numbers, OutcomesView, QuantilesView};
 pub use page::is_cursor;
 pub use serve::{Admin, ServeAdmin};

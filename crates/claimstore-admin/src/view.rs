@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How many bytes of a key's digest stand for the key.
-const HASH_BYTES: usize = 6;
+pub(crate) const HASH_BYTES: usize = 6;
 
 /// The first 12 hex digits of a key's digest, which stand for it where keys are not shown.
 pub fn key_hash(key: &[u8]) -> String {

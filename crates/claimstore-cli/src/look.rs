@@ -1,6 +1,6 @@
 //! One key, looked at: the part that `get` and `explain` share.
 
-use claimstore_admin::{Answer, Key, RecordView, Refusal, Request};
+use claimstore_admin::{Answer, RecordView, Refusal, Request};
 use clap::Args;
 use serde_json::json;
 
@@ -25,7 +25,7 @@ pub(crate) struct LookArgs {
 impl LookArgs {
     /// What the store knows of the key, and the store time it was asked at.
     pub(crate) fn record(&self, history: bool) -> anyhow::Result<(RecordView, u64)> {
-        let key = Key::new(&self.key.bytes()?);
+        let key = self.key.given()?;
         let namespace = self.key.namespace.clone();
         let request = Request::Get { namespace, key, show: self.show.shown(), history };
         match source::ask(&self.store, &request) {

@@ -125,7 +125,7 @@ impl RepairArgs {
             store.review(&record, &Review::Forget, &self.confirm.note()).context("forgetting the key")?;
         } else {
             let namespace = namespace(&store, &self.key.namespace)?;
-            namespace.forget(self.key.bytes()?).context("forgetting the key")?;
+            namespace.forget(record.key()).context("forgetting the key")?;
         }
         self.finish(store, record.key(), "forgotten")
     }

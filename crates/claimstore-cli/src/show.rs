@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use claimstore::RecordState;
-use claimstore_admin::{PastView, RecordView, Show, State};
+use claimstore_admin::{KeyLabel, PastView, RecordView, Show, State};
 pub(crate) use claimstore_admin::{cause_name, happened_name, hex, key_hash, ms};
 use clap::Args;
 
@@ -29,7 +29,7 @@ pub(crate) struct ShowArgs {
 
 /// A key for people: its hash and its length.
 pub(crate) fn key_name(key: &[u8]) -> String {
-    format!("{}+{}B", key_hash(key), key.len())
+    KeyLabel::of(key).to_string()
 }
 
 /// Bytes for people: text where they are text that a terminal only shows, hex digits otherwise.
