@@ -234,15 +234,34 @@ impl From<RecordState> for State {
 }
 
 impl State {
-    /// The name, as in answers.
+    /// All of them: those that are not over first.
+    pub const ALL: [State; 6] =
+        [State::InProgress, State::Orphaned, State::Retry, State::Parked, State::Completed, State::Failed];
+
+    /// The one word for the state, in answers, exports, options and tables alike.
     pub fn name(self) -> &'static str {
+        self.words().0
+    }
+
+    /// What the word means.
+    pub fn meaning(self) -> &'static str {
+        self.words().1
+    }
+
+    /// The state of this name.
+    pub fn named(name: &str) -> Option<State> {
+        State::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// The table of words.
+    fn words(self) -> (&'static str, &'static str) {
         match self {
-            State::InProgress => "in-progress",
-            State::Orphaned => "orphaned",
-            State::Completed => "completed",
-            State::Failed => "failed",
-            State::Retry => "retry",
-            State::Parked => "parked",
+            State::InProgress => ("in-progress", "somebody holds the claim, or may"),
+            State::Orphaned => ("orphaned", "the holder of the claim is gone"),
+            State::Retry => ("retry", "not done: the key may be claimed again, now or later"),
+            State::Parked => ("parked", "held for review: claims are refused until somebody decides"),
+            State::Completed => ("completed", "done"),
+            State::Failed => ("failed", "failed for good"),
         }
     }
 }
@@ -316,6 +335,18 @@ mod tests {
             assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
             assert_eq!(Request::from_line(&line).unwrap(), request);
         }
+    }
+
+    #[test]
+    fn a_state_has_one_word() {
+        for state in State::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+            assert_eq!(
+                (State::named(state.name()), State::from(RecordState::from(state))),
+                (Some(state), state)
+            );
+        }
+        assert_eq!(State::named("done"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use claimstore::Note;
 use clap::Args;
 
 use crate::exit::{Exit, Failure};
+use crate::visible::visible;
 
 /// Whether to ask, and what the history of the key is to say.
 #[derive(Debug, Args)]
@@ -34,7 +35,7 @@ impl ConfirmArgs {
             let message = format!("{what}: say --yes, as there is nobody to ask");
             return Err(Failure::new(Exit::Usage, message).into());
         }
-        write!(io::stderr(), "{what}. Do it? [y/N] ").context("asking")?;
+        write!(io::stderr(), "{}. Do it? [y/N] ", visible(what)).context("asking")?;
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).context("reading the answer")?;
         if matches!(answer.trim(), "y" | "Y" | "yes") {

@@ -7,16 +7,16 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::exit::{Exit, Failure};
+use crate::store_args::StoreArgs;
 use crate::{print, store};
 
-/// Copies the store into a new or empty directory. The copy is a store; `claimstore restore` puts it into the place of
-/// a lost one.
+/// Copies the store into a new or empty directory.
 ///
-/// Exit codes: 0 done; 64 usage; 65 the store is damaged; 66 no store; 73 the directory is not empty; 74 it failed; 75
-/// the store is open elsewhere. After an error that is not 73 the directory is no backup.
+/// The copy is a store; `claimstore restore` puts it into the place of a lost one.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "done"), (73, "the directory is not empty"), (74, "it failed; the directory is no backup")]))]
 pub(crate) struct Backup {
     #[command(flatten)]
     store: StoreArgs,

@@ -8,20 +8,22 @@ use claimstore_admin::{Answer, PolicyView, Request};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::args::StoreArgs;
-use crate::exit::{Exit, Failure};
+use crate::codes;
+use crate::exit::{self, Exit, Failure};
+use crate::human::{bytes, span};
 use crate::show::namespace_name;
 use crate::source::{Source, unexpected};
+use crate::store_args::StoreArgs;
 use crate::{duration, print, store, target};
 
-/// Shows the rules of all namespaces, or of one; sets those that are given, for later claims.
+/// Shows the rules of namespaces, and sets those that are given.
+///
+/// What is set holds for later claims. --if-absent sets nothing in a namespace that is there already: a script can
+/// prepare a store over and over, and what somebody set by hand since then stays.
 ///
 /// A program that opens a namespace with a policy of its own sets it again.
-///
-/// Exit codes: 0 done; 1 no such namespace; 64 usage; 65 the store is damaged; 66 no store; 74 it failed; 75 the
-/// store is open elsewhere, and nobody
-/// serves it.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "done"), (1, "there is no such namespace"), (75, codes::UNSERVED)]))]
 pub(crate) struct Policy {
     #[command(flatten)]
     store: StoreArgs,
@@ -33,6 +35,10 @@ pub(crate) struct Policy {
     /// Make the namespace if there is none of this name.
     #[arg(long, requires = "namespace")]
     create: bool,
+
+    /// Make the namespace with what is given; set nothing if it is there already.
+    #[arg(long, requires = "namespace", conflicts_with = "create")]
+    if_absent: bool,
 
     #[command(flatten)]
     changes: Changes,
@@ -137,30 +143,55 @@ impl Policy {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         let mut source = match &self.namespace {
             // Through the socket nothing is changed: this needs the store to itself.
-            Some(name) if self.create || self.changes.any() => {
+            Some(name) if self.create || (self.changes.any() && !self.if_absent) => {
                 let store = store::open_existing(&self.store)?;
                 self.set(&store, name)?;
                 Source::Here(store)
             }
             _ => Source::open(&self.store)?,
         };
+        let made = self.if_absent && self.make_if_absent(&mut source)?;
         let request = Request::Policies { namespace: self.namespace.clone() };
         let Answer::Policies { policies } = source.ask(&request)? else {
             return Err(unexpected());
         };
         source.close()?;
         if self.json {
-            return print::json(&json!({ "policies": policies }));
+            let mut object = json!({ "policies": policies });
+            if let Some(members) = object.as_object_mut().filter(|_| self.if_absent) {
+                members.insert("made".into(), made.into());
+            }
+            return print::json(&object);
         }
         print::text(&table(&policies))
+    }
+
+    /// Makes the namespace, unless it is there, and says whether it did. Name and rules are written at once: a crash
+    /// leaves no namespace with other rules, which the next run would take for one that is there already.
+    fn make_if_absent(&self, source: &mut Source) -> anyhow::Result<bool> {
+        let Some(name) = &self.namespace else { return Ok(false) };
+        match source {
+            Source::Here(store) if !store.namespaces().contains(name) => {
+                check_length(name)?;
+                store
+                    .namespace_with(name, self.changes.apply(Rules::new()))
+                    .context("making the namespace")?;
+                Ok(true)
+            }
+            Source::Here(_) => Ok(false),
+            Source::Live(_) => match source.ask(&Request::Policies { namespace: Some(name.clone()) }) {
+                Err(error) if exit::of_error(&error) == Exit::NotFound => {
+                    Err(Failure::new(Exit::Busy, ALONE).into())
+                }
+                answered => answered.map(|_| false),
+            },
+        }
     }
 
     /// Sets what is to be set.
     fn set(&self, store: &Store, name: &str) -> anyhow::Result<()> {
         let namespace = if self.create {
-            if name.len() > 512 {
-                return Err(Failure::new(Exit::Usage, "a namespace's name has at most 512 bytes").into());
-            }
+            check_length(name)?;
             store.namespace(name).context("making the namespace")?
         } else {
             target::namespace(store, name)?
@@ -173,20 +204,33 @@ impl Policy {
     }
 }
 
+const ALONE: &str =
+    "the namespace is not there, and to make it the store is needed alone: a program has it open";
+
+fn check_length(name: &str) -> Result<(), Failure> {
+    if name.len() > 512 {
+        return Err(Failure::new(Exit::Usage, "a namespace's name has at most 512 bytes"));
+    }
+    Ok(())
+}
+
 fn table(policies: &[PolicyView]) -> String {
     let row = |rules: &PolicyView| {
         let quota = rules.quota.as_ref();
         [
-            duration::format(Duration::from_millis(rules.ttl_ms)),
-            duration::format(Duration::from_millis(rules.lease_ms)),
+            span(rules.ttl_ms),
+            span(rules.lease_ms),
             rules.max_attempts.to_string(),
             rules.on_orphan.clone(),
-            quota.map_or_else(|| "none".into(), |quota| format!("{},{}", quota.records, quota.bytes)),
+            quota.map_or_else(|| "none".into(), |quota| quota.records.to_string()),
+            quota.map_or_else(|| "none".into(), |quota| bytes(quota.bytes)),
             namespace_name(&rules.namespace).to_owned(),
         ]
+        .into()
     };
-    let rows: Vec<_> = policies.iter().map(row).collect();
-    print::table(["TTL", "LEASE", "ATTEMPTS", "ON-ORPHAN", "QUOTA", "NAMESPACE"], &rows)
+    let rows = policies.iter().map(row).collect();
+    let header = ["TTL", "LEASE", "ATTEMPTS", "ON-ORPHAN", "MOST RECORDS", "MOST BYTES", "NAMESPACE"];
+    print::table(header, rows)
 }
 
 #[cfg(test)]
