@@ -4,13 +4,16 @@
 
 mod bad_input;
 mod bytes;
+mod command_line;
 mod copies;
 mod crash;
 mod endings;
 mod exec;
 mod foreign;
+mod hostile;
 mod inspect;
 mod keys;
+mod labels;
 mod live;
 mod main_job;
 mod policy;

@@ -41,6 +41,16 @@ pub(crate) fn start(mut command: Command, columns: u16) -> (Child, File) {
     (child, terminal)
 }
 
+/// Starts a command on a terminal that is also its standard input; the third is the command's side of the terminal,
+/// which this process has to let go of before the terminal ends.
+pub(crate) fn start_with_keys(mut command: Command, columns: u16) -> (Child, File, OwnedFd) {
+    let (terminal, side) = open(columns);
+    command.stdin(side.try_clone().unwrap()).stdout(side.try_clone().unwrap());
+    let child = command.spawn().unwrap();
+    drop(command);
+    (child, terminal, side)
+}
+
 /// A terminal, and its other side, which is for a command.
 fn open(columns: u16) -> (File, OwnedFd) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
