@@ -54,6 +54,9 @@ fn every(sandbox: &Sandbox) -> Vec<(String, bool)> {
     .into()
 }
 
+/// An export of nothing, for `import`; for `dedupe`, a record.
+const NO_RECORDS: &[u8] = b"{\"kind\":\"end\",\"records\":0}\n";
+
 /// What the table above has no place for: it needs a store that is not there, or a key that has not been decided about.
 const APART: [&str; 3] = ["restore", "requeue", "fail"];
 const WITHOUT_STORE: [&str; 2] = ["completions", "man"];
@@ -72,16 +75,17 @@ fn the_store_is_named_before_the_subcommand_after_it_or_by_a_variable() {
         let path = store.to_str().unwrap();
         for (line, _) in every(&sandbox) {
             covered.insert(words(&line)[0].to_owned());
-            let ran = match place {
-                "before" => run(&mut bare(&[&["--store", path][..], &words(&line)].concat(), None)),
-                "variable" => run(&mut bare(&words(&line), Some(&store))),
-                // In front of what is not ours: the command of `exec`.
+            let mut command = match place {
+                "before" => bare(&[&["--store", path][..], &words(&line)].concat(), None),
+                "variable" => bare(&words(&line), Some(&store)),
+                // Right after the subcommand: what follows `--` is not ours.
                 _ => {
                     let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
                     let rest = rest.split(' ').filter(|word| !word.is_empty());
-                    run(&mut bare(&[verb, "--store", path].into_iter().chain(rest).collect::<Vec<_>>(), None))
+                    bare(&[verb, "--store", path].into_iter().chain(rest).collect::<Vec<_>>(), None)
                 }
             };
+            let ran = run(command.stdin(sandbox.file(NO_RECORDS)));
             assert_eq!(ran.code, 0, "{place}: {line}: {}", ran.err);
         }
     }
@@ -205,7 +209,15 @@ fn json_is_one_object_on_one_line() {
     let sandbox = Sandbox::new();
     sandbox.fill();
     for (line, _) in every(&sandbox).iter().filter(|(_, json)| *json) {
-        assert!(sandbox.json(line).is_object(), "{line}");
+        let mut command = sandbox.command(&format!("{line} --json"));
+        let ran = run(command.stdin(sandbox.file(NO_RECORDS)));
+        assert_eq!(
+            (ran.code, ran.out.iter().filter(|byte| **byte == b'\n').count()),
+            (0, 1),
+            "{line}: {}",
+            ran.err
+        );
+        assert!(serde_json::from_slice::<Value>(&ran.out).unwrap().is_object(), "{line}");
     }
     let place = sandbox.path("place");
     let ran = sandbox.run_at(&format!("restore {} --json", sandbox.path("copy").display()), &place);

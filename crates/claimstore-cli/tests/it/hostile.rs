@@ -152,7 +152,13 @@ fn no_text_moves_the_cursor_or_hides_anything() {
     check(&["explain", parked, "--namespace", name, "--show-payload"], 0);
     check(&["explain", parked, "--namespace", name, "--show-payload", "--json"], 0);
     check(&["policy", "--namespace", name, "--ttl", "2d"], 0);
-    check(&["import", "--namespace", name], 0);
+    covered.insert("import".to_owned());
+    let words = ["import", "--namespace", name];
+    for (input, code) in [("{\"kind\":\"end\",\"records\":0}\n".to_owned(), 0), (format!("{name}\n"), 3)] {
+        let ran = run(command(&sandbox, &words).stdin(sandbox.file(input.as_bytes())));
+        assert_harmless(&ran.err, &words);
+        assert!(ran.code == code || code != 0, "{}", ran.err);
+    }
     for words in [&["completions", "bash"][..], &["man", name]] {
         covered.insert(words[0].to_owned());
         assert_harmless(&run(Command::new(env!("CARGO_BIN_EXE_claimstore")).args(words)).err, words);
