@@ -13,6 +13,11 @@ pub(crate) fn text(text: &str) -> anyhow::Result<Exit> {
     generated(visible_lines(text).as_bytes())
 }
 
+/// Writes a text as one line, whatever is in it.
+pub(crate) fn line(text: &str) -> anyhow::Result<Exit> {
+    generated(format!("{}\n", visible(text)).as_bytes())
+}
+
 /// Writes what was made here and holds nothing that others stored, as it is.
 pub(crate) fn generated(bytes: &[u8]) -> anyhow::Result<Exit> {
     let mut out = io::stdout().lock();

@@ -41,8 +41,7 @@ type Row = (&'static str, String);
 
 fn rows(stats: &Numbers) -> Vec<Row> {
     let of = |state: State| (state.name(), stats.of(state).to_string());
-    let side =
-        if stats.clock_offset_ms < 0 { "wall clock behind it by" } else { "wall clock ahead of it by" };
+    let sign = if stats.clock_offset_ms < 0 { "-" } else { "" };
     let mut rows: Vec<_> = State::ALL.map(of).into();
     rows.extend([
         ("namespaces", stats.namespaces.to_string()),
@@ -53,7 +52,7 @@ fn rows(stats: &Numbers) -> Vec<Row> {
         ("memory of indexes", bytes(stats.index_bytes)),
         ("times opened", stats.life.to_string()),
         ("store time", utc(stats.store_time_ms)),
-        (side, span(stats.clock_offset_ms.unsigned_abs())),
+        ("wall clock ahead of it by", format!("{sign}{}", span(stats.clock_offset_ms.unsigned_abs()))),
     ]);
     rows
 }

@@ -45,7 +45,7 @@ impl Backup {
         if self.json {
             return print::json(&json!({ "rows": rows, "with_key": self.with_key }));
         }
-        print::text(&format!("{rows} rows copied to {}\n", self.to.display()))
+        print::line(&format!("{rows} rows copied to {}", self.to.display()))
     }
 }
 

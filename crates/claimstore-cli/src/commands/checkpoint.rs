@@ -33,6 +33,6 @@ impl Checkpoint {
         if self.json {
             return print::json(&json!({ "runs": runs, "run_rows": rows, "run_bytes": bytes }));
         }
-        print::text(&format!("{rows} rows in {runs} runs, {}\n", human::bytes(bytes)))
+        print::line(&format!("{rows} rows in {runs} runs, {}", human::bytes(bytes)))
     }
 }

@@ -42,6 +42,6 @@ impl Clock {
         }
         let offset = span(offset_ms.unsigned_abs());
         let side = if offset_ms < 0 { "behind" } else { "ahead of" };
-        print::text(&format!("store time {}, the wall clock {offset} {side} it\n", utc(ms(now))))
+        print::line(&format!("store time {}, the wall clock {offset} {side} it", utc(ms(now))))
     }
 }

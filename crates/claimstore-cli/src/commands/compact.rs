@@ -41,6 +41,6 @@ impl Compact {
         }
         let runs = |count, size| format!("{count} runs ({})", human::bytes(size));
         let (before, after) = (runs(before.runs, before.run_bytes), runs(after.runs, after.run_bytes));
-        print::text(&format!("{before} became {after}\n"))
+        print::line(&format!("{before} became {after}"))
     }
 }

@@ -39,6 +39,6 @@ impl Prune {
             return print::json(&object);
         }
         let verb = if self.dry_run { "would drop" } else { "dropped" };
-        print::text(&format!("{verb} {records} records in {runs} runs, {}\n", human::bytes(bytes)))
+        print::line(&format!("{verb} {records} records in {runs} runs, {}", human::bytes(bytes)))
     }
 }

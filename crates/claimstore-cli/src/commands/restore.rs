@@ -57,7 +57,7 @@ impl Restore {
         if self.json {
             return print::json(&json!({ "rows": rows, "life": life }));
         }
-        print::text(&format!("{rows} rows restored to {}, in life {life}\n", self.store.store.display()))
+        print::line(&format!("{rows} rows restored to {}, in life {life}", self.store.store.display()))
     }
 }
 

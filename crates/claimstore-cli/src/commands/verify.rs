@@ -32,8 +32,8 @@ impl Verify {
         if self.json {
             return print::json(&json!({ "runs": runs, "rows": rows, "live": live, "table_rows": tables }));
         }
-        print::text(&format!(
-            "in order: {rows} rows in {runs} runs, {live} live entries, {tables} rows of tables\n"
+        print::line(&format!(
+            "in order: {rows} rows in {runs} runs, {live} live entries, {tables} rows of tables"
         ))
     }
 }

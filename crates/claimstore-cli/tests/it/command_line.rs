@@ -172,7 +172,8 @@ fn help_shows_the_subcommands_in_groups_with_their_other_names() {
         ["Do something once:", "Look:", "Decide:", "Copy and move:", "Keep in order:", "Other:", "Options:"];
     assert_eq!(headings, expected, "{help}");
     for name in ["ls", "show", "status", "why", "watch", "check", "completion"] {
-        assert!(help.contains(&format!("[also: {name}]")), "{name}: {help}");
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(&format!("[also: {name}]")), "{name}: {help}");
     }
     let bare = run(&mut bare(&[], None));
     assert_eq!((bare.code, bare.err), (64, help), "who says nothing gets the same");
@@ -314,10 +315,10 @@ fn a_state_has_one_word_wherever_it_is_told() {
     // A program's words are these too.
     let store = sandbox.open();
     drop(store.serve_admin().unwrap());
-    assert_eq!(
-        text(sandbox.run("list --namespace shop")).replace("0ms", "").len(),
-        list.replace("0ms", "").len()
-    );
+    let live = text(sandbox.run("list --namespace shop"));
+    for state in State::ALL {
+        assert!(live.contains(&format!("  {} ", state.name())), "{live}");
+    }
     store.close().unwrap();
 }
 

@@ -133,7 +133,10 @@ fn on_80_columns_and_24_lines_every_line_is_whole() {
     assert_eq!(code(child.wait().unwrap()), 0);
     let frame = shown.trim_start_matches(TAKEN).split_inclusive("\u{1b}[J").next().unwrap();
     let lines = lines(frame);
-    assert!(lines.len() == 24 && lines.iter().all(|line| line.chars().count() <= 80), "{lines:?}");
+    assert!(
+        (20..=24).contains(&lines.len()) && lines.iter().all(|line| line.chars().count() <= 80),
+        "{lines:?}"
+    );
     assert!(!frame.contains('…'), "{lines:?}");
     for part in
         ["PER SECOND", "policy-0", "and ", "in-progress  0", "duplicates", "journal", "size", "BUCKET ENDS"]
