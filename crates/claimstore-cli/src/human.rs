@@ -31,6 +31,11 @@ fn scaled(number: u64, step: u64, units: &[&str]) -> String {
     format!("{}.{}{name}", number / unit, number % unit * 10 / unit)
 }
 
+/// A limit, where the largest number stands for none.
+pub(crate) fn limit(number: u32) -> String {
+    if number == u32::MAX { "no limit".into() } else { number.to_string() }
+}
+
 /// How long something takes, or took: `3d4h`.
 pub(crate) fn span(ms: u64) -> String {
     duration::format(Duration::from_millis(ms))

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
-use crate::human::{span, utc};
+use crate::human::{limit, span, utc};
 use crate::look::LookArgs;
 use crate::source::{Source, unexpected};
 use crate::{codes, print, shell, show};
@@ -98,7 +98,10 @@ impl Explained<'_> {
     }
 
     fn attempts(&self) -> String {
-        format!("{} of {}, {} left", self.record.attempt, self.most_attempts(), self.attempts_left())
+        match self.most_attempts() {
+            u32::MAX => format!("{}, no limit", self.record.attempt),
+            most => format!("{} of {most}, {} left", self.record.attempt, self.attempts_left()),
+        }
     }
 
     fn rules(&self) -> String {
@@ -106,8 +109,8 @@ impl Explained<'_> {
         let backoff = rules.orphan_backoff.as_ref();
         let backoff = backoff.map(|of| format!(" after {} to {}", span(of.first_ms), span(of.most_ms)));
         let (ttl, lease, on_orphan) = (span(rules.ttl_ms), span(rules.lease_ms), &rules.on_orphan);
-        let backoff = backoff.unwrap_or_default();
-        format!("ttl {ttl}, lease {lease}, attempts {}, on-orphan {on_orphan}{backoff}", rules.max_attempts)
+        let (attempts, backoff) = (limit(rules.max_attempts), backoff.unwrap_or_default());
+        format!("ttl {ttl}, lease {lease}, attempts {attempts}, on-orphan {on_orphan}{backoff}")
     }
 
     /// What the state means for whoever claims the key next.
@@ -144,7 +147,11 @@ impl Explained<'_> {
         if self.attempts_left() == 0 {
             return "parks the key, as its attempts are used up".to_owned();
         }
-        format!("is granted, as attempt {} of {}", self.record.attempt + 1, self.most_attempts())
+        let next = self.record.attempt.saturating_add(1);
+        match self.most_attempts() {
+            u32::MAX => format!("is granted, as attempt {next}"),
+            most => format!("is granted, as attempt {next} of {most}"),
+        }
     }
 
     /// What the rule for orphans makes of the next claim.
@@ -261,6 +268,10 @@ mod tests {
             Explained { record: &record, ..*of }.attempts()
         };
         assert_eq!(explained(Policy::daily().max_attempts(3), work, granted), "4 of 7, 3 left");
+        assert_eq!(
+            explained(Policy::daily().max_attempts(u32::MAX), work, |of| of.attempts()),
+            "1, no limit"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::codes;
 use crate::exit::{self, Exit, Failure};
-use crate::human::{bytes, span};
+use crate::human::{bytes, limit, span};
 use crate::show::namespace_name;
 use crate::source::{Source, unexpected};
 use crate::store_args::StoreArgs;
@@ -220,7 +220,7 @@ fn table(policies: &[PolicyView]) -> String {
         [
             span(rules.ttl_ms),
             span(rules.lease_ms),
-            rules.max_attempts.to_string(),
+            limit(rules.max_attempts),
             rules.on_orphan.clone(),
             quota.map_or_else(|| "none".into(), |quota| quota.records.to_string()),
             quota.map_or_else(|| "none".into(), |quota| bytes(quota.bytes)),

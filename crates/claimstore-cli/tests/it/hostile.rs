@@ -147,7 +147,7 @@ fn no_text_moves_the_cursor_or_hides_anything() {
     for (verb, key) in
         [("requeue", parked), ("complete", parked2), ("release", orphan), ("fail", orphan2), ("forget", done)]
     {
-        check(&[verb, key], 64);
+        check(&[verb, key, "--namespace", name], 64);
         check(&[&[verb, key][..], &yes].concat(), 0);
     }
     // Who decided, and why, stands in the history now.
