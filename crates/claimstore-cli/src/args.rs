@@ -21,8 +21,9 @@ use crate::top::Top;
 #[derive(Debug, Parser)]
 #[command(name = "claimstore", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// The directory of the store: here, or after the subcommand.
-    #[arg(long, value_name = "DIR", global = true, env = STORE_VARIABLE, hide_env_values = true, value_parser = directory())]
+    /// The directory of the store: here, or after the subcommand [env: CLAIMSTORE_STORE].
+    // Told by hand: `command_line` takes the variable away for a moment.
+    #[arg(long, value_name = "DIR", global = true, env = STORE_VARIABLE, hide_env = true, value_parser = directory())]
     store: Option<PathBuf>,
 
     #[command(subcommand)]

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
-use clap::builder::{OsStr, StyledStr};
+use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
@@ -52,7 +52,7 @@ fn parsed(words: Vec<OsString>) -> Result<Cli, clap::Error> {
     let mut command = command();
     if words.len() < 2 {
         // A store that a variable names is no reason to keep the help from somebody who said nothing.
-        command = command.mut_arg("store", |arg| arg.env(None::<OsStr>));
+        command = command.mut_arg("store", |arg| arg.env(None::<&'static str>));
     }
     let mut matches = command.try_get_matches_from_mut(&words)?;
     if words.iter().filter(|word| is_store(word)).count() > 1 {
