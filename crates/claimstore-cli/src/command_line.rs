@@ -44,19 +44,19 @@ const ELSEWHERE: [(&[&str], &str); 5] = [
 ];
 
 /// The subcommand that the words name.
-pub(crate) fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+pub(crate) fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
     parsed(words).map_err(told)
 }
 
-fn parsed(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+fn parsed(words: &[OsString]) -> Result<Cli, clap::Error> {
     let mut command = command();
     if words.len() < 2 {
         // A store that a variable names is no reason to keep the help from somebody who said nothing.
         command = command.mut_arg("store", |arg| arg.env(None::<&'static str>));
     }
-    let mut matches = command.try_get_matches_from_mut(&words)?;
+    let mut matches = command.try_get_matches_from_mut(words)?;
     if words.iter().filter(|word| is_store(word)).count() > 1 {
-        refuse_two_stores(&mut command, &words)?;
+        refuse_two_stores(&mut command, words)?;
     }
     require_store(&mut command, &matches)?;
     Cli::from_arg_matches_mut(&mut matches)
@@ -203,8 +203,8 @@ mod tests {
     use super::*;
 
     fn refusal(line: &[&str]) -> String {
-        let words = ["claimstore"].iter().chain(line).map(OsString::from).collect();
-        parse(words).map(|_| ()).unwrap_err().to_string()
+        let words: Vec<_> = ["claimstore"].iter().chain(line).map(OsString::from).collect();
+        parse(&words).map(|_| ()).unwrap_err().to_string()
     }
 
     #[test]
@@ -233,8 +233,8 @@ mod tests {
             &["list", "--store", "a"],
             &["--store=a", "exec", "--key", "k", "--", "x", "--store", "b"],
         ] {
-            let words = ["claimstore"].iter().chain(line).map(OsString::from).collect();
-            assert!(parse(words).is_ok(), "{line:?}");
+            let words: Vec<_> = ["claimstore"].iter().chain(line).map(OsString::from).collect();
+            assert!(parse(&words).is_ok(), "{line:?}");
         }
         assert!(refusal(&["--store", "a", "list", "--store", "b"]).contains("say it once"));
         assert!(refusal(&["--store", "", "list"]).contains(STORE_VARIABLE));

@@ -38,7 +38,7 @@ use crate::args::Command;
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
-    let cli = match command_line::parse(std::env::args_os().collect()) {
+    let cli = match command_line::parse(&std::env::args_os().collect::<Vec<_>>()) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();

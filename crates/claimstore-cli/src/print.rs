@@ -1,6 +1,7 @@
 //! What goes to standard output besides records: text, tables, JSON; and lines on standard error. Names, keys and notes
 //! that others stored pass here, and are made visible here: a terminal obeys none of them.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
@@ -37,7 +38,9 @@ fn harmless(json: &str) -> String {
     json.chars().fold(String::with_capacity(json.len() + 1), |mut text, c| {
         if is_hidden(c) {
             let units = &mut [0; 2];
-            c.encode_utf16(units).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+            for unit in c.encode_utf16(units).iter() {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
         } else {
             text.push(c);
         }

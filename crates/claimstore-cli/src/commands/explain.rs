@@ -1,6 +1,7 @@
 //! `claimstore explain`: one key, how it came to be as it is, what the rules make of it, and what can be done.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 
 use claimstore_admin::{Answer, PolicyView, RecordView, Request, State};
 use clap::Args;
@@ -68,7 +69,7 @@ impl Explained<'_> {
         }
         for (why, verb) in next(self.record.state) {
             // Not wrapped: it is to be pasted.
-            text += &format!("\n{why}:\n    {}\n", self.command(verb));
+            let _ = write!(text, "\n{why}:\n    {}\n", self.command(verb));
         }
         text
     }
@@ -173,7 +174,7 @@ impl Explained<'_> {
         let RecordView { key_hash, key_bytes, namespace, .. } = self.record;
         let mut line = format!("claimstore {verb} {key_hash}+{key_bytes}B");
         if !namespace.is_empty() {
-            line += &format!(" --namespace {}", shell::quoted(OsStr::new(namespace)));
+            let _ = write!(line, " --namespace {}", shell::quoted(OsStr::new(namespace)));
         }
         line + " --store " + &shell::quoted(self.store)
     }

@@ -71,6 +71,7 @@ impl Keys {
     }
 
     /// Waits for a key that ends it, so long at most. `None` if there are no more keys to come.
+    #[expect(clippy::unused_self, reason = "only who has taken the keys may wait for one")]
     pub(crate) fn wait(&self, time: Duration) -> Option<bool> {
         let input = io::stdin();
         let time = Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };

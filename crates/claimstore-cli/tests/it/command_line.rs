@@ -215,7 +215,7 @@ fn json_is_one_object_on_one_line() {
         let mut command = sandbox.command(&format!("{line} --json"));
         let ran = run(command.stdin(sandbox.file(NO_RECORDS)));
         assert_eq!(
-            (ran.code, ran.out.iter().filter(|byte| **byte == b'\n').count()),
+            (ran.code, ran.out.split_inclusive(|byte| *byte == b'\n').count()),
             (0, 1),
             "{line}: {}",
             ran.err
@@ -281,7 +281,7 @@ fn a_state_has_one_word_wherever_it_is_told() {
         State::Completed => "done",
         State::InProgress => "held",
         State::Orphaned => "orphan",
-        state => state.name(),
+        other => other.name(),
     };
     for state in State::ALL {
         let (word, key) = (state.name(), key(name(state)));
