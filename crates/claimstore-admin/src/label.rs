@@ -30,6 +30,11 @@ impl KeyLabel {
         (is_hash && label.bytes.to_string() == bytes).then_some(label)
     }
 
+    /// The digits of the digest, and the length.
+    pub(crate) fn into_parts(self) -> (String, usize) {
+        (self.hash, self.bytes)
+    }
+
     fn fits(&self, key: &[u8]) -> bool {
         key.len() == self.bytes && key_hash(key) == self.hash
     }
