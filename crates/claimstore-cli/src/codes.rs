@@ -16,6 +16,9 @@ const MEANINGS: [(u8, &str); 6] = [
 const BUSY: &str = "the store is open elsewhere";
 /// Of those that a program answers which has the store open.
 pub(crate) const UNSERVED: &str = "the store is open elsewhere, and nobody serves it (`serve_admin`)";
+/// Of those that a program must allow.
+pub(crate) const UNDECIDED: &str =
+    "the store is open elsewhere, and the program allows no decisions (`serve_admin()?.allow_decisions()`)";
 
 /// The exit codes of a subcommand that opens a store, as its `--help` lists them: those of its own, which go before what
 /// all have in common.

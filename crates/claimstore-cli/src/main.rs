@@ -30,6 +30,7 @@ mod store_args;
 mod target;
 mod top;
 mod transfer;
+mod verdict;
 mod visible;
 
 use std::process::ExitCode;

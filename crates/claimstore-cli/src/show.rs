@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use claimstore::RecordState;
-use claimstore_admin::{KeyLabel, PastView, RecordView, Show, State};
-pub(crate) use claimstore_admin::{cause_name, happened_name, hex, key_hash, ms};
+use claimstore_admin::{PastView, RecordView, Show, State};
+pub(crate) use claimstore_admin::{cause_name, happened_name, hex, ms};
 use clap::Args;
 
 use crate::human::{self, age, utc, when};
@@ -26,11 +26,6 @@ pub(crate) struct ShowArgs {
     /// One JSON object, with names that stay.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// A key for people: its hash and its length.
-pub(crate) fn key_name(key: &[u8]) -> String {
-    KeyLabel::of(key).to_string()
 }
 
 /// Bytes for people: as text with escapes where they are UTF-8, hex digits otherwise.
@@ -146,11 +141,5 @@ mod tests {
         assert_eq!(readable(b"order-7"), "order-7");
         assert_eq!(readable(b"\x1b[2J\n"), "\\u{1b}[2J\\n");
         assert_eq!(readable(b"\xff"), "0xff");
-    }
-
-    #[test]
-    fn names_of_keys_do_not_change() {
-        assert_eq!(key_name(b"order-4711").len(), "000000000000+10B".len());
-        assert_ne!(key_name(b"order-4711"), key_name(b"order-4712"));
     }
 }

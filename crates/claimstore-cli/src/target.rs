@@ -4,12 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::Context as _;
-use claimstore::{Namespace, Record, Store};
-use claimstore_admin::{Key, KeyLabel, resolve};
+use claimstore::{Namespace, Store};
+use claimstore_admin::{Key, KeyLabel};
 use clap::Args;
 
 use crate::exit::{Exit, Failure};
-use crate::show::key_name;
 
 /// One key.
 #[derive(Debug, Args)]
@@ -32,11 +31,6 @@ impl KeyArgs {
     pub(crate) fn given(&self) -> Result<Key, Failure> {
         given(&self.key, self.hex)
     }
-
-    /// What the store knows of the key.
-    pub(crate) fn find(&self, store: &Store) -> anyhow::Result<Record> {
-        find(store, &self.namespace, &self.given()?)
-    }
 }
 
 /// A key as somebody gave it: its bytes, or hex digits of them, or the short name that lists show.
@@ -49,19 +43,6 @@ pub(crate) fn given(key: &OsStr, hex: bool) -> Result<Key, Failure> {
         Ok(text) if KeyLabel::parse(text).is_some() => Ok(Key::Label(text.to_owned())),
         _ => Ok(Key::new(bytes)),
     }
-}
-
-/// What a store knows of a key, which may be given by its short name.
-pub(crate) fn find(store: &Store, name: &str, key: &Key) -> anyhow::Result<Record> {
-    let namespace = namespace(store, name)?;
-    let key = resolve(store, name, key)?;
-    let record = namespace.get(&key).context("looking the key up")?;
-    Ok(record.ok_or_else(|| not_found(&key))?)
-}
-
-/// A key that is not there, by its hash: what stands in a log must not give a key away.
-pub(crate) fn not_found(key: &[u8]) -> Failure {
-    Failure::new(Exit::NotFound, format!("the store knows no key {} in this namespace", key_name(key)))
 }
 
 /// A namespace that is there. Asking the store for it would make it.

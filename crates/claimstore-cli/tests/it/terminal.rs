@@ -25,7 +25,7 @@ pub(crate) fn answer(mut command: Command, answer: &str) -> Ran {
     let child = command.stdin(side.try_clone().unwrap()).stderr(side).spawn().unwrap();
     // As below.
     drop(command);
-    let question = read(&mut terminal, |text| text.ends_with("[y/N] "));
+    let question = read(&mut terminal, |text| text.ends_with("[y/N] ") || text.ends_with("to do it: "));
     terminal.write_all(answer.as_bytes()).unwrap();
     let text = question + &read(&mut terminal, |_| false);
     let output = child.wait_with_output().unwrap();
