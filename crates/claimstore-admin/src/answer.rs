@@ -1,18 +1,31 @@
 //! Requests and their answers, in process: what the socket serves, and what the command asks of a closed store.
 
-use crate::ask::{Request, Show};
+use crate::ask::{Request, Show, VERSION};
+use crate::decide::decide;
+use crate::decision::Verdict;
+use crate::export::Page;
+use crate::label::{KeyLabel, resolve};
 use crate::live::{Live, Numbers};
 use crate::page;
-use crate::view::{PolicyView, RecordView, key_hash, ms};
+use crate::view::{PolicyView, RecordView, ms};
 use claimstore::{ErrorKind, Filter, Namespace, RecordState, Store};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
+use std::path::Path;
+use std::{fs, io};
 
 /// An answer, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Answer {
+    /// To [`Request::Hello`].
+    Hello {
+        /// The version of the protocol.
+        protocol: u32,
+        /// Whether decisions are allowed.
+        decisions: bool,
+    },
     /// To [`Request::Stats`].
     Stats {
         /// The numbers.
@@ -62,12 +75,31 @@ pub enum Answer {
         /// Bytes of them.
         bytes: u64,
     },
+    /// To [`Request::Decide`].
+    Decided {
+        /// One for each target, in their order.
+        verdicts: Vec<Verdict>,
+    },
+    /// To [`Request::SetPolicy`].
+    PolicySet {
+        /// The rules from now on.
+        policy: PolicyView,
+        /// Whether the namespace was made.
+        made: bool,
+    },
+    /// To [`Request::Backup`].
+    BackedUp {
+        /// How many rows are in the copy.
+        rows: u64,
+    },
+    /// To [`Request::Export`] and [`Request::ExportMore`].
+    Exported(Page),
     /// There is none.
     Refused(Refusal),
 }
 
 /// How many other namespaces of a key are named.
-const MOST_ELSEWHERE: usize = 3;
+pub(crate) const MOST_ELSEWHERE: usize = 3;
 
 /// Why a request got no answer. The message holds no key and no payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,13 +113,23 @@ pub struct Refusal {
     pub elsewhere: Vec<String>,
 }
 
-/// What can be done about a [`Refusal`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// What can be done about a [`Refusal`]. One that is not known here reads as [`RefusalKind::Failed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", from = "String")]
 #[non_exhaustive]
 pub enum RefusalKind {
     /// The key or the namespace is not there.
     NotFound,
+    /// The key is there, in a state in which this cannot be decided.
+    WrongState,
+    /// A holder is trusted with the key.
+    Held,
+    /// The program allows no decisions, or not to this user.
+    Denied,
+    /// The program cannot be asked this: it is of another version.
+    Unsupported,
+    /// The directory for a copy is not empty.
+    Occupied,
     /// The request makes no sense.
     Usage,
     /// The request is of another version of the protocol.
@@ -100,6 +142,53 @@ pub enum RefusalKind {
     Closed,
     /// Something else failed.
     Failed,
+}
+
+impl RefusalKind {
+    const ALL: [RefusalKind; 12] = [
+        RefusalKind::NotFound,
+        RefusalKind::WrongState,
+        RefusalKind::Held,
+        RefusalKind::Denied,
+        RefusalKind::Unsupported,
+        RefusalKind::Occupied,
+        RefusalKind::Usage,
+        RefusalKind::Version,
+        RefusalKind::Busy,
+        RefusalKind::Damaged,
+        RefusalKind::Closed,
+        RefusalKind::Failed,
+    ];
+
+    /// The name, as in answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            RefusalKind::NotFound => "not-found",
+            RefusalKind::WrongState => "wrong-state",
+            RefusalKind::Held => "held",
+            RefusalKind::Denied => "denied",
+            RefusalKind::Unsupported => "unsupported",
+            RefusalKind::Occupied => "occupied",
+            RefusalKind::Usage => "usage",
+            RefusalKind::Version => "version",
+            RefusalKind::Busy => "busy",
+            RefusalKind::Damaged => "damaged",
+            RefusalKind::Closed => "closed",
+            RefusalKind::Failed => "failed",
+        }
+    }
+
+    /// Whether what refused one key would refuse every other.
+    pub fn ends_all(self) -> bool {
+        matches!(self, RefusalKind::Damaged | RefusalKind::Closed | RefusalKind::Failed)
+    }
+}
+
+impl From<String> for RefusalKind {
+    fn from(name: String) -> RefusalKind {
+        let known = RefusalKind::ALL.into_iter().find(|kind| kind.name() == name);
+        known.unwrap_or(RefusalKind::Failed)
+    }
 }
 
 impl Refusal {
@@ -148,10 +237,12 @@ pub enum Served {
 /// Answers `request` about `store`.
 pub fn answer(store: &Store, request: &Request, served: Served) -> Result<Answer, Refusal> {
     match request {
+        Request::Hello => Ok(Answer::Hello { protocol: VERSION, decisions: true }),
         Request::Stats => Ok(Answer::Stats { stats: Box::new(numbers(store, served)?) }),
         Request::Live => Ok(Answer::Live { live: Box::new(Live::of(store)?) }),
         Request::Get { namespace, key, show, history } => {
-            let record = get(store, namespace, &key.bytes()?, *show, *history)?;
+            let key = resolve(store, namespace, key)?;
+            let record = get(store, namespace, &key, *show, *history)?;
             Ok(Answer::Record { record: Box::new(record), store_time_ms: ms(store.store_time()) })
         }
         Request::List(listing) => page::page(store, listing, served),
@@ -166,7 +257,38 @@ pub fn answer(store: &Store, request: &Request, served: Served) -> Result<Answer
             let pruned = if *dry_run { store.prunable()? } else { store.prune()? };
             Ok(Answer::Pruned { records: pruned.records, runs: pruned.runs, bytes: pruned.bytes })
         }
+        Request::Decide(decision) => Ok(Answer::Decided { verdicts: decide(store, decision)? }),
+        Request::SetPolicy(change) => {
+            let made = change.apply(store)?;
+            let policy = PolicyView::new(&change.namespace, &store.namespace(&change.namespace)?.policy());
+            Ok(Answer::PolicySet { policy, made })
+        }
+        Request::Backup { dir, with_key } => backup(store, &dir.path()?, *with_key),
+        Request::Export { .. } | Request::ExportMore => {
+            Err(Refusal::new(RefusalKind::Usage, "an export goes on from page to page: see `Export`"))
+        }
     }
+}
+
+/// Copies the store. What is there already is left alone.
+fn backup(store: &Store, dir: &Path, with_key: bool) -> Result<Answer, Refusal> {
+    match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => {
+            let message = format!("{} is not empty", dir.display());
+            return Err(Refusal::new(RefusalKind::Occupied, message));
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let message = format!("looking at {}: {error}", dir.display());
+            return Err(Refusal::new(RefusalKind::Failed, message));
+        }
+        _ => {}
+    }
+    if with_key {
+        store.backup_with_key(dir)?
+    } else {
+        store.backup(dir)?
+    }
+    Ok(Answer::BackedUp { rows: store.stats()?.checkpointed_rows })
 }
 
 /// A namespace that is there. Asking the store for it would make it.
@@ -185,9 +307,9 @@ fn get(store: &Store, name: &str, key: &[u8], show: Show, history: bool) -> Resu
 }
 
 /// The key is not there. Whoever left the namespace out may have meant another one.
-fn unknown(store: &Store, name: &str, key: &[u8]) -> Refusal {
+pub(crate) fn unknown(store: &Store, name: &str, key: &[u8]) -> Refusal {
     // By its hash: what stands in a log must not give a key away.
-    let message = format!("the store knows no key {}+{}B in this namespace", key_hash(key), key.len());
+    let message = format!("the store knows no key {} in this namespace", KeyLabel::of(key));
     let mut refusal = Refusal::new(RefusalKind::NotFound, message);
     if name.is_empty() {
         // Where it cannot be a key, it is none.
@@ -241,4 +363,19 @@ fn numbers(store: &Store, served: Served) -> Result<Numbers, claimstore::Error> 
         live,
         ..numbers
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_refusals_have_one_name_each_and_later_ones_can_be_read() {
+        for kind in RefusalKind::ALL {
+            let written = serde_json::to_string(&kind).unwrap();
+            assert_eq!(written, format!("\"{}\"", kind.name()));
+            assert_eq!(serde_json::from_str::<RefusalKind>(&written).unwrap(), kind);
+        }
+        assert_eq!(serde_json::from_str::<RefusalKind>("\"later\"").unwrap(), RefusalKind::Failed);
+    }
 }

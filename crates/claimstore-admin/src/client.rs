@@ -55,16 +55,23 @@ impl Client {
     /// `NotFound` or `ConnectionRefused` when nobody does; `PermissionDenied` for somebody else's store.
     pub fn connect(dir: impl AsRef<Path>) -> io::Result<Client> {
         let stream = socket::connect(dir.as_ref())?;
-        stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Client { stream: BufReader::new(stream) })
     }
 
-    /// Asks, and waits for the answer, up to two minutes for each piece of it. A refusal is
-    /// [`AskError::Refused`], never an [`Answer::Refused`].
+    /// Asks, and waits for the answer, up to two minutes for each piece of it; for a backup and other upkeep as long as
+    /// it takes. A refusal is [`AskError::Refused`], never an [`Answer::Refused`].
     pub fn ask(&mut self, request: &Request) -> Result<Answer, AskError> {
         let line = request.to_line().map_err(|error| AskError::Lost(error.into()))?;
-        self.stream.get_mut().write_all(&line).map_err(AskError::Lost)?;
+        let patience = (!request.is_upkeep()).then_some(PATIENCE);
+        self.stream.get_ref().set_read_timeout(patience).map_err(AskError::Lost)?;
+        let sent = self.stream.get_mut().write_all(&line);
+        // Who is turned away is told why before the connection ends; the request may have come too late for it.
+        if let Err(error) = sent
+            && self.stream.fill_buf().map_or(true, <[u8]>::is_empty)
+        {
+            return Err(AskError::Lost(error));
+        }
         let mut line = Vec::new();
         let read = (&mut self.stream).take(MAX_ANSWER_BYTES).read_until(b'\n', &mut line);
         read.map_err(AskError::Lost)?;

@@ -1,4 +1,4 @@
-//! Looking into a live store: what can be asked, and who answers.
+//! Looking into a live store, and deciding about it: what can be asked, and who answers.
 //!
 //! A program that has a store open may serve a socket in the store's directory:
 //!
@@ -19,17 +19,27 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It costs one thread, which sleeps while nobody asks; without it a store has two threads at most. The socket,
-//! `admin.sock`, is readable and writable by its owner alone from its first moment on. One that a crash left behind
-//! is replaced by the next that serves. It is no part of a backup.
+//! It costs one thread, which sleeps while nobody asks; without it a store has two threads at most. While somebody has
+//! asked for what takes turns with the store's upkeep (a checkpoint, a prune, a policy, a backup) there is a second one.
+//! The socket, `admin.sock`, is readable and writable by its owner alone from its first moment on, and on Linux the
+//! system is asked who connects: the user that the process runs as, and root. One that a crash left behind is replaced
+//! by the next that serves. It is no part of a backup.
 //!
 //! # What can be asked
 //!
 //! [`Request`] is all of it: numbers, one key, lists of keys a page at a time, policies; and, of what changes
-//! files, a checkpoint and a prune, which the store also does by itself. No record can be changed. `verify` is
-//! left out: it holds upkeep up while it reads every byte, and claims are refused once the journal is full; it is
-//! for a closed store or a backup. Keys and what programs stored are in an answer only where the request asks for
-//! them by [`Show`].
+//! files, a checkpoint and a prune, which the store also does by itself. `verify` is left out: it holds upkeep up while
+//! it reads every byte, and claims are refused once the journal is full; it is for a closed store or a backup. Keys and
+//! what programs stored are in an answer only where the request asks for them by [`Show`].
+//!
+//! # What must be allowed
+//!
+//! No record can be changed, unless the program calls [`Admin::allow_decisions`]. Then [`Decision`]s can be made about
+//! keys, policies set, backups taken, and all that is stored exported. [`answer`] makes the same decisions about a store
+//! in this process. Each is about the key as it was [`Seen`], is fenced by the store against claims and other reviewers,
+//! leaves a claim whose holder is trusted to it (but for a forced [`Verb::Forget`]), and is durable when it is answered,
+//! as far as the store's durability goes. A backup is made by this process, and a close waits for it. An [`Export`]
+//! keeps files on the disk that a merge or a prune has replaced, until it ends.
 //!
 //! # The protocol, version 1
 //!
@@ -39,30 +49,52 @@
 //! ```text
 //! {"v":1,"ask":"get","namespace":"","key":"order-4711"}
 //! {"answer":"record","record":{"state":"completed", ..},"store_time_ms":1800000000000}
+//! {"v":1,"ask":"get","namespace":"","key_label":"3f9a2b77c0de+10B"}
+//! {"answer":"record","record":{"state":"completed", ..},"store_time_ms":1800000000000}
 //! {"v":1,"ask":"nonsense"}
 //! {"answer":"refused","kind":"usage","message":".."}
 //! ```
 //!
-//! Members a reader does not know are to be ignored; new ones come without a new version. Bounds: a request
-//! of 16 KiB, eight connections, a page of 1,000 records or about 4 MiB, half a minute of silence, five seconds
-//! for a request or an answer to get through. What is beyond is refused, or the connection ends.
+//! Members a reader does not know are to be ignored; new ones come without a new version, and so do new requests: one
+//! that a program does not know is refused as `unsupported`, by programs built before `hello` as `usage`. `hello` tells
+//! whether decisions are allowed; without that they are refused as `denied`.
+//!
+//! Bounds: a request of 16 KiB, of 4 MiB where decisions are allowed; eight connections, four of them for one process; a
+//! page of 1,000 records or about 4 MiB; a decision about 100 keys; half a minute of silence; five seconds for a request
+//! or an answer to get through, from its first byte to its last; an export 256 KiB a second, beside a minute. What is
+//! beyond is refused, or the connection ends. Nobody waits for a connection that reads or writes slowly, and none of them
+//! keeps a close waiting.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic"))]
 
 mod answer;
 mod ask;
 mod client;
+mod decide;
+mod decision;
+mod export;
+mod guest;
+mod host;
+mod jobs;
+mod label;
 mod live;
 mod page;
+mod peer;
+mod planted;
+mod policy;
 mod serve;
 mod socket;
 mod view;
 
 pub use answer::{Answer, Refusal, RefusalKind, Served, answer};
-pub use ask::{Key, Listing, Request, Show, State, Which, from_hex};
+pub use ask::{Dir, Key, Listing, Request, Show, State, Which, from_hex};
 pub use client::{AskError, Client};
+pub use decision::{Decision, MAX_TARGETS, Response, Seen, Target, Verb, Verdict};
+pub use export::{Export, ExportView, FingerprintView, Page, RulesView};
+pub use label::{KeyLabel, resolve};
 pub use live::{BucketView, CensusView, Live, Numbers, OutcomesView, QuantilesView};
 pub use page::is_cursor;
+pub use policy::{OrphanRule, PolicyChange};
 pub use serve::{Admin, ServeAdmin};
 pub use socket::SOCKET;
 pub use view::{

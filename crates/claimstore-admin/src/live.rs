@@ -1,5 +1,6 @@
 //! Numbers as they stand in answers: of records, and of what a store is doing.
 
+use crate::ask::State;
 use crate::view::ms;
 use claimstore::{Bucket, Census, Outcomes, Quantiles, Stats, Store};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,20 @@ pub struct Numbers {
     /// What the store is doing; only of one that a program has open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
+}
+
+impl Numbers {
+    /// How many records are in this state.
+    pub fn of(&self, state: State) -> u64 {
+        match state {
+            State::InProgress => self.in_progress,
+            State::Orphaned => self.orphaned,
+            State::Completed => self.completed,
+            State::Failed => self.failed,
+            State::Retry => self.retry,
+            State::Parked => self.parked,
+        }
+    }
 }
 
 /// Samples of one measure: how many, and how they lie.

@@ -2,7 +2,8 @@
 //! listing is.
 
 use crate::answer::{Answer, Refusal, RefusalKind, Served, namespace};
-use crate::ask::{Listing, Show, Which};
+use crate::ask::{Listing, Show, State, Which};
+use crate::decision::Verb;
 use crate::view::{RecordView, hex, ms};
 use claimstore::{Error, Filter, Record, RecordState, Store};
 use claimstore_hash::digest_key;
@@ -41,6 +42,14 @@ pub(crate) fn page(store: &Store, listing: &Listing, served: Served) -> Result<A
                 |record: &Record| listing.namespace.as_ref().is_none_or(|name| record.namespace() == name);
             first(store.unheld(), listing, limit, after.as_ref(), of_namespace)?
         }
+        Which::Decidable { .. } => {
+            let decidable = Decidable::of(&listing.which)?;
+            let chosen = |record: &Record| {
+                let of_namespace = listing.namespace.as_ref().is_none_or(|name| record.namespace() == name);
+                of_namespace && fits(record)
+            };
+            first(decidable.records(store, listing), listing, limit, after.as_ref(), chosen)?
+        }
         Which::Records { .. } | Which::Stuck { .. } => {
             first(store.scan(filter(listing)), listing, limit, after.as_ref(), fits)?
         }
@@ -54,6 +63,8 @@ fn filter(listing: &Listing) -> Filter {
         Which::Records { states, prefix, .. } => {
             states.iter().fold(Filter::new().prefix(prefix), |filter, state| filter.state((*state).into()))
         }
+        // Asked for in parts, by states of their own.
+        Which::Decidable { .. } => Filter::new(),
         Which::Stuck { .. } | Which::Unheld => {
             let states = [RecordState::InProgress, RecordState::Orphaned, RecordState::Retry];
             states.into_iter().fold(Filter::new(), Filter::state)
@@ -69,9 +80,12 @@ fn filter(listing: &Listing) -> Filter {
 fn is_wanted(which: &Which, record: &Record, now: SystemTime) -> bool {
     let age = |since: SystemTime| now.duration_since(since).unwrap_or_default();
     match which {
-        Which::Records { older_than_ms, newer_than_ms, .. } => {
+        Which::Records { older_than_ms, newer_than_ms, prefix, .. }
+        | Which::Decidable { older_than_ms, newer_than_ms, prefix, .. } => {
             let age = age(record.claimed_at());
-            older_than_ms.is_none_or(|than| age > Duration::from_millis(than))
+            let has_prefix = record.key().starts_with(prefix.as_bytes());
+            has_prefix
+                && older_than_ms.is_none_or(|than| age > Duration::from_millis(than))
                 && newer_than_ms.is_none_or(|than| age <= Duration::from_millis(than))
         }
         Which::Stuck { older_than_ms } => {
@@ -81,6 +95,44 @@ fn is_wanted(which: &Which, record: &Record, now: SystemTime) -> bool {
             now >= since && age(since) >= Duration::from_millis(*older_than_ms)
         }
         Which::Unheld => true,
+    }
+}
+
+/// The records that a decision can be made about. What is held is left out: of claims in progress only the store knows
+/// which are.
+struct Decidable {
+    states: Vec<State>,
+    /// Whether claims in progress come whether they are held or not.
+    held_too: bool,
+}
+
+impl Decidable {
+    fn of(which: &Which) -> Result<Decidable, Refusal> {
+        let Which::Decidable { verb, force, states, .. } = which else {
+            return Err(Refusal::new(RefusalKind::Usage, "no listing of what can be decided about"));
+        };
+        let asked = |state: &State| states.is_empty() || states.contains(state);
+        let wanted: Vec<State> =
+            State::ALL.into_iter().filter(|state| verb.takes(*state) && asked(state)).collect();
+        if wanted.is_empty() {
+            let message = format!("this decision is about keys that are {}", verb.needs());
+            return Err(Refusal::new(RefusalKind::Usage, message));
+        }
+        Ok(Decidable { states: wanted, held_too: *force && *verb == Verb::Forget })
+    }
+
+    fn records(&self, store: &Store, listing: &Listing) -> impl Iterator<Item = Result<Record, Error>> {
+        let is_claim = |state: &State| matches!(state, State::InProgress | State::Orphaned);
+        let (claims, others): (Vec<State>, Vec<State>) =
+            self.states.iter().partition(|state| is_claim(state));
+        let unheld = (!claims.is_empty() && !self.held_too).then(|| store.unheld());
+        let unheld = unheld.into_iter().flatten().filter(move |record| {
+            record.as_ref().map_or(true, |record| claims.contains(&record.state().into()))
+        });
+        let scanned = if self.held_too { self.states.clone() } else { others };
+        let filter = scanned.iter().fold(filter(listing), |filter, state| filter.state((*state).into()));
+        let scanned = (!scanned.is_empty()).then(|| store.scan(filter));
+        unheld.chain(scanned.into_iter().flatten())
     }
 }
 
@@ -109,6 +161,8 @@ fn first(
     }
     let mut placed = first.into_sorted_vec();
     let more = placed.len() > limit;
+    // A claim that was ended between two parts of a listing is in both.
+    placed.dedup_by(|one, other| one.place == other.place);
     placed.truncate(limit);
     Ok((placed, more))
 }

@@ -26,9 +26,15 @@ pub(crate) struct Place {
 /// Makes the socket in `dir`, whose owner we are. A dead one in its place is replaced; `AddrInUse` for one that
 /// answers.
 ///
-/// A socket is born with whatever the process's mask leaves to others. So it is born in a directory that is the
-/// owner's alone, gets its own permissions there, and only then its place.
+/// A socket is born with whatever the process's mask leaves to others, and the mask belongs to all threads of a
+/// program that is not ours. So it is born in a directory that is the owner's alone, gets its own permissions there,
+/// and only then its place: at no moment can anybody else reach it.
 pub(crate) fn bind(dir: &Path) -> io::Result<(UnixListener, Place)> {
+    bind_watched(dir, |_| {})
+}
+
+/// The same; `seen` is called with the name of each step when it is done.
+fn bind_watched(dir: &Path, seen: impl Fn(&str)) -> io::Result<(UnixListener, Place)> {
     let path = dir.join(SOCKET);
     match fs::symlink_metadata(&path) {
         Ok(found) if !found.file_type().is_socket() => return Err(io::ErrorKind::AlreadyExists.into()),
@@ -38,12 +44,16 @@ pub(crate) fn bind(dir: &Path) -> io::Result<(UnixListener, Place)> {
     let nest = dir.join(NEST);
     clear(&nest)?;
     DirBuilder::new().mode(0o700).create(&nest)?;
+    seen("nest");
     let made = (|| {
         let egg = nest.join(EGG);
         let listener = reach(&nest, EGG, |path| UnixListener::bind(path))?;
+        seen("born");
         fs::set_permissions(&egg, Permissions::from_mode(0o600))?;
+        seen("restricted");
         let found = fs::symlink_metadata(&egg)?;
         fs::rename(&egg, &path)?;
+        seen("placed");
         Ok((listener, Place { path, device: found.dev(), inode: found.ino() }))
     })();
     clear(&nest)?;
@@ -103,6 +113,42 @@ mod tests {
         assert_eq!(bind(dir.path()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(place);
         assert!(!dir.path().join(SOCKET).exists());
+    }
+
+    /// Sockets below `dir` that somebody else could connect to: each directory on the way lets them through, and the
+    /// socket lets them write.
+    fn open_to_others(dir: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let kind = fs::symlink_metadata(&path).unwrap().file_type();
+            if kind.is_dir() && mode(&path) & 0o011 != 0 {
+                found.extend(open_to_others(&path));
+            } else if kind.is_socket() && mode(&path) & 0o022 != 0 {
+                found.push(path);
+            }
+        }
+        found
+    }
+
+    /// The mask of this process takes nothing away, and everybody may pass through the store's directory.
+    #[test]
+    fn at_no_moment_of_its_making_can_anybody_else_connect() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let mask = rustix::process::umask(rustix::fs::Mode::empty());
+        let steps = std::cell::RefCell::new(Vec::new());
+        let made = bind_watched(dir.path(), |step| {
+            steps.borrow_mut().push(step.to_owned());
+            assert_eq!(open_to_others(dir.path()), Vec::<PathBuf>::new(), "{step}");
+            if step == "born" {
+                assert_ne!(mode(&dir.path().join(NEST).join(EGG)) & 0o022, 0, "the control: it is born open");
+            }
+        });
+        rustix::process::umask(mask);
+        let (_listener, _place) = made.unwrap();
+        assert_eq!(steps.into_inner(), ["nest", "born", "restricted", "placed"]);
+        assert_eq!(mode(&dir.path().join(SOCKET)), 0o600);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How many bytes of a key's digest stand for the key.
-const HASH_BYTES: usize = 6;
+pub(crate) const HASH_BYTES: usize = 6;
 
 /// The first 12 hex digits of a key's digest, which stand for it where keys are not shown.
 pub fn key_hash(key: &[u8]) -> String {
@@ -57,6 +57,8 @@ pub struct RecordView {
     pub expires_at_ms: Option<u64>,
     pub retry_at_ms: Option<u64>,
     pub asked_at_ms: Option<u64>,
+    #[serde(default)]
+    pub detached_until_ms: Option<u64>,
     pub has_fingerprint: bool,
     pub response_bytes: usize,
     pub progress_bytes: usize,
@@ -139,6 +141,7 @@ impl RecordView {
             expires_at_ms: record.expires_at().map(ms),
             retry_at_ms: record.retry_at().map(ms),
             asked_at_ms: record.asked_at().map(ms),
+            detached_until_ms: record.detached_until().map(ms),
             has_fingerprint: record.has_fingerprint(),
             response_bytes: bytes(response),
             progress_bytes: bytes(progress),

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -12,12 +12,20 @@ use crate::exit::{Exit, Failure};
 use crate::key::KeySpec;
 use crate::record::csv;
 use crate::record::json::Pointer;
+use crate::stats::Stats;
+pub(crate) use crate::store_args::StoreArgs;
+use crate::store_args::{STORE_VARIABLE, directory};
 use crate::top::Top;
 
 /// Claims events in a crash-safe store, so that each is handled once.
 #[derive(Debug, Parser)]
 #[command(name = "claimstore", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
+    /// The directory of the store: here, or after the subcommand [env: CLAIMSTORE_STORE].
+    // Told by hand: `command_line` takes the variable away for a moment.
+    #[arg(long, value_name = "DIR", global = true, env = STORE_VARIABLE, hide_env = true, value_parser = directory())]
+    store: Option<PathBuf>,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -26,9 +34,13 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Dedupe(Dedupe),
     Exec(Exec),
+    #[command(visible_alias = "status")]
     Stats(Stats),
+    #[command(visible_alias = "ls")]
     List(commands::List),
+    #[command(visible_alias = "show")]
     Get(commands::Get),
+    #[command(visible_alias = "why")]
     Explain(commands::Explain),
     Stuck(commands::Stuck),
     Orphans(commands::Orphans),
@@ -40,29 +52,20 @@ pub(crate) enum Command {
     Forget(commands::Forget),
     Prune(commands::Prune),
     Checkpoint(commands::Checkpoint),
+    #[command(visible_alias = "check")]
     Verify(commands::Verify),
     Compact(commands::Compact),
     Backup(commands::Backup),
     Restore(commands::Restore),
     Policy(commands::Policy),
+    #[command(visible_alias = "completion")]
     Completions(commands::Completions),
     Man(commands::Man),
     Export(commands::Export),
     Import(Box<commands::Import>),
     Clock(commands::Clock),
+    #[command(visible_alias = "watch")]
     Top(Top),
-}
-
-/// Where the store is, and how long to wait for it.
-#[derive(Debug, Args)]
-pub(crate) struct StoreArgs {
-    /// The directory of the store.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: PathBuf,
-
-    /// How long to wait while another process has the store open, before giving up with exit code 75.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
-    pub(crate) wait: Duration,
 }
 
 /// Passes each event on standard input on to standard output once, across runs and crashes.
@@ -131,26 +134,6 @@ pub(crate) enum OnCrash {
     Emit,
     /// Count them as passed on: nothing is repeated, the last batch may be lost.
     Skip,
-}
-
-/// Shows what a store holds, and, where a program has it open and serves it, what it is doing.
-///
-/// Exit codes: 0 shown; 64 usage; 65 the store is damaged; 66 no store; 74 reading failed; 75 the store is open elsewhere.
-#[derive(Debug, Args)]
-pub(crate) struct Stats {
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
-
-    /// One JSON object, with names that stay.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-impl StoreArgs {
-    /// The store at `path`, waited for no longer than it takes to look.
-    pub(crate) fn at(path: &Path) -> StoreArgs {
-        StoreArgs { store: path.into(), wait: Duration::ZERO }
-    }
 }
 
 impl Dedupe {

@@ -3,10 +3,10 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
-use claimstore::Note;
 use clap::Args;
 
 use crate::exit::{Exit, Failure};
+use crate::visible::visible;
 
 /// Whether to ask, and what the history of the key is to say.
 #[derive(Debug, Args)]
@@ -25,8 +25,23 @@ pub(crate) struct ConfirmArgs {
 }
 
 impl ConfirmArgs {
+    /// Whether nobody is to be asked.
+    pub(crate) fn is_given(&self) -> bool {
+        self.yes
+    }
+
     /// Returns if it may be done, `what` being a sentence without its full stop.
     pub(crate) fn ask(&self, what: &str) -> anyhow::Result<()> {
+        self.ask_for(what, "Do it? [y/N] ", |answer| matches!(answer, "y" | "Y" | "yes"))
+    }
+
+    /// The same about many keys at once: a yes is typed in passing, a number is not.
+    pub(crate) fn ask_about(&self, what: &str, count: u64) -> anyhow::Result<()> {
+        let expected = count.to_string();
+        self.ask_for(what, "Type how many these are, to do it: ", |answer| answer == expected)
+    }
+
+    fn ask_for(&self, what: &str, question: &str, is_yes: impl Fn(&str) -> bool) -> anyhow::Result<()> {
         if self.yes {
             return Ok(());
         }
@@ -34,17 +49,23 @@ impl ConfirmArgs {
             let message = format!("{what}: say --yes, as there is nobody to ask");
             return Err(Failure::new(Exit::Usage, message).into());
         }
-        write!(io::stderr(), "{what}. Do it? [y/N] ").context("asking")?;
+        write!(io::stderr(), "{}. {question}", visible(what)).context("asking")?;
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).context("reading the answer")?;
-        if matches!(answer.trim(), "y" | "Y" | "yes") {
+        if is_yes(answer.trim()) {
             return Ok(());
         }
         Err(Failure::new(Exit::Usage, "nothing was done").into())
     }
 
-    pub(crate) fn note(&self) -> Note {
+    /// Who decides.
+    pub(crate) fn by(&self) -> String {
         let login = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-        Note::new(self.by.clone().or_else(login).unwrap_or_default(), &self.why)
+        self.by.clone().or_else(login).unwrap_or_default()
+    }
+
+    /// Why.
+    pub(crate) fn why(&self) -> &str {
+        &self.why
     }
 }

@@ -90,18 +90,30 @@ pub(crate) fn of_error(error: &anyhow::Error) -> Exit {
         return failure.exit;
     }
     if let Some(refusal) = error.downcast_ref::<Refusal>() {
-        return match refusal.kind {
-            RefusalKind::NotFound => Exit::NotFound,
-            RefusalKind::Usage => Exit::Usage,
-            RefusalKind::Busy | RefusalKind::Closed => Exit::Busy,
-            RefusalKind::Damaged => Exit::Data,
-            _ => Exit::Failed,
-        };
+        return of_refusal(refusal.kind);
     }
     match error.downcast_ref::<claimstore::Error>().map(claimstore::Error::kind) {
         Some(ErrorKind::AlreadyOpen | ErrorKind::Overloaded) => Exit::Busy,
         Some(ErrorKind::Corrupt | ErrorKind::TooNew) => Exit::Data,
         Some(ErrorKind::Misuse | ErrorKind::InvalidKey | ErrorKind::TooLarge) => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+/// The exit code for what a store, or the program that has it open, refused.
+pub(crate) fn of_refusal(kind: RefusalKind) -> Exit {
+    match kind {
+        RefusalKind::NotFound => Exit::NotFound,
+        RefusalKind::WrongState => Exit::WrongState,
+        RefusalKind::Usage => Exit::Usage,
+        RefusalKind::Occupied => Exit::CannotCreate,
+        // Later, or once the program was stopped, it may go.
+        RefusalKind::Busy
+        | RefusalKind::Closed
+        | RefusalKind::Held
+        | RefusalKind::Denied
+        | RefusalKind::Unsupported => Exit::Busy,
+        RefusalKind::Damaged => Exit::Data,
         _ => Exit::Failed,
     }
 }

@@ -1,21 +1,24 @@
 //! One key, looked at: the part that `get` and `explain` share.
 
-use claimstore_admin::{Answer, Key, RecordView, Refusal, Request};
+use std::ffi::OsStr;
+
+use claimstore_admin::{Answer, RecordView, Refusal, Request};
 use clap::Args;
 use serde_json::json;
 
-use crate::args::StoreArgs;
 use crate::exit::{Exit, Failure};
 use crate::print;
+use crate::shell;
 use crate::show::ShowArgs;
-use crate::source::{self, unexpected};
+use crate::source::{Source, unexpected};
+use crate::store_args::StoreArgs;
 use crate::target::KeyArgs;
 
 /// Which key, and how it is shown.
 #[derive(Debug, Args)]
 pub(crate) struct LookArgs {
     #[command(flatten)]
-    store: StoreArgs,
+    pub(crate) store: StoreArgs,
     #[command(flatten)]
     key: KeyArgs,
     #[command(flatten)]
@@ -24,11 +27,19 @@ pub(crate) struct LookArgs {
 
 impl LookArgs {
     /// What the store knows of the key, and the store time it was asked at.
-    pub(crate) fn record(&self, history: bool) -> anyhow::Result<(RecordView, u64)> {
-        let key = Key::new(&self.key.bytes()?);
+    pub(crate) fn record(&self) -> anyhow::Result<(RecordView, u64)> {
+        let mut source = Source::open(&self.store)?;
+        let found = self.ask(&mut source, false)?;
+        source.close()?;
+        Ok(found)
+    }
+
+    /// The same, of a store that is asked more than this.
+    pub(crate) fn ask(&self, source: &mut Source, history: bool) -> anyhow::Result<(RecordView, u64)> {
+        let key = self.key.given()?;
         let namespace = self.key.namespace.clone();
         let request = Request::Get { namespace, key, show: self.show.shown(), history };
-        match source::ask(&self.store, &request) {
+        match source.ask(&request) {
             Ok(Answer::Record { record, store_time_ms }) => Ok((*record, store_time_ms)),
             Ok(_) => Err(unexpected()),
             Err(error) => Err(self.with_hint(error)?),
@@ -44,9 +55,11 @@ impl LookArgs {
         if self.show.json {
             print::json(&json!({ "found": false, "elsewhere": refusal.elsewhere }))?;
         }
-        let names: Vec<_> = refusal.elsewhere.iter().map(|name| name.escape_debug().to_string()).collect();
-        let message = match &names[..] {
-            [name] => format!("{refusal}; there is one in namespace `{name}`: pass `--namespace {name}`"),
+        let message = match &refusal.elsewhere[..] {
+            [name] => {
+                let word = shell::quoted(OsStr::new(name));
+                format!("{refusal}; there is one in namespace `{name}`: pass `--namespace {word}`")
+            }
             names => {
                 format!("{refusal}; namespaces `{}` have one: pass `--namespace`", names.join("`, `"))
             }

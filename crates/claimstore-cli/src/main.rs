@@ -3,12 +3,15 @@
 
 mod args;
 mod batch;
+mod codes;
+mod command_line;
 mod commands;
 mod confirm;
 mod dedupe;
 mod duration;
 mod exec;
 mod exit;
+mod human;
 mod input;
 mod key;
 mod look;
@@ -17,55 +20,45 @@ mod print;
 mod progress;
 mod record;
 mod repair;
+mod shell;
 mod show;
 mod signals;
 mod source;
 mod stats;
 mod store;
+mod store_args;
 mod target;
 mod top;
 mod transfer;
+mod verdict;
+mod visible;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-
-use crate::args::{Cli, Command};
+use crate::args::Command;
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match command_line::parse(&std::env::args_os().collect::<Vec<_>>()) {
         Ok(cli) => cli,
-        Err(mut error) => {
-            keep_secret(&mut error);
+        Err(error) => {
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
     let result = run(&cli.command);
     let exit = result.unwrap_or_else(|error| {
-        let _ = writeln!(std::io::stderr(), "claimstore: {error:#}");
+        print::say(&format!("{error:#}"));
         exit::of_error(&error)
     });
     exit.into()
-}
-
-/// One word too many may be part of a key with blanks in it: what stands in a log must not give it away. What begins
-/// with a dash was meant to be an option, and is named.
-fn keep_secret(error: &mut clap::Error) {
-    let given = error.get(ContextKind::InvalidArg).filter(|_| error.kind() == ErrorKind::UnknownArgument);
-    if matches!(given, Some(ContextValue::String(given)) if !given.starts_with('-')) {
-        error.insert(ContextKind::InvalidArg, ContextValue::String("..".into()));
-    }
 }
 
 fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Dedupe(args) => dedupe::run(args),
         Command::Exec(args) => args.run(),
-        Command::Stats(args) => stats::run(args),
+        Command::Stats(args) => args.run(),
         Command::List(args) => args.run(),
         Command::Get(args) => args.run(),
         Command::Explain(args) => args.run(),

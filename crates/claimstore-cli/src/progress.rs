@@ -44,7 +44,7 @@ impl Progress {
     /// One line about something that happened, above the bar.
     pub(crate) fn say(&self, line: &str) {
         self.bar.suspend(|| {
-            let _ = writeln!(io::stderr(), "claimstore: {line}");
+            crate::print::say(line);
         });
     }
 

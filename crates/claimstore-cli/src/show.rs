@@ -1,15 +1,16 @@
 //! How a record is shown: without its key and without anything its program stored, unless asked.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use claimstore::RecordState;
 use claimstore_admin::{PastView, RecordView, Show, State};
-pub(crate) use claimstore_admin::{cause_name, happened_name, hex, key_hash, ms};
+pub(crate) use claimstore_admin::{cause_name, happened_name, hex, ms};
 use clap::Args;
 
+use crate::human::{self, age, utc, when};
+use crate::print::{self, Row};
 use crate::source::Page;
-use crate::{duration, print};
+use crate::visible::visible;
 
 /// What is shown, and how.
 #[derive(Debug, Clone, Copy, Args)]
@@ -27,28 +28,12 @@ pub(crate) struct ShowArgs {
     pub(crate) json: bool,
 }
 
-/// A key for people: its hash and its length.
-pub(crate) fn key_name(key: &[u8]) -> String {
-    format!("{}+{}B", key_hash(key), key.len())
-}
-
-/// Bytes for people: text where they are text that a terminal only shows, hex digits otherwise.
+/// Bytes for people: as text with escapes where they are UTF-8, hex digits otherwise.
 pub(crate) fn readable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        _ => format!("0x{}", hex(bytes)),
+        Ok(text) => visible(text).into_owned(),
+        Err(_) => format!("0x{}", hex(bytes)),
     }
-}
-
-/// A time for people, in UTC.
-pub(crate) fn utc(at_ms: u64) -> String {
-    let stamp = i64::try_from(at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    stamp.map_or_else(|| "beyond all calendars".into(), |stamp| stamp.to_string())
-}
-
-/// How long before `now_ms` it was; nothing if it is ahead.
-fn age(now_ms: u64, then_ms: u64) -> Duration {
-    Duration::from_millis(now_ms.saturating_sub(then_ms))
 }
 
 pub(crate) fn state_name(state: RecordState) -> &'static str {
@@ -80,14 +65,20 @@ pub(crate) fn lines(record: &RecordView, now_ms: u64) -> String {
         ("settled", record.settled_at_ms),
         ("expires", record.expires_at_ms),
         ("retry at", record.retry_at_ms),
+        ("held until", record.detached_until_ms),
         ("asked", record.asked_at_ms),
     ];
     lines.extend(times.into_iter().filter_map(|(name, time)| Some((name, when(now_ms, time?)))));
     lines.push(("replays", record.replays.to_string()));
     lines.push(("mismatches", record.mismatches.to_string()));
+    lines.extend(stored(record));
+    print::fields(&lines)
+}
+
+/// What programs stored with the record, where there is any.
+fn stored(record: &RecordView) -> impl Iterator<Item = (&'static str, String)> {
     let stored = record.stored().into_iter().filter(|(_, length, _)| *length > 0);
-    lines.extend(stored.map(|(name, length, bytes)| (name, payload(length, bytes))));
-    lines.into_iter().fold(String::new(), |text, (name, value)| text + &format!("{name:<10} {value}\n"))
+    stored.map(|(name, length, bytes)| (name, payload(length, bytes)))
 }
 
 /// An entry of a record's history on one line.
@@ -106,23 +97,26 @@ pub(crate) fn past_line(past: &PastView) -> String {
     line
 }
 
-/// A table of records.
-pub(crate) fn table(page: &Page) -> String {
+/// A table of records; below each what programs stored, where it was asked for.
+pub(crate) fn table(page: &Page, show: ShowArgs) -> String {
+    let below = |(name, value): (&str, String)| format!("       {name:<10} {value}");
     let row = |record: &RecordView| {
         let state = match &record.orphaned {
             Some(cause) => format!("{} ({cause})", record.state.name()),
             None => record.state.name().to_owned(),
         };
-        [
-            duration::format(age(page.store_time_ms, record.claimed_at_ms)),
+        let cells = [
+            age(page.store_time_ms, record.claimed_at_ms),
             state,
             record.attempt.to_string(),
             namespace_name(&record.namespace).to_owned(),
             key(record),
-        ]
+        ];
+        let below = if show.show_payload { stored(record).map(below).collect() } else { Vec::new() };
+        Row { cells, below }
     };
-    let rows: Vec<_> = page.records.iter().map(row).collect();
-    print::table(["AGE", "STATE", "ATTEMPT", "NAMESPACE", "KEY"], &rows)
+    let rows = page.records.iter().map(row).collect();
+    print::table(["AGE", "STATE", "ATTEMPT", "NAMESPACE", "KEY"], rows)
 }
 
 /// The key in a table or a sentence: in full where it was asked for.
@@ -135,15 +129,7 @@ fn key(record: &RecordView) -> String {
 
 /// What a program stored, or how much of it.
 fn payload(length: usize, bytes: Option<Vec<u8>>) -> String {
-    bytes.map_or_else(|| format!("{length} bytes"), |bytes| readable(&bytes))
-}
-
-/// A time with its distance from now.
-fn when(now_ms: u64, at_ms: u64) -> String {
-    if at_ms > now_ms {
-        return format!("{} (in {})", utc(at_ms), duration::format(age(at_ms, now_ms)));
-    }
-    format!("{} ({} ago)", utc(at_ms), duration::format(age(now_ms, at_ms)))
+    bytes.map_or_else(|| human::bytes(length as u64), |bytes| readable(&bytes))
 }
 
 #[cfg(test)]
@@ -151,21 +137,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown_as_digits() {
+    fn what_a_terminal_would_obey_is_escaped() {
         assert_eq!(readable(b"order-7"), "order-7");
-        assert_eq!(readable(b"\x1b[2J"), "0x1b5b324a");
+        assert_eq!(readable(b"\x1b[2J\n"), "\\u{1b}[2J\\n");
         assert_eq!(readable(b"\xff"), "0xff");
-    }
-
-    #[test]
-    fn times_are_utc() {
-        assert_eq!(utc(1_500), "1970-01-01T00:00:01.5Z");
-        assert_eq!(when(0, 90_000), "1970-01-01T00:01:30Z (in 1m30s)");
-    }
-
-    #[test]
-    fn names_of_keys_do_not_change() {
-        assert_eq!(key_name(b"order-4711").len(), "000000000000+10B".len());
-        assert_ne!(key_name(b"order-4711"), key_name(b"order-4712"));
     }
 }

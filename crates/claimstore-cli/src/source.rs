@@ -1,8 +1,13 @@
 //! Where answers come from: a store that nobody else has open, or the program that has it open.
 
+use std::cell::RefCell;
+use std::path::Path;
+
 use anyhow::Context as _;
-use claimstore::Store;
-use claimstore_admin::{Answer, AskError, Client, Listing, Live, RecordView, Request, Served, answer};
+use claimstore::{Options, Store};
+use claimstore_admin::{
+    Answer, AskError, Client, Listing, Live, RecordView, RefusalKind, Request, Served, answer,
+};
 
 use crate::args::StoreArgs;
 use crate::exit::{Exit, Failure};
@@ -24,6 +29,14 @@ pub(crate) fn ask(args: &StoreArgs, request: &Request) -> anyhow::Result<Answer>
     let answer = source.ask(request)?;
     source.close()?;
     Ok(answer)
+}
+
+/// Asks the program that has a store open.
+pub(crate) fn ask_live(client: &mut Client, request: &Request) -> anyhow::Result<Answer> {
+    match client.ask(request) {
+        Err(AskError::Refused(refusal)) => Err(refusal.into()),
+        answered => answered.context("asking the program that has the store open"),
+    }
 }
 
 /// An answer to another question: the program is of a version that this one does not know.
@@ -53,6 +66,25 @@ impl Source {
         }
     }
 
+    /// The same, to decide something. The program that has the store open must allow that; where it does not, the store
+    /// is waited for as long as the user said.
+    pub(crate) fn open_to_decide(args: &StoreArgs) -> anyhow::Result<Source> {
+        store::check_is_store(&args.store)?;
+        let options = Options::new().background(false);
+        let reason = RefCell::new("serves no socket to ask");
+        let connect = || connect_to_decide(&args.store).map_err(|why| reason.replace(why)).ok();
+        match store::open_unless(&options, args, &Signals::default(), connect) {
+            Ok(Ok(store)) => Ok(Source::Here(store)),
+            Ok(Err(client)) => Ok(Source::Live(client)),
+            Err(error) if store::is_open_elsewhere(&error) => {
+                let (dir, why) = (args.store.display(), reason.into_inner());
+                let message = format!("the store {dir} is open in another process, which {why}; {HELP}");
+                Err(Failure::new(Exit::Busy, message).into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         matches!(self, Source::Live(_))
     }
@@ -69,10 +101,7 @@ impl Source {
     pub(crate) fn ask(&mut self, request: &Request) -> anyhow::Result<Answer> {
         match self {
             Source::Here(store) => Ok(answer(store, request, Served::Briefly)?),
-            Source::Live(client) => match client.ask(request) {
-                Err(AskError::Refused(refusal)) => Err(refusal.into()),
-                answered => answered.context("asking the program that has the store open"),
-            },
+            Source::Live(client) => ask_live(client, request),
         }
     }
 
@@ -101,6 +130,25 @@ impl Source {
             Source::Here(store) => store.close().context("closing the store"),
             Source::Live(_) => Ok(()),
         }
+    }
+}
+
+/// What helps where a program allows no decisions.
+const HELP: &str = "call `serve_admin()?.allow_decisions()` in that program, or stop it";
+
+/// Connects to a program that lets its store be decided about; else what is to be said of it.
+fn connect_to_decide(dir: &Path) -> Result<Client, &'static str> {
+    let mut client = Client::connect(dir).map_err(|_| "serves no socket to ask")?;
+    match client.ask(&Request::Hello) {
+        Ok(Answer::Hello { decisions: true, .. }) => Ok(client),
+        Ok(_) => Err("serves it to look at, and allows no decisions"),
+        Err(AskError::Refused(refusal)) => Err(match refusal.kind {
+            RefusalKind::Busy => "has no place left on its socket",
+            RefusalKind::Denied => "serves its socket to another user",
+            // What a program says that was built before there were decisions.
+            _ => "was built with a claimstore-admin of another version, that knows no decisions",
+        }),
+        Err(AskError::Lost(_)) => Err("gives no answer on its socket"),
     }
 }
 

@@ -1,72 +1,86 @@
 //! `claimstore stats`: what a store holds now, and, where a program has it open, what it is doing.
 
-use std::time::Duration;
+use claimstore_admin::{Answer, Live, Numbers, Request, State};
+use clap::Args;
 
-use claimstore_admin::{Answer, Live, Numbers, Request};
-
-use crate::args::Stats;
 use crate::exit::Exit;
+use crate::human::{bytes, span, utc};
 use crate::source::{self, unexpected};
-use crate::{duration, print};
+use crate::store_args::StoreArgs;
+use crate::{codes, print};
 
-pub(crate) fn run(args: &Stats) -> anyhow::Result<Exit> {
-    let Answer::Stats { stats } = source::ask(&args.store, &Request::Stats)? else {
-        return Err(unexpected());
-    };
-    if args.json {
-        return print::json(&serde_json::to_value(&stats)?);
+/// Shows what a store holds, in numbers.
+///
+/// And, where a program has it open and serves it, what it is doing.
+#[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "shown"), (75, codes::UNSERVED)]))]
+pub(crate) struct Stats {
+    #[command(flatten)]
+    store: StoreArgs,
+
+    /// One JSON object, with names that stay.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Stats {
+    pub(crate) fn run(&self) -> anyhow::Result<Exit> {
+        let Answer::Stats { stats } = source::ask(&self.store, &Request::Stats)? else {
+            return Err(unexpected());
+        };
+        if self.json {
+            return print::json(&serde_json::to_value(&stats)?);
+        }
+        let live = stats.live.as_ref().map(since_open).unwrap_or_default();
+        print::text(&(table(&rows(&stats)) + &live))
     }
-    let live = stats.live.as_ref().map(since_open).unwrap_or_default();
-    print::text(&(table(&rows(&stats)) + &live))
 }
 
 /// One number: what it is, its value.
-type Row = (&'static str, i128);
+type Row = (&'static str, String);
 
 fn rows(stats: &Numbers) -> Vec<Row> {
-    vec![
-        ("events completed", stats.completed.into()),
-        ("events failed for good", stats.failed.into()),
-        ("claims in progress", stats.in_progress.into()),
-        ("claims in doubt after a crash", stats.orphaned.into()),
-        ("events waiting for a retry", stats.retry.into()),
-        ("events held for review", stats.parked.into()),
-        ("namespaces", stats.namespaces.into()),
-        ("runs", stats.runs.into()),
-        ("bytes in runs", stats.run_bytes.into()),
-        ("rows in runs", stats.run_rows.into()),
-        ("memory of results not yet in runs, bytes", stats.live_bytes.into()),
-        ("memory of indexes, bytes", stats.index_bytes.into()),
-        ("times opened", stats.life.into()),
-        ("store time, ms since 1970", stats.store_time_ms.into()),
-        ("wall clock ahead of it, ms", stats.clock_offset_ms.into()),
-    ]
+    let of = |state: State| (state.name(), stats.of(state).to_string());
+    let sign = if stats.clock_offset_ms < 0 { "-" } else { "" };
+    let mut rows: Vec<_> = State::ALL.map(of).into();
+    rows.extend([
+        ("namespaces", stats.namespaces.to_string()),
+        ("runs", stats.runs.to_string()),
+        ("rows in runs", stats.run_rows.to_string()),
+        ("size of runs", bytes(stats.run_bytes)),
+        ("memory of results not yet in runs", bytes(stats.live_bytes)),
+        ("memory of indexes", bytes(stats.index_bytes)),
+        ("times opened", stats.life.to_string()),
+        ("store time", utc(stats.store_time_ms)),
+        ("wall clock ahead of it by", format!("{sign}{}", span(stats.clock_offset_ms.unsigned_abs()))),
+    ]);
+    rows
 }
 
 fn table(rows: &[Row]) -> String {
     let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
-    rows.iter().fold(String::new(), |text, (label, value)| text + &format!("{label:width$}  {value:>14}\n"))
+    rows.iter().fold(String::new(), |text, (label, value)| text + &format!("{label:width$}  {value:>20}\n"))
 }
 
 /// What the program that has the store open did with it.
 fn since_open(live: &Live) -> String {
     let total = live.total();
     let rows: [Row; 8] = [
-        ("claims granted", total.claimed.into()),
-        ("duplicates", total.duplicates.into()),
-        ("answers `in progress`", total.in_progress.into()),
-        ("other payloads refused", total.mismatches.into()),
-        ("claims refused", total.refused.into()),
-        ("commits", live.commits.into()),
-        ("checkpoints", live.checkpoints.into()),
-        ("failures of upkeep", live.upkeep_failures.into()),
-    ];
+        ("claims granted", total.claimed),
+        ("duplicates", total.duplicates),
+        ("claims answered in-progress", total.in_progress),
+        ("claims refused: another payload", total.mismatches),
+        ("claims refused: other reasons", total.refused),
+        ("commits", live.commits),
+        ("checkpoints", live.checkpoints),
+        ("failures of upkeep", live.upkeep_failures),
+    ]
+    .map(|(label, number)| (label, number.to_string()));
     let mut text = format!("\nsince it was opened:\n{}", table(&rows));
     let (age, percent) = (live.duplicate_age_ms, live.duplicate_ttl_percent);
     if age.count > 0 {
-        let time = |ms| duration::format(Duration::from_millis(ms));
-        let ages = format!("half within {}, 99 in 100 within {}", time(age.p50), time(age.p99));
-        text += &print::wrapped(&format!("duplicates come {ages}, all within {}", time(age.max)), 2);
+        let ages = format!("half within {}, 99 in 100 within {}", span(age.p50), span(age.p99));
+        text += &print::wrapped(&format!("duplicates come {ages}, all within {}", span(age.max)), 2);
         let (p50, p99, max) = (percent.p50, percent.p99, percent.max);
         text += &print::wrapped(&format!("of the time a key is remembered: {p50} %, {p99} %, {max} %"), 2);
     }
@@ -84,8 +98,9 @@ mod tests {
 
     #[test]
     fn numbers_of_the_table_stand_under_each_other() {
-        let rows = [("runs", 3), ("bytes in runs", 4_096)];
-        assert_eq!(table(&rows), "runs                        3\nbytes in runs            4096\n");
+        let rows = [("runs", 3.to_string()), ("size of runs", bytes(4_096))];
+        let expected = "runs                             3\nsize of runs               4.0 KiB\n";
+        assert_eq!(table(&rows), expected);
     }
 
     #[test]

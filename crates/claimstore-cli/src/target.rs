@@ -1,23 +1,23 @@
 //! Which keys of which namespaces a command is about.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::Context as _;
-use claimstore::{Namespace, Record, Store};
+use claimstore::{Namespace, Store};
+use claimstore_admin::{Key, KeyLabel};
 use clap::Args;
 
 use crate::exit::{Exit, Failure};
-use crate::show::key_name;
 
 /// One key.
 #[derive(Debug, Args)]
 pub(crate) struct KeyArgs {
-    /// The key, its bytes as they are.
+    /// The key, its bytes as they are; or its short name, as lists show it (`3f9a2b77c0de+14B`).
     #[arg(value_name = "KEY")]
     key: OsString,
 
-    /// KEY is written in hex digits.
+    /// KEY is written in hex digits; no short name is looked for.
     #[arg(long)]
     hex: bool,
 
@@ -27,23 +27,22 @@ pub(crate) struct KeyArgs {
 }
 
 impl KeyArgs {
-    pub(crate) fn bytes(&self) -> Result<Vec<u8>, Failure> {
-        let given = self.key.as_bytes();
-        if self.hex { from_hex(given) } else { Ok(given.to_vec()) }
-    }
-
-    /// What the store knows of the key.
-    pub(crate) fn find(&self, store: &Store) -> anyhow::Result<Record> {
-        let key = self.bytes()?;
-        let namespace = namespace(store, &self.namespace)?;
-        let record = namespace.get(&key).context("looking the key up")?;
-        Ok(record.ok_or_else(|| not_found(&key))?)
+    /// The key as it was given, for a question.
+    pub(crate) fn given(&self) -> Result<Key, Failure> {
+        given(&self.key, self.hex)
     }
 }
 
-/// A key that is not there, by its hash: what stands in a log must not give a key away.
-pub(crate) fn not_found(key: &[u8]) -> Failure {
-    Failure::new(Exit::NotFound, format!("the store knows no key {} in this namespace", key_name(key)))
+/// A key as somebody gave it: its bytes, or hex digits of them, or the short name that lists show.
+pub(crate) fn given(key: &OsStr, hex: bool) -> Result<Key, Failure> {
+    let bytes = key.as_bytes();
+    if hex {
+        return Ok(Key::new(&from_hex(bytes)?));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) if KeyLabel::parse(text).is_some() => Ok(Key::Label(text.to_owned())),
+        _ => Ok(Key::new(bytes)),
+    }
 }
 
 /// A namespace that is there. Asking the store for it would make it.
@@ -63,6 +62,21 @@ pub(crate) fn from_hex(digits: &[u8]) -> Result<Vec<u8>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_its_bytes_its_hex_digits_or_its_short_name() {
+        let label = "3f9a2b77c0de+14B";
+        for (text, hex, key) in [
+            ("order-4711", false, Key::new(b"order-4711")),
+            (label, false, Key::Label(label.into())),
+            ("00ff", true, Key::new(b"\x00\xff")),
+            ("00ff", false, Key::new(b"00ff")),
+        ] {
+            assert_eq!(given(OsStr::new(text), hex).unwrap(), key, "{text}");
+        }
+        assert_eq!(given(OsStr::new(label), true).unwrap_err().exit, Exit::Usage);
+        assert_eq!(given(OsStr::from_bytes(b"\xff"), false).unwrap(), Key::new(b"\xff"));
+    }
 
     #[test]
     fn hex_digits_are_bytes_and_nothing_else_is() {

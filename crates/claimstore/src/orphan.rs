@@ -120,11 +120,40 @@ impl Store {
         self.engine().review(parked, review, note)
     }
 
+    /// Makes a key unknown that a listing or [`get`](Store::get) showed, as [`forget`](Store::forget) does, but only
+    /// if it still is what was shown and nobody is trusted with it. Durable when it returns.
+    ///
+    /// [`ErrorKind::StaleLease`] when it was claimed again, is held, or is gone.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), claimstore::Error> {
+    /// # use claimstore::{ErrorKind, Failure, Store};
+    /// # use std::time::Duration;
+    /// let store = Store::in_memory()?;
+    /// let claim = || store.claim("invoice-7", Duration::from_secs(60));
+    /// claim()?.claimed().unwrap().fail(Failure::retry())?;
+    /// let shown = store.get("invoice-7")?.unwrap();
+    /// let lease = claim()?.claimed().unwrap(); // meanwhile somebody begins the work again
+    /// assert_eq!(store.forget_unheld(&shown).unwrap_err().kind(), ErrorKind::StaleLease);
+    /// lease.complete("done")?;
+    /// # store.close() }
+    /// ```
+    pub fn forget_unheld(&self, listed: &Record) -> Result<(), Error> {
+        self.engine().forget_unheld(listed)
+    }
+
     /// Like [`take_over`](Store::take_over), as a future that runs on the upkeep thread of the store. Dropped, it
     /// takes the claim over and lets go of it again.
     pub fn take_over_async(&self, orphan: &Record, lease: Duration) -> TaskFuture<Lease> {
         let (engine, orphan) = (self.engine().clone(), orphan.clone());
         self.engine().run_elsewhere(move |_| engine.take_over(&orphan, lease_ms(lease)?))
+    }
+
+    /// Like [`forget_unheld`](Store::forget_unheld), as a future that runs on the upkeep thread of the store.
+    /// Dropping it does not stop it.
+    pub fn forget_unheld_async(&self, listed: &Record) -> TaskFuture<()> {
+        let listed = listed.clone();
+        self.engine().run_elsewhere(move |engine| engine.forget_unheld(&listed))
     }
 
     /// Like [`fail_orphans`](Store::fail_orphans), as a future that runs on the upkeep thread of the store.

@@ -1,7 +1,7 @@
 //! What the socket does not put up with.
 
 use crate::questions::filled;
-use claimstore_admin::{Client, Request, SOCKET};
+use claimstore_admin::{AskError, Client, RefusalKind, Request, SOCKET};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -48,21 +48,21 @@ fn a_request_without_an_end_ends_the_connection() {
 }
 
 #[test]
-fn a_ninth_connection_is_told_to_come_later() {
+fn a_process_that_has_four_connections_open_is_told_to_use_those() {
     let (dir, store, client) = filled();
     let mut guests = vec![client];
-    for _ in 0..7 {
+    for _ in 0..3 {
         let mut guest = Client::connect(dir.path()).unwrap();
         drop(guest.ask(&Request::Checkpoint).unwrap());
         guests.push(guest);
-        // Who says nothing for half a minute loses its place.
-        guests.iter_mut().for_each(|guest| drop(guest.ask(&Request::Live).unwrap()));
     }
-    let mut ninth = connect(dir.path());
+    let mut fifth = connect(dir.path());
     let mut line = String::new();
-    ninth.read_line(&mut line).unwrap();
-    assert!(line.contains("\"kind\":\"busy\""), "{line}");
-    guests.truncate(6);
+    fifth.read_line(&mut line).unwrap();
+    assert!(line.contains("\"kind\":\"busy\"") && line.contains("this process"), "{line}");
+    let told = Client::connect(dir.path()).unwrap().ask(&Request::Live).unwrap_err();
+    assert!(matches!(&told, AskError::Refused(refusal) if refusal.kind == RefusalKind::Busy), "{told:?}");
+    guests.truncate(2);
     // The places are free as soon as the thread has noticed.
     while Client::connect(dir.path()).unwrap().ask(&Request::Live).is_err() {}
     store.close().unwrap();

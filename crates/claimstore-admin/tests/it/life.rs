@@ -1,8 +1,9 @@
 //! When there is a socket, and when there is none.
 
+use crate::decisions::{allowed, decision};
 use crate::questions::filled;
 use claimstore::{ErrorKind, Store};
-use claimstore_admin::{Client, Request, SOCKET, ServeAdmin as _};
+use claimstore_admin::{AskError, Client, Dir, Request, SOCKET, ServeAdmin as _, Verb};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
@@ -78,12 +79,23 @@ fn a_store_in_memory_has_no_place_for_one() {
 #[test]
 fn questions_and_the_close_may_meet() {
     for _ in 0..20 {
-        let (dir, store, _client) = filled();
+        let (dir, store, _client) = allowed();
         std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
+            let copy = Request::Backup { dir: Dir::new(&dir.path().join("copy")), with_key: false };
+            let complete = Request::Decide(decision(Verb::Complete, &["parked", "orphan", "held"]));
+            let export = Request::Export { namespace: None };
+            for requests in
+                [[Request::Stats, copy], [complete, export.clone()], [Request::Checkpoint, export]]
+            {
+                let dir = &dir;
+                scope.spawn(move || {
                     let Ok(mut client) = Client::connect(dir.path()) else { return };
-                    while client.ask(&Request::Stats).is_ok() {}
+                    // Until the connection ends: a refusal is an answer.
+                    while requests
+                        .iter()
+                        .all(|request| !matches!(client.ask(request), Err(AskError::Lost(_))))
+                    {
+                    }
                 });
             }
             let store = store.clone();

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests may panic")]
 
 mod bounds;
+mod decisions;
+mod durable;
 mod life;
 mod questions;
 mod secrecy;

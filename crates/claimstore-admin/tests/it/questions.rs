@@ -12,6 +12,14 @@ use tempfile::TempDir;
 /// One key in each state, in the namespace `shop`; the store is served.
 pub(crate) fn filled() -> (TempDir, Store, Client) {
     this_test();
+    let (dir, store) = unserved();
+    drop(store.serve_admin().unwrap());
+    let client = Client::connect(dir.path()).unwrap();
+    (dir, store, client)
+}
+
+/// The same, not served.
+pub(crate) fn unserved() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let shop = store.namespace_with("shop", Policy::daily().metrics_name("orders")).unwrap();
@@ -28,9 +36,7 @@ pub(crate) fn filled() -> (TempDir, Store, Client) {
     orphan.save_progress(b"canary-progress\xff").unwrap();
     drop(orphan);
     drop(claim("held").into_token());
-    drop(store.serve_admin().unwrap());
-    let client = Client::connect(dir.path()).unwrap();
-    (dir, store, client)
+    (dir, store)
 }
 
 pub(crate) fn get(name: &str, show: Show) -> Request {

@@ -1,22 +1,25 @@
 //! `claimstore backup`: a copy that opens.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 
 use anyhow::Context as _;
+use claimstore_admin::{Answer, Dir, Request};
 use clap::Args;
 use serde_json::json;
 
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::exit::{Exit, Failure};
+use crate::source::{Source, unexpected};
+use crate::store_args::StoreArgs;
 use crate::{print, store};
 
-/// Copies the store into a new or empty directory. The copy is a store; `claimstore restore` puts it into the place of
-/// a lost one.
+/// Copies the store into a new or empty directory.
 ///
-/// Exit codes: 0 done; 64 usage; 65 the store is damaged; 66 no store; 73 the directory is not empty; 74 it failed; 75
-/// the store is open elsewhere. After an error that is not 73 the directory is no backup.
+/// The copy is a store; `claimstore restore` puts it into the place of a lost one. Of a store that a program has open and
+/// lets be decided about, the program makes it: with its own permissions, at DIR as it sees the file system.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "done"), (73, "the directory is not empty"), (74, "it failed; the directory is no backup"), (75, codes::UNDECIDED)]))]
 pub(crate) struct Backup {
     #[command(flatten)]
     store: StoreArgs,
@@ -36,16 +39,23 @@ pub(crate) struct Backup {
 
 impl Backup {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let store = store::open_existing(&self.store)?;
-        refuse_occupied(&self.to)?;
-        let copied = if self.with_key { store.backup_with_key(&self.to) } else { store.backup(&self.to) };
-        copied.with_context(|| format!("copying to {}", self.to.display()))?;
-        let rows = store.stats().context("reading the store")?.checkpointed_rows;
-        store.close().context("closing the store")?;
+        let mut source = Source::open_to_decide(&self.store)?;
+        // The program that has the store open makes the copy, and has a working directory of its own.
+        let to = path::absolute(&self.to).context("finding the directory")?;
+        let request = Request::Backup { dir: Dir::new(&to), with_key: self.with_key };
+        let answered = source.ask(&request).with_context(|| format!("copying to {}", self.to.display()));
+        let Answer::BackedUp { rows } = answered? else { return Err(unexpected()) };
+        if source.is_live() && !store::is_store(&to) {
+            // In a container, for instance.
+            print::say(
+                "the program that has the store open made the copy; there is none at this path from here",
+            );
+        }
+        source.close()?;
         if self.json {
             return print::json(&json!({ "rows": rows, "with_key": self.with_key }));
         }
-        print::text(&format!("{rows} rows copied to {}\n", self.to.display()))
+        print::line(&format!("{rows} rows copied to {}", self.to.display()))
     }
 }
 

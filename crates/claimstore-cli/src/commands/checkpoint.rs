@@ -4,16 +4,17 @@ use claimstore_admin::{Answer, Request};
 use clap::Args;
 use serde_json::json;
 
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::exit::Exit;
-use crate::print;
 use crate::source::{self, unexpected};
+use crate::store_args::StoreArgs;
+use crate::{human, print};
 
-/// Moves what is resolved out of the journal into sorted runs, so that the next open has nothing to read back.
+/// Moves results out of the journal into sorted runs.
 ///
-/// Exit codes: 0 done; 64 usage; 65 the store is damaged; 66 no store; 74 it failed; 75 the store is open elsewhere, and nobody
-/// serves it.
+/// The next open then has less to read back.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "done"), (75, codes::UNSERVED)]))]
 pub(crate) struct Checkpoint {
     #[command(flatten)]
     store: StoreArgs,
@@ -32,6 +33,6 @@ impl Checkpoint {
         if self.json {
             return print::json(&json!({ "runs": runs, "run_rows": rows, "run_bytes": bytes }));
         }
-        print::text(&format!("{rows} rows in {runs} runs, {bytes} bytes\n"))
+        print::line(&format!("{rows} rows in {runs} runs, {}", human::bytes(bytes)))
     }
 }

@@ -4,19 +4,21 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::exit::Exit;
-use crate::show::{ms, utc};
-use crate::{duration, print, store};
+use crate::human::{span, utc};
+use crate::show::ms;
+use crate::store_args::StoreArgs;
+use crate::{print, store};
 
-/// Shows store time, which decides when keys are forgotten, and how far the wall clock stands off it.
+/// Shows store time, and how far the wall clock is off.
+///
+/// Store time decides when keys are forgotten.
 ///
 /// A wall clock that jumped far ahead is not followed (docs/operations.md). --accept takes it at its word, once: store time
 /// becomes the wall clock's, and what has expired by it is forgotten. Store time never goes back.
-///
-/// Exit codes: 0 shown, or accepted; 64 usage; 65 the store is damaged; 66 no store; 74 it failed; 75 the store is open
-/// elsewhere.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "shown, or accepted")]))]
 pub(crate) struct Clock {
     #[command(flatten)]
     store: StoreArgs,
@@ -38,8 +40,8 @@ impl Clock {
         if self.json {
             return print::json(&json!({ "store_time_ms": ms(now), "clock_offset_ms": offset_ms }));
         }
-        let offset = duration::format(std::time::Duration::from_millis(offset_ms.unsigned_abs()));
+        let offset = span(offset_ms.unsigned_abs());
         let side = if offset_ms < 0 { "behind" } else { "ahead of" };
-        print::text(&format!("store time {}, the wall clock {offset} {side} it\n", utc(ms(now))))
+        print::line(&format!("store time {}, the wall clock {offset} {side} it", utc(ms(now))))
     }
 }

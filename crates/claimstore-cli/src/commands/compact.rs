@@ -4,15 +4,17 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::exit::Exit;
-use crate::{print, store};
+use crate::store_args::StoreArgs;
+use crate::{human, print, store};
 
-/// Merges runs until there is one for each stretch of time that gets no more records. Needs room for a copy of the
-/// largest; an interruption leaves the store as it was.
+/// Merges runs.
 ///
-/// Exit codes: 0 done; 64 usage; 65 the store is damaged; 66 no store; 74 it failed; 75 the store is open elsewhere.
+/// Until there is one for each stretch of time that gets no more records. Needs room for a copy of the largest; an
+/// interruption leaves the store as it was.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "done")]))]
 pub(crate) struct Compact {
     #[command(flatten)]
     store: StoreArgs,
@@ -37,7 +39,8 @@ impl Compact {
                 "run_bytes": after.run_bytes,
             }));
         }
-        let change = format!("{} runs of {} bytes", before.runs, before.run_bytes);
-        print::text(&format!("{change} became {} runs of {} bytes\n", after.runs, after.run_bytes))
+        let runs = |count, size| format!("{count} runs ({})", human::bytes(size));
+        let (before, after) = (runs(before.runs, before.run_bytes), runs(after.runs, after.run_bytes));
+        print::line(&format!("{before} became {after}"))
     }
 }

@@ -4,13 +4,13 @@ use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
 use crate::args::Cli;
+use crate::codes;
 use crate::exit::Exit;
 use crate::print;
 
-/// Writes a script for a shell that completes this command.
-///
-/// Exit codes: 0 done; 64 usage; 74 writing failed.
+/// Writes a script with which a shell completes this command.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::without_store(&[(0, "done")]))]
 pub(crate) struct Completions {
     /// The shell.
     #[arg(value_enum)]
@@ -21,6 +21,6 @@ impl Completions {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "claimstore", &mut script);
-        print::text(&String::from_utf8(script)?)
+        print::generated(&script)
     }
 }

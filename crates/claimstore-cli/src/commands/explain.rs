@@ -1,19 +1,27 @@
-//! `claimstore explain`: one key, how it came to be as it is, and what a claim of it would be answered.
+//! `claimstore explain`: one key, how it came to be as it is, what the rules make of it, and what can be done.
 
-use claimstore_admin::{RecordView, State};
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+
+use claimstore_admin::{Answer, PolicyView, RecordView, Request, State};
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::exit::Exit;
+use crate::human::{limit, span, utc};
 use crate::look::LookArgs;
-use crate::{print, show};
+use crate::source::{Source, unexpected};
+use crate::{codes, print, shell, show};
 
-/// Shows one key with its history, the last 16 entries, and what a claim of it would be answered.
+/// Shows one key: its history, the rules for it, and what can be done.
 ///
-/// Exit codes: 0 shown; 1 no such key or namespace; 64 usage; 65 the store is damaged; 66 no store; 74 reading failed;
-/// 75 the store is open elsewhere, and nobody
-/// serves it.
+/// The history has the last 16 entries. The lines at the end can be pasted into a shell; each decision asks first.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[
+    (0, "shown"),
+    (1, "there is no such key, or no such namespace"),
+    (75, codes::UNSERVED),
+]))]
 pub(crate) struct Explain {
     #[command(flatten)]
     look: LookArgs,
@@ -21,47 +29,257 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let (record, now) = self.look.record(true)?;
-        if self.look.show.json {
-            return print::json(&json(&record)?);
-        }
-        let mut text = show::lines(&record, now) + "\n" + &print::wrapped(meaning(record.state), 0);
-        let history = record.history.as_deref().unwrap_or_default();
+        let mut source = Source::open(&self.look.store)?;
+        let (record, now) = self.look.ask(&mut source, true)?;
+        let rules = rules(&mut source, &record.namespace)?;
+        source.close()?;
+        let explained =
+            Explained { record: &record, rules: &rules, now, store: self.look.store.store.as_os_str() };
+        if self.look.show.json { print::json(&explained.json()?) } else { print::text(&explained.text()) }
+    }
+}
+
+fn rules(source: &mut Source, namespace: &str) -> anyhow::Result<PolicyView> {
+    let request = Request::Policies { namespace: Some(namespace.to_owned()) };
+    let Answer::Policies { policies } = source.ask(&request)? else { return Err(unexpected()) };
+    policies.into_iter().next().ok_or_else(unexpected)
+}
+
+/// A record, and the rules of its namespace.
+struct Explained<'a> {
+    record: &'a RecordView,
+    rules: &'a PolicyView,
+    now: u64,
+    store: &'a OsStr,
+}
+
+impl Explained<'_> {
+    fn text(&self) -> String {
+        let mut text = show::lines(self.record, self.now);
+        text += &print::fields(&[
+            ("attempts", self.attempts()),
+            ("rules", self.rules()),
+            ("store time", utc(self.now)),
+        ]);
+        text = text + "\n" + &print::wrapped(&self.meaning(), 0);
+        let history = self.record.history.as_deref().unwrap_or_default();
         if !history.is_empty() {
             text.push_str("\nhistory, oldest first:\n");
             history.iter().for_each(|past| text.push_str(&print::wrapped(&show::past_line(past), 4)));
         }
-        print::text(&text)
+        for (why, verb) in next(self.record.state) {
+            // Not wrapped: it is to be pasted.
+            let _ = write!(text, "\n{why}:\n    {}\n", self.command(verb));
+        }
+        text
+    }
+
+    fn json(&self) -> serde_json::Result<Value> {
+        let mut object = serde_json::to_value(self.record)?;
+        if let Some(members) = object.as_object_mut() {
+            let next = next(self.record.state).iter();
+            let next: Vec<_> =
+                next.map(|(why, verb)| json!({ "why": why, "command": self.command(verb) })).collect();
+            members.insert("meaning".into(), self.meaning().into());
+            members.insert("store_time_ms".into(), self.now.into());
+            members.insert("attempts_left".into(), self.attempts_left().into());
+            members.insert("rules".into(), serde_json::to_value(self.rules)?);
+            members.insert("next".into(), next.into());
+        }
+        Ok(object)
+    }
+
+    /// Up to which attempt the key may go: what the policy allows, or a reviewer beyond it.
+    fn most_attempts(&self) -> u32 {
+        self.rules.max_attempts.max(self.record.attempts_granted)
+    }
+
+    fn attempts_left(&self) -> u32 {
+        self.most_attempts().saturating_sub(self.record.attempt)
+    }
+
+    fn attempts(&self) -> String {
+        match self.most_attempts() {
+            u32::MAX => format!("{}, no limit", self.record.attempt),
+            most => format!("{} of {most}, {} left", self.record.attempt, self.attempts_left()),
+        }
+    }
+
+    fn rules(&self) -> String {
+        let rules = self.rules;
+        let backoff = rules.orphan_backoff.as_ref();
+        let backoff = backoff.map(|of| format!(" after {} to {}", span(of.first_ms), span(of.most_ms)));
+        let (ttl, lease, on_orphan) = (span(rules.ttl_ms), span(rules.lease_ms), &rules.on_orphan);
+        let (attempts, backoff) = (limit(rules.max_attempts), backoff.unwrap_or_default());
+        format!("ttl {ttl}, lease {lease}, attempts {attempts}, on-orphan {on_orphan}{backoff}")
+    }
+
+    /// What the state means for whoever claims the key next.
+    fn meaning(&self) -> String {
+        let state = self.record.state;
+        let what = match state {
+            State::Completed => {
+                format!("A claim is answered Duplicate, with the stored response, {}", self.expiry())
+            }
+            State::Failed => format!("A claim is answered Duplicate, as a failure, {}", self.expiry()),
+            State::Parked => "Until then nothing happens by itself".to_owned(),
+            State::Retry => match self.record.retry_at_ms.filter(|at| *at > self.now) {
+                Some(at) => format!("A claim from {} on {}", utc(at), self.next_attempt()),
+                None => format!("The next claim {}", self.next_attempt()),
+            },
+            State::Orphaned => format!("The next claim {}", self.by_rule()),
+            State::InProgress => format!(
+                "Claims are answered InProgress {}. After that the next claim {}",
+                match self.record.detached_until_ms {
+                    Some(at) => format!("until the holder settles it, and until {} at the latest", utc(at)),
+                    None => "until the holder settles it, or its lease is over".to_owned(),
+                },
+                self.by_rule()
+            ),
+        };
+        format!("{}: {}. {what}.", state.name(), state.meaning())
+    }
+
+    fn expiry(&self) -> String {
+        self.record.expires_at_ms.map_or_else(|| "for ever".into(), |at| format!("until {}", utc(at)))
+    }
+
+    fn next_attempt(&self) -> String {
+        if self.attempts_left() == 0 {
+            return "parks the key, as its attempts are used up".to_owned();
+        }
+        let next = self.record.attempt.saturating_add(1);
+        match self.most_attempts() {
+            u32::MAX => format!("is granted, as attempt {next}"),
+            most => format!("is granted, as attempt {next} of {most}"),
+        }
+    }
+
+    /// What the rule for orphans makes of the next claim.
+    fn by_rule(&self) -> String {
+        let effect = match self.rules.on_orphan.as_str() {
+            "park" => "parks the key".to_owned(),
+            "fail" => "makes the key failed".to_owned(),
+            "resolve" => "is answered InProgress until a resolver ends it".to_owned(),
+            _ if self.rules.orphan_backoff.is_some() && self.attempts_left() > 0 => {
+                format!("makes the key wait, and a later one {}", self.next_attempt())
+            }
+            _ => self.next_attempt(),
+        };
+        format!("{effect} (on-orphan {})", self.rules.on_orphan)
+    }
+
+    /// A command line about this key. The key stands in it by its short name, which gives no key away.
+    fn command(&self, verb: &str) -> String {
+        let RecordView { key_hash, key_bytes, namespace, .. } = self.record;
+        let mut line = format!("claimstore {verb} {key_hash}+{key_bytes}B");
+        if !namespace.is_empty() {
+            let _ = write!(line, " --namespace {}", shell::quoted(OsStr::new(namespace)));
+        }
+        line + " --store " + &shell::quoted(self.store)
     }
 }
 
-fn json(record: &RecordView) -> serde_json::Result<Value> {
-    let mut object = serde_json::to_value(record)?;
-    if let Some(members) = object.as_object_mut() {
-        members.insert("meaning".into(), meaning(record.state).into());
-    }
-    Ok(object)
-}
-
-/// What the state means for whoever claims the key next, and what can be done.
-fn meaning(state: State) -> &'static str {
+/// What can be done about a key in this state: when, and the subcommand.
+fn next(state: State) -> &'static [(&'static str, &'static str)] {
     match state {
-        State::Completed => {
-            "Done: a claim is answered Duplicate, with the stored response, until it expires."
+        State::Parked => &[
+            ("to let the work be done again", "requeue"),
+            ("if the work is known to be done", "complete"),
+            ("if the work is not to be done any more", "fail"),
+        ],
+        State::Orphaned => &[
+            ("to let the work be done again at once", "release"),
+            ("if the work is known to be done", "complete"),
+            ("if the work is not to be done any more", "fail"),
+        ],
+        State::InProgress => &[("to look again later", "explain")],
+        State::Retry => &[("to look again after the next claim", "explain")],
+        State::Completed | State::Failed => {
+            &[("to let the work be done again, and lose what is stored", "forget")]
         }
-        State::Failed => {
-            "Failed for good: a claim is answered Duplicate, as a failure, until it expires. `forget` lets it be done again."
-        }
-        State::Retry => "Not done: a claim is granted from the time of the retry on.",
-        State::Parked => {
-            "Held for review: claims are refused until `requeue`, `complete`, `fail` or `forget` decides."
-        }
-        State::Orphaned => {
-            "Nobody stands behind the claim: the next claim is answered as the namespace's rule for orphans says. \
-             `release`, `complete`, `fail` or `forget` decides now."
-        }
-        State::InProgress => {
-            "In progress: claims are answered InProgress until the holder settles it or its time is over."
-        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use claimstore::{ClaimRequest, Failure, Namespace, OnOrphan, Policy, Store};
+    use claimstore_admin::{Key, Served, Show, answer};
+
+    use super::*;
+
+    /// What is said of the key `k` after `work`, under a policy.
+    fn explained<T>(
+        policy: Policy,
+        work: impl FnOnce(&Namespace) -> T,
+        say: impl Fn(&Explained<'_>) -> String,
+    ) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let space = store.namespace_with("it's", policy).unwrap();
+        let kept = work(&space);
+        let get = Request::Get {
+            namespace: "it's".into(),
+            key: Key::new(b"k"),
+            show: Show::default(),
+            history: true,
+        };
+        let Ok(Answer::Record { record, store_time_ms: now }) = answer(&store, &get, Served::Briefly) else {
+            panic!()
+        };
+        let rules = PolicyView::new("it's", &space.policy());
+        let said = say(&Explained { record: &record, rules: &rules, now, store: OsStr::new("/a b") });
+        drop(kept);
+        store.close().unwrap();
+        said
+    }
+
+    fn claim(space: &Namespace) -> claimstore::Lease {
+        space.claim_with(&ClaimRequest::new("k")).unwrap().claimed().unwrap()
+    }
+
+    #[test]
+    fn the_rule_that_applies_is_told() {
+        let (retry, park) = (Policy::daily().max_attempts(2), Policy::daily().on_orphan(OnOrphan::Park));
+        let meaning = |of: &Explained<'_>| of.meaning();
+        let orphan = |space: &Namespace| drop(claim(space));
+        let said = explained(retry.clone(), orphan, meaning);
+        assert!(said.ends_with("The next claim is granted, as attempt 2 of 2 (on-orphan retry)."), "{said}");
+        let said = explained(park, orphan, meaning);
+        assert!(said.ends_with("The next claim parks the key (on-orphan park)."), "{said}");
+        let said = explained(retry.clone().max_attempts(1), orphan, meaning);
+        assert!(said.contains("parks the key, as its attempts are used up"), "{said}");
+        let said = explained(retry.clone(), claim, meaning);
+        assert!(
+            said.starts_with("in-progress: ") && said.contains("or its lease is over. After that the next"),
+            "{said}"
+        );
+        let failed = |space: &Namespace| claim(space).fail(Failure::retry()).unwrap();
+        let said = explained(retry, failed, meaning);
+        assert!(said.ends_with("The next claim is granted, as attempt 2 of 2."), "{said}");
+    }
+
+    #[test]
+    fn attempts_left_count_what_a_reviewer_granted() {
+        let work = |space: &Namespace| claim(space).fail(Failure::park("")).unwrap();
+        let said = explained(Policy::daily().max_attempts(3), work, |of| of.attempts());
+        assert_eq!(said, "1 of 3, 2 left");
+        let granted = |of: &Explained<'_>| {
+            let record = RecordView { attempts_granted: 7, attempt: 4, ..of.record.clone() };
+            Explained { record: &record, ..*of }.attempts()
+        };
+        assert_eq!(explained(Policy::daily().max_attempts(3), work, granted), "4 of 7, 3 left");
+        assert_eq!(
+            explained(Policy::daily().max_attempts(u32::MAX), work, |of| of.attempts()),
+            "1, no limit"
+        );
+    }
+
+    #[test]
+    fn a_line_to_paste_names_key_namespace_and_store() {
+        let work = |space: &Namespace| claim(space).fail(Failure::park("")).unwrap();
+        let said = explained(Policy::daily(), work, |of| of.command("requeue"));
+        let label = claimstore_admin::KeyLabel::of(b"k");
+        assert_eq!(said, format!("claimstore requeue {label} --namespace \"it's\" --store '/a b'"));
     }
 }

@@ -4,25 +4,27 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::Context as _;
 use claimstore::{Filter, Store};
+use claimstore_admin::{Answer, Client, Request};
 use clap::Args;
 
-use crate::args::StoreArgs;
 use crate::exit::Exit;
+use crate::source::{self, Source, unexpected};
+use crate::store_args::StoreArgs;
 use crate::transfer::line::{Line, RecordLine};
 use crate::transfer::rules::Rules;
-use crate::{store, target};
+use crate::{codes, target};
 
 const WRITE_BYTES: usize = 256 << 10;
 
-/// Writes the records of a store, keys and payloads in full, one JSON object a line, for `claimstore import`.
+/// Writes the records of a store as lines of JSON, for `claimstore import`.
 ///
-/// The rules of each namespace come before its records, and a last line with the number of records. What is held of
+/// Keys and payloads in full. The rules of each namespace come before its records, and a last line with the number of records. What is held of
 /// sequences, of the tables of `transact` and of the key of the fingerprints stays behind: `claimstore backup` takes
 /// all. A claim that is not settled is exported as in-progress or orphaned, and imported as parked.
-///
-/// Exit codes: 0 all was written; 1 no such namespace; 64 usage; 65 the store is damaged; 66 no store; 74 it failed, and
-/// the output is cut; 75 the store is open elsewhere; 141 the reader of the output is gone.
+/// A program that has the store open goes on meanwhile; it must allow decisions, as all that is stored goes out. It ends
+/// an export that is read more slowly than 256 KiB a second.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "all was written"), (1, "there is no such namespace"), (74, "it failed, and the output is cut: its last line is missing"), (75, codes::UNDECIDED)]))]
 pub(crate) struct Export {
     #[command(flatten)]
     store: StoreArgs,
@@ -34,22 +36,28 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let store = store::open_to_look(&self.store)?;
-        let names = match &self.namespace {
-            Some(name) => vec![target::namespace(&store, name)?.name().to_owned()],
-            None => store.namespaces(),
-        };
+        let source = Source::open_to_export(&self.store)?;
         let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout().lock());
-        let written = self.write(&store, &names, &mut out);
-        store.close().context("closing the store")?;
+        let written = match source {
+            Source::Here(store) => {
+                let written = self.write(&store, &mut out);
+                store.close().context("closing the store")?;
+                written
+            }
+            Source::Live(mut client) => self.pass_on(&mut client, &mut out),
+        };
         match written {
             Err(error) if is_gone(&error) => Ok(Exit::ReaderGone),
             result => result.map(|()| Exit::Done),
         }
     }
 
-    fn write(&self, store: &Store, names: &[String], out: &mut impl Write) -> anyhow::Result<()> {
-        for name in names {
+    fn write(&self, store: &Store, out: &mut impl Write) -> anyhow::Result<()> {
+        let names = match &self.namespace {
+            Some(name) => vec![target::namespace(store, name)?.name().to_owned()],
+            None => store.namespaces(),
+        };
+        for name in &names {
             let policy = store.namespace(name).context("opening a namespace")?.policy();
             put(out, &Line::Namespace(Rules::of(name, &policy)))?;
         }
@@ -63,6 +71,30 @@ impl Export {
         }
         put(out, &Line::End { records })?;
         out.flush().context("writing the output")
+    }
+
+    /// The same lines, of the pages that the program which has the store open gives out: one page in memory, and the
+    /// next is asked for when this one is written.
+    fn pass_on(&self, client: &mut Client, out: &mut impl Write) -> anyhow::Result<()> {
+        let mut request = Request::Export { namespace: self.namespace.clone() };
+        let mut records = 0;
+        loop {
+            let Answer::Exported(page) = source::ask_live(client, &request)? else {
+                return Err(unexpected());
+            };
+            for rules in &page.rules {
+                put(out, &Line::Namespace(Rules::shown(rules).context("reading the rules of a namespace")?))?;
+            }
+            for view in &page.records {
+                put(out, &Line::Record(Box::new(RecordLine::shown(view)?)))?;
+            }
+            records += page.records.len() as u64;
+            if page.is_last {
+                put(out, &Line::End { records })?;
+                return out.flush().context("writing the output");
+            }
+            request = Request::ExportMore;
+        }
     }
 }
 

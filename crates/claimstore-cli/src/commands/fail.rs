@@ -1,19 +1,18 @@
 //! `claimstore fail`: the work has failed for good.
 
-use claimstore::Review;
+use claimstore_admin::Verb;
 use clap::Args;
 
+use crate::codes;
 use crate::exit::Exit;
-use crate::repair::OutcomeArgs;
+use crate::repair::{CODES, OutcomeArgs};
 
-/// Says that the work of a parked or orphaned key has failed for good: from now on claims are duplicates of a failure.
+/// Says that the work of parked or orphaned keys has failed for good.
 ///
-/// An orphan is parked first: a crash in between leaves it parked.
-///
-/// Exit codes: 0 done; 1 no such key or namespace; 4 the key is in another state; 64 usage, or nobody to ask; 65 the
-/// store is damaged; 66 no store; 74 it failed; 75 the store is open elsewhere, or
-/// a holder is still trusted with the key.
+/// From now on claims are duplicates of a failure. An orphan is parked first: a crash in between leaves it parked. With
+/// several keys the exit code is the largest that one of them alone would have had.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&CODES))]
 pub(crate) struct Fail {
     #[command(flatten)]
     outcome: OutcomeArgs,
@@ -21,6 +20,6 @@ pub(crate) struct Fail {
 
 impl Fail {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        self.outcome.decide(Review::Fail, "fail", "failed")
+        self.outcome.decide(Verb::Fail)
     }
 }

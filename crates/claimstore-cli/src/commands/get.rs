@@ -2,16 +2,14 @@
 
 use clap::Args;
 
+use crate::codes;
 use crate::exit::Exit;
 use crate::look::LookArgs;
 use crate::{print, show};
 
 /// Shows what the store knows of one key.
-///
-/// Exit codes: 0 shown; 1 no such key or namespace; 64 usage; 65 the store is damaged; 66 no store; 74 reading failed;
-/// 75 the store is open elsewhere, and nobody
-/// serves it.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "shown"), (1, "there is no such key, or no such namespace"), (75, codes::UNSERVED)]))]
 pub(crate) struct Get {
     #[command(flatten)]
     look: LookArgs,
@@ -19,7 +17,7 @@ pub(crate) struct Get {
 
 impl Get {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let (record, now) = self.look.record(false)?;
+        let (record, now) = self.look.record()?;
         if self.look.show.json {
             return print::json(&serde_json::to_value(&record)?);
         }

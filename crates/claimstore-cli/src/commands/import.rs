@@ -1,6 +1,6 @@
 //! `claimstore import`: records from an export, from tables of a database, from Redis.
 
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -299,5 +299,5 @@ fn tell_refused(line: u64, reason: &str) {
 
 /// A line on standard error. Whoever closed it does not want it.
 fn say(message: &str) {
-    let _ = writeln!(io::stderr(), "claimstore: {message}");
+    crate::print::say(message);
 }

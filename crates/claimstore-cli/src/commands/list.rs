@@ -1,27 +1,25 @@
 //! `claimstore list`: records by filter, a page at a time.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use claimstore_admin::{Listing, State, Which, is_cursor};
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _, ValueParser};
 use serde_json::json;
 
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::exit::{Exit, Failure};
 use crate::show::ShowArgs;
 use crate::source::Source;
+use crate::store_args::StoreArgs;
 use crate::{duration, print, show};
 
 /// Lists records, oldest claim first, a page at a time.
 ///
 /// A page ends with a cursor if there is more; --after takes it. A cursor holds a time and a digest, no key. A key
 /// that is claimed again between two pages moves to the end and may show twice.
-///
-/// Exit codes: 0 listed, also when nothing fits; 1 no such namespace; 64 usage; 65 the store is damaged; 66 no store;
-/// 74 reading failed; 75 the store is open elsewhere, and nobody
-/// serves it.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "listed, also when nothing fits"), (1, "there is no such namespace"), (75, codes::UNSERVED)]))]
 pub(crate) struct List {
     #[command(flatten)]
     store: StoreArgs,
@@ -31,8 +29,8 @@ pub(crate) struct List {
     show: ShowArgs,
 
     /// Only records in this state; several times, in any of the given.
-    #[arg(long, value_name = "STATE")]
-    state: Vec<StateName>,
+    #[arg(long, value_name = "STATE", value_parser = state_parser())]
+    state: Vec<State>,
 
     /// Only keys that begin with this.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
@@ -63,39 +61,17 @@ pub(crate) struct PageArgs {
     after: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum StateName {
-    /// Somebody holds the claim, or may.
-    InProgress,
-    /// Nobody holds the claim any more.
-    Orphaned,
-    /// Done.
-    Completed,
-    /// Failed for good.
-    Failed,
-    /// May be claimed again, now or later.
-    Retry,
-    /// Held for review.
-    Parked,
-}
-
-impl From<StateName> for State {
-    fn from(state: StateName) -> State {
-        match state {
-            StateName::InProgress => State::InProgress,
-            StateName::Orphaned => State::Orphaned,
-            StateName::Completed => State::Completed,
-            StateName::Failed => State::Failed,
-            StateName::Retry => State::Retry,
-            StateName::Parked => State::Parked,
-        }
-    }
+/// The states by their words.
+pub(crate) fn state_parser() -> ValueParser {
+    let values = State::ALL.map(|state| PossibleValue::new(state.name()).help(state.meaning()));
+    let to_state = |name: String| State::named(&name).ok_or("this is no state");
+    ValueParser::new(PossibleValuesParser::new(values).try_map(to_state))
 }
 
 impl List {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         let which = Which::Records {
-            states: self.state.iter().map(|state| (*state).into()).collect(),
+            states: self.state.clone(),
             prefix: self.prefix.clone(),
             older_than_ms: self.older_than.map(millis),
             newer_than_ms: self.newer_than.map(millis),
@@ -112,11 +88,12 @@ pub(crate) fn show(store: &StoreArgs, listing: &Listing, show: ShowArgs) -> anyh
     if show.json {
         return print::json(&json!({ "records": page.records, "next": page.next }));
     }
-    let mut text = show::table(&page);
+    let exit = print::text(&show::table(&page, show))?;
     if let Some(next) = &page.next {
-        let _ = writeln!(text, "more: --after {next}");
+        // Not among the records: whoever counts or cuts lines of a listing has nothing else in it.
+        print::note(&format!("more: --after {next}"));
     }
-    print::text(&text)
+    Ok(exit)
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

@@ -4,13 +4,15 @@ use anyhow::Context as _;
 use clap::{Args, Command, CommandFactory as _};
 
 use crate::args::Cli;
+use crate::codes;
 use crate::exit::{Exit, Failure};
 use crate::print;
 
-/// Writes a manual page, in the format of man(1).
+/// Writes the manual page of the command, or of a subcommand.
 ///
-/// Exit codes: 0 done; 64 no such subcommand; 74 writing failed.
+/// In the format of man(1): `claimstore man list | man -l -`.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::without_store(&[(0, "done"), (64, "there is no such subcommand")]))]
 pub(crate) struct Man {
     /// The subcommand; left out, the command as a whole.
     #[arg(value_name = "SUBCOMMAND")]
@@ -28,7 +30,7 @@ impl Man {
         };
         let mut text = Vec::new();
         clap_mangen::Man::new(page).render(&mut text).context("writing the page")?;
-        print::text(&String::from_utf8(text)?)
+        print::generated(&text)
     }
 }
 

@@ -12,7 +12,7 @@ mod fail;
 mod forget;
 mod get;
 mod import;
-mod list;
+pub(crate) mod list;
 mod man;
 mod orphans;
 mod parked;

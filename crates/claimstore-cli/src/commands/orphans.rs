@@ -4,17 +4,17 @@ use claimstore_admin::Which;
 use clap::Args;
 
 use super::list::{self, PageArgs};
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::exit::Exit;
 use crate::show::ShowArgs;
+use crate::store_args::StoreArgs;
 
-/// Lists claims that nobody stands behind, and why: of an earlier life of the store, or with a lease that has lapsed.
-/// Oldest claim first.
+/// Lists claims whose holder is gone, and why.
 ///
-/// Exit codes: 0 listed, also when there are none; 1 no such namespace; 64 usage; 65 the store is damaged; 66 no
-/// store; 74 reading failed; 75 the store is open elsewhere, and nobody
-/// serves it.
+/// A claim of an earlier life of the store (`earlier-life`), one that its program dropped (`abandoned`), and one whose
+/// lease is over (`lapsed`). Oldest claim first.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "listed, also when there are none"), (1, "there is no such namespace"), (75, codes::UNSERVED)]))]
 pub(crate) struct Orphans {
     #[command(flatten)]
     store: StoreArgs,

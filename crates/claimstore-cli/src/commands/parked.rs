@@ -4,16 +4,16 @@ use claimstore_admin::{State, Which};
 use clap::Args;
 
 use super::list::{self, PageArgs};
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::exit::Exit;
 use crate::show::ShowArgs;
+use crate::store_args::StoreArgs;
 
-/// Lists keys held for review, oldest claim first. `claimstore explain` tells why one is here.
+/// Lists parked keys: those held for review.
 ///
-/// Exit codes: 0 listed, also when there are none; 1 no such namespace; 64 usage; 65 the store is damaged; 66 no
-/// store; 74 reading failed; 75 the store is open elsewhere, and nobody
-/// serves it.
+/// Oldest claim first. `claimstore explain` tells why one is here, and what can be done.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "listed, also when there are none"), (1, "there is no such namespace"), (75, codes::UNSERVED)]))]
 pub(crate) struct Parked {
     #[command(flatten)]
     store: StoreArgs,

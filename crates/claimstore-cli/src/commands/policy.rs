@@ -2,26 +2,27 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-use claimstore::{OnOrphan, Policy as Rules, Store};
-use claimstore_admin::{Answer, PolicyView, Request};
+use claimstore_admin::{Answer, PolicyChange, PolicyView, QuotaView, Request};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::args::StoreArgs;
-use crate::exit::{Exit, Failure};
+use super::list::millis;
+use crate::codes;
+use crate::exit::{self, Exit};
+use crate::human::{bytes, limit, span};
 use crate::show::namespace_name;
-use crate::source::{Source, unexpected};
-use crate::{duration, print, store, target};
+use crate::source::{self, Source, unexpected};
+use crate::store_args::StoreArgs;
+use crate::{duration, print};
 
-/// Shows the rules of all namespaces, or of one; sets those that are given, for later claims.
+/// Shows the rules of namespaces, and sets those that are given.
+///
+/// What is set holds for later claims. --if-absent sets nothing in a namespace that is there already: a script can
+/// prepare a store over and over, and what somebody set by hand since then stays.
 ///
 /// A program that opens a namespace with a policy of its own sets it again.
-///
-/// Exit codes: 0 done; 1 no such namespace; 64 usage; 65 the store is damaged; 66 no store; 74 it failed; 75 the
-/// store is open elsewhere, and nobody
-/// serves it.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "done"), (1, "there is no such namespace"), (75, codes::UNDECIDED)]))]
 pub(crate) struct Policy {
     #[command(flatten)]
     store: StoreArgs,
@@ -33,6 +34,10 @@ pub(crate) struct Policy {
     /// Make the namespace if there is none of this name.
     #[arg(long, requires = "namespace")]
     create: bool,
+
+    /// Make the namespace with what is given; set nothing if it is there already.
+    #[arg(long, requires = "namespace", conflicts_with = "create")]
+    if_absent: bool,
 
     #[command(flatten)]
     changes: Changes,
@@ -83,13 +88,13 @@ enum OrphanRule {
     Resolve,
 }
 
-impl From<OrphanRule> for OnOrphan {
-    fn from(rule: OrphanRule) -> OnOrphan {
+impl From<OrphanRule> for claimstore_admin::OrphanRule {
+    fn from(rule: OrphanRule) -> claimstore_admin::OrphanRule {
         match rule {
-            OrphanRule::Retry => OnOrphan::Retry,
-            OrphanRule::Park => OnOrphan::Park,
-            OrphanRule::Fail => OnOrphan::Fail,
-            OrphanRule::Resolve => OnOrphan::Resolve,
+            OrphanRule::Retry => claimstore_admin::OrphanRule::Retry,
+            OrphanRule::Park => claimstore_admin::OrphanRule::Park,
+            OrphanRule::Fail => claimstore_admin::OrphanRule::Fail,
+            OrphanRule::Resolve => claimstore_admin::OrphanRule::Resolve,
         }
     }
 }
@@ -119,57 +124,69 @@ impl Changes {
         limits || ttl.is_some() || lease.is_some() || on_orphan.is_some() || metrics_name.is_some()
     }
 
-    fn apply(&self, rules: Rules) -> Rules {
-        let rules = self.ttl.into_iter().fold(rules, Rules::ttl);
-        let rules = self.lease.into_iter().fold(rules, Rules::lease);
-        let rules = self.attempts.into_iter().fold(rules, Rules::max_attempts);
-        let rules = self.on_orphan.into_iter().fold(rules, |rules, rule| rules.on_orphan(rule.into()));
-        let rules = self.metrics_name.iter().fold(rules, |rules, name| rules.metrics_name(name));
-        match self.quota {
-            None => rules,
-            Some(Quota::None) => rules.no_quota(),
-            Some(Quota::AtMost { records, bytes }) => rules.quota(records, bytes),
+    fn of(&self, namespace: &str) -> PolicyChange {
+        let quota = match self.quota {
+            Some(Quota::AtMost { records, bytes }) => Some(QuotaView { records, bytes }),
+            Some(Quota::None) | None => None,
+        };
+        PolicyChange {
+            ttl_ms: self.ttl.map(millis),
+            lease_ms: self.lease.map(millis),
+            max_attempts: self.attempts,
+            on_orphan: self.on_orphan.map(Into::into),
+            quota,
+            no_quota: self.quota == Some(Quota::None),
+            metrics_name: self.metrics_name.clone(),
+            ..PolicyChange::of(namespace)
         }
     }
 }
 
 impl Policy {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let mut source = match &self.namespace {
-            // Through the socket nothing is changed: this needs the store to itself.
-            Some(name) if self.create || self.changes.any() => {
-                let store = store::open_existing(&self.store)?;
-                self.set(&store, name)?;
-                Source::Here(store)
-            }
-            _ => Source::open(&self.store)?,
+        let (policies, made) = match &self.namespace {
+            Some(name) if self.create || self.if_absent || self.changes.any() => self.set(name)?,
+            namespace => (self.look(namespace.clone())?, false),
         };
-        let request = Request::Policies { namespace: self.namespace.clone() };
-        let Answer::Policies { policies } = source.ask(&request)? else {
-            return Err(unexpected());
-        };
-        source.close()?;
         if self.json {
-            return print::json(&json!({ "policies": policies }));
+            let mut object = json!({ "policies": policies });
+            if let Some(members) = object.as_object_mut().filter(|_| self.if_absent) {
+                members.insert("made".into(), made.into());
+            }
+            return print::json(&object);
         }
         print::text(&table(&policies))
     }
 
-    /// Sets what is to be set.
-    fn set(&self, store: &Store, name: &str) -> anyhow::Result<()> {
-        let namespace = if self.create {
-            if name.len() > 512 {
-                return Err(Failure::new(Exit::Usage, "a namespace's name has at most 512 bytes").into());
-            }
-            store.namespace(name).context("making the namespace")?
-        } else {
-            target::namespace(store, name)?
-        };
-        if self.changes.any() {
-            let rules = self.changes.apply(namespace.policy());
-            store.namespace_with(name, rules).context("setting the policy")?;
+    fn look(&self, namespace: Option<String>) -> anyhow::Result<Vec<PolicyView>> {
+        match source::ask(&self.store, &Request::Policies { namespace })? {
+            Answer::Policies { policies } => Ok(policies),
+            _ => Err(unexpected()),
         }
-        Ok(())
+    }
+
+    /// Sets what is to be set, and says whether the namespace was made.
+    fn set(&self, name: &str) -> anyhow::Result<(Vec<PolicyView>, bool)> {
+        let mut source = if self.if_absent { Source::open(&self.store)? } else { self.open()? };
+        if self.if_absent && source.is_live() {
+            // To see that nothing is to be made, nobody must allow anything.
+            match source.ask(&Request::Policies { namespace: Some(name.to_owned()) }) {
+                Ok(Answer::Policies { policies }) => return Ok((policies, false)),
+                Err(error) if exit::of_error(&error) != Exit::NotFound => return Err(error),
+                _ => source = self.open()?,
+            }
+        }
+        let (create, if_absent) = (self.create, self.if_absent);
+        let change = PolicyChange { create, if_absent, ..self.changes.of(name) };
+        let Answer::PolicySet { policy, made } = source.ask(&Request::SetPolicy(change))? else {
+            return Err(unexpected());
+        };
+        source.close()?;
+        Ok((vec![policy], made))
+    }
+
+    fn open(&self) -> anyhow::Result<Source> {
+        Source::open_to_decide(&self.store)
     }
 }
 
@@ -177,16 +194,19 @@ fn table(policies: &[PolicyView]) -> String {
     let row = |rules: &PolicyView| {
         let quota = rules.quota.as_ref();
         [
-            duration::format(Duration::from_millis(rules.ttl_ms)),
-            duration::format(Duration::from_millis(rules.lease_ms)),
-            rules.max_attempts.to_string(),
+            span(rules.ttl_ms),
+            span(rules.lease_ms),
+            limit(rules.max_attempts),
             rules.on_orphan.clone(),
-            quota.map_or_else(|| "none".into(), |quota| format!("{},{}", quota.records, quota.bytes)),
+            quota.map_or_else(|| "none".into(), |quota| quota.records.to_string()),
+            quota.map_or_else(|| "none".into(), |quota| bytes(quota.bytes)),
             namespace_name(&rules.namespace).to_owned(),
         ]
+        .into()
     };
-    let rows: Vec<_> = policies.iter().map(row).collect();
-    print::table(["TTL", "LEASE", "ATTEMPTS", "ON-ORPHAN", "QUOTA", "NAMESPACE"], &rows)
+    let rows = policies.iter().map(row).collect();
+    let header = ["TTL", "LEASE", "ATTEMPTS", "ON-ORPHAN", "MOST RECORDS", "MOST BYTES", "NAMESPACE"];
+    print::table(header, rows)
 }
 
 #[cfg(test)]

@@ -4,17 +4,17 @@ use claimstore_admin::{Answer, Request};
 use clap::Args;
 use serde_json::json;
 
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::exit::Exit;
-use crate::print;
 use crate::source::{self, unexpected};
+use crate::store_args::StoreArgs;
+use crate::{human, print};
 
-/// Drops the time buckets that have ended: records that are no longer remembered, and whose files can go as a whole.
+/// Drops records that are no longer remembered.
 ///
-/// Exit codes: 0 done, also when there was nothing; 64 usage; 65 the store is damaged; 66 no store; 74 it failed;
-/// 75 the store is open elsewhere, and nobody
-/// serves it.
+/// They go by time buckets: what has ended, and whose files can go as a whole.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "done, also when there was nothing"), (75, codes::UNSERVED)]))]
 pub(crate) struct Prune {
     #[command(flatten)]
     store: StoreArgs,
@@ -39,6 +39,6 @@ impl Prune {
             return print::json(&object);
         }
         let verb = if self.dry_run { "would drop" } else { "dropped" };
-        print::text(&format!("{verb} {records} records in {runs} runs, {bytes} bytes\n"))
+        print::line(&format!("{verb} {records} records in {runs} runs, {}", human::bytes(bytes)))
     }
 }

@@ -1,19 +1,18 @@
 //! `claimstore release`: an orphan may be claimed again.
 
-use claimstore::Review;
+use claimstore_admin::Verb;
 use clap::Args;
 
+use crate::codes;
 use crate::exit::Exit;
-use crate::repair::{From, RepairArgs};
+use crate::repair::{CODES, RepairArgs};
 
-/// Lets an orphaned claim go: the key may be claimed again at once, for as many attempts as the policy allows.
+/// Lets orphaned claims go: the keys may be claimed again at once.
 ///
-/// First the claim is parked, then let go: a crash in between leaves it parked, for `claimstore requeue`.
-///
-/// Exit codes: 0 done; 1 no such key or namespace; 4 the key is in another state; 64 usage, or nobody to ask; 65 the
-/// store is damaged; 66 no store; 74 it failed; 75 the store is open elsewhere, or
-/// a holder is still trusted with the key.
+/// As many more times as the policy allows. First a claim is parked, then let go: a crash in between leaves it parked,
+/// for `claimstore requeue`. With several keys the exit code is the largest that one of them alone would have had.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&CODES))]
 pub(crate) struct Release {
     #[command(flatten)]
     repair: RepairArgs,
@@ -21,6 +20,6 @@ pub(crate) struct Release {
 
 impl Release {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        self.repair.decide(From::Orphaned, &Review::Requeue, "release", "released")
+        self.repair.decide(Verb::Release, b"", false)
     }
 }

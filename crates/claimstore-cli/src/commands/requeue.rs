@@ -1,16 +1,18 @@
 //! `claimstore requeue`: a parked key may be claimed again.
 
-use claimstore::Review;
+use claimstore_admin::Verb;
 use clap::Args;
 
+use crate::codes;
 use crate::exit::Exit;
-use crate::repair::{From, RepairArgs};
+use crate::repair::{CODES, RepairArgs};
 
-/// Lets a parked key be claimed again, at once, for as many more attempts as the policy allows. The count goes on.
+/// Lets parked keys be claimed again, at once.
 ///
-/// Exit codes: 0 done; 1 no such key or namespace; 4 the key is in another state; 64 usage, or nobody to ask; 65 the
-/// store is damaged; 66 no store; 74 it failed; 75 the store is open elsewhere.
+/// As many more times as the policy allows; the count goes on. With several keys the exit code is the largest that one
+/// of them alone would have had.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&CODES))]
 pub(crate) struct Requeue {
     #[command(flatten)]
     repair: RepairArgs,
@@ -18,6 +20,6 @@ pub(crate) struct Requeue {
 
 impl Requeue {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        self.repair.decide(From::Parked, &Review::Requeue, "requeue", "requeued")
+        self.repair.decide(Verb::Requeue, b"", false)
     }
 }

@@ -14,19 +14,20 @@ use rustix::io::Errno;
 use serde_json::json;
 
 use super::backup::refuse_occupied;
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::exit::{Exit, Failure};
+use crate::store_args::StoreArgs;
 use crate::{print, store};
 
-/// Makes a store of a backup, or of a snapshot of a directory that nobody had open.
+/// Makes a store of a backup.
+///
+/// Or of a snapshot of a directory that nobody had open.
 ///
 /// The copy is made beside its place, its tokens are raised above all that were given after the backup, it is
 /// verified, and only then it gets its name: an interruption leaves --store as it was, and a kill beside it a directory
 /// `.NAME.restoring-PID`, which may be removed.
-///
-/// Exit codes: 0 done; 64 usage; 65 the backup is damaged; 66 there is no store in BACKUP; 73 --store is not empty;
-/// 74 it failed; 75 BACKUP is still open elsewhere after --wait.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "done"), (65, "the backup is damaged"), (66, "there is no store in BACKUP"), (73, "--store is not empty"), (75, "BACKUP is still open elsewhere after --wait")]))]
 pub(crate) struct Restore {
     #[command(flatten)]
     store: StoreArgs,
@@ -56,7 +57,7 @@ impl Restore {
         if self.json {
             return print::json(&json!({ "rows": rows, "life": life }));
         }
-        print::text(&format!("{rows} rows restored to {}, in life {life}\n", self.store.store.display()))
+        print::line(&format!("{rows} rows restored to {}, in life {life}", self.store.store.display()))
     }
 }
 

@@ -6,18 +6,18 @@ use claimstore_admin::Which;
 use clap::Args;
 
 use super::list::{self, PageArgs, millis};
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::duration;
 use crate::exit::Exit;
 use crate::show::ShowArgs;
+use crate::store_args::StoreArgs;
 
-/// Lists keys whose work was begun and does not end: claims in progress or orphaned, and retries that are due and not
-/// taken up. Oldest claim first. Keys held for review: `claimstore parked`.
+/// Lists keys whose work was begun and does not end.
 ///
-/// Exit codes: 0 listed, also when nothing is stuck; 1 no such namespace; 64 usage; 65 the store is damaged; 66 no
-/// store; 74 reading failed; 75 the store is open elsewhere, and nobody
-/// serves it.
+/// These are keys that are in-progress or orphaned, and those in retry that are due and not taken up; oldest claim
+/// first. Parked keys: `claimstore parked`.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "listed, also when nothing is stuck"), (1, "there is no such namespace"), (75, codes::UNSERVED)]))]
 pub(crate) struct Stuck {
     #[command(flatten)]
     store: StoreArgs,

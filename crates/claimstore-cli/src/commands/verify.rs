@@ -4,15 +4,16 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::exit::Exit;
+use crate::store_args::StoreArgs;
 use crate::{print, store};
 
-/// Reads every byte of every run, every row of the catalogue and of the tables, and checks what can be checked.
+/// Reads and checks every byte of the store.
 ///
-/// Exit codes: 0 all is in order; 64 usage; 65 the store is damaged; 66 no store; 74 reading failed; 75 the store is
-/// open elsewhere.
+/// Every run, every row of the catalogue and of the tables.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "all is in order")]))]
 pub(crate) struct Verify {
     #[command(flatten)]
     store: StoreArgs,
@@ -31,8 +32,8 @@ impl Verify {
         if self.json {
             return print::json(&json!({ "runs": runs, "rows": rows, "live": live, "table_rows": tables }));
         }
-        print::text(&format!(
-            "in order: {rows} rows in {runs} runs, {live} live entries, {tables} rows of tables\n"
+        print::line(&format!(
+            "in order: {rows} rows in {runs} runs, {live} live entries, {tables} rows of tables"
         ))
     }
 }

@@ -8,7 +8,6 @@ mod hold;
 mod outcome;
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::exec::hold::{Answer, Grant, Hold};
 use crate::exec::outcome::Outcome;
 use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
+use crate::store_args::{STORE_VARIABLE, directory};
 
 /// Runs a command at most once per key, and replays its output and exit code to whoever asks again.
 ///
@@ -39,7 +39,7 @@ use crate::signals::Signals;
 #[derive(Debug, Args)]
 pub(crate) struct Exec {
     /// The directory of the store, made if absent.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = STORE_VARIABLE, hide_env_values = true, required = false, value_parser = directory())]
     store: PathBuf,
 
     /// The key: what is to be done once.
@@ -182,5 +182,5 @@ impl Exec {
 
 /// A line on standard error. Whoever closed it does not want it.
 fn say(message: &str) {
-    let _ = writeln!(std::io::stderr(), "claimstore: {message}");
+    crate::print::say(message);
 }

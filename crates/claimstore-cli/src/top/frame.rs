@@ -1,41 +1,60 @@
 //! One frame of `top`: text from two looks at a store. Pure.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use claimstore_admin::{BucketView, Live, OutcomesView};
+use claimstore_admin::{BucketView, Live, OutcomesView, State};
 
-use crate::duration;
-use crate::show::utc;
+use crate::human::{bytes, count, span, utc};
+use crate::visible::visible;
 
 /// What the ages of claims in progress are divided by, as they are named.
-const AGES: [&str; 6] = ["to 1s", "10s", "1m", "10m", "1h", "over"];
+const AGES: [&str; 6] = ["<1s", "<10s", "<1m", "<10m", "<1h", "over"];
 /// Policies shown beside the sum of all.
 const MAX_POLICIES: usize = 8;
+/// Lines of buckets that are kept free, their head included, before policies take room.
+const BUCKET_LINES: usize = 3;
+/// Columns of the numbers of outcomes.
+const OUTCOMES: usize = 63;
+/// Columns of what a line is about.
+const LABEL: usize = 13;
 
-/// The frame of what came between `before` and `now`, each line at most `width` characters, at most `height` lines.
-/// Without `before` there are no rates.
-pub(crate) fn frame(before: Option<&Live>, now: &Live, width: usize, height: usize) -> String {
+/// How a frame is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// Most characters of a line.
+    pub(super) width: usize,
+    /// Most lines.
+    pub(super) height: usize,
+    /// Whether a key ends it.
+    pub(super) keys: bool,
+}
+
+/// The frame of what came between `before` and `now`. Without `before` there are no rates.
+pub(super) fn frame(before: Option<&Live>, now: &Live, shape: Shape) -> String {
+    let Shape { width, height, .. } = shape;
     let looks = Looks { before, now };
-    let mut lines = vec![title(now, width), String::new()];
-    lines.extend(looks.outcomes(width));
-    lines.push(String::new());
-    lines.extend(looks.claims());
-    lines.push(String::new());
-    lines.extend(looks.commits());
-    lines.push(String::new());
-    lines.extend(looks.disk(width));
-    lines.push(String::new());
+    let mut below = vec![String::new()];
+    below.extend(looks.claims());
+    below.push(String::new());
+    below.extend(looks.commits());
+    below.extend(looks.disk(width));
+    below.push(String::new());
+    let mut lines = vec![title(now, shape), String::new()];
+    // A line for the head of the outcomes and one for all of them.
+    let taken = lines.len() + 2 + below.len() + BUCKET_LINES;
+    lines.extend(looks.outcomes(width, height.saturating_sub(taken).min(MAX_POLICIES)));
+    lines.extend(below);
     let room = height.saturating_sub(lines.len());
     lines.extend(buckets(&now.buckets, now.store_time_ms, room));
     lines.truncate(height);
-    lines.into_iter().fold(String::new(), |text, line| text + &cut(&line, width) + "\n")
+    lines.into_iter().fold(String::new(), |text, line| text + &cut(&visible(&line), width) + "\n")
 }
 
-fn title(now: &Live, width: usize) -> String {
-    let left = format!("claimstore top   opened {} times", now.life);
-    let right = utc(now.store_time_ms / 1_000 * 1_000);
-    let gap = width.saturating_sub(left.chars().count()).max(right.chars().count() + 2);
+fn title(now: &Live, shape: Shape) -> String {
+    let ends = if shape.keys { "   q: quit" } else { "" };
+    let left = format!("claimstore top   opened {} times{ends}", now.life);
+    let right = utc(now.store_time_ms);
+    let gap = shape.width.saturating_sub(left.chars().count()).max(right.chars().count() + 2);
     format!("{left}{right:>gap$}")
 }
 
@@ -56,26 +75,29 @@ impl Looks<'_> {
         Some(rate)
     }
 
-    /// Rates by outcome, of all policies and of each.
-    fn outcomes(&self, width: usize) -> Vec<String> {
-        let name = width.saturating_sub(66).clamp(12, 40);
+    /// Rates by outcome, of all policies and of so many of them each on a line.
+    fn outcomes(&self, width: usize, most: usize) -> Vec<String> {
+        let name = width.saturating_sub(OUTCOMES).clamp(12, 40);
         let mut lines = vec![format!(
-            "{:name$}{:>9}{:>9}{:>9}{:>9}{:>9}{:>10}{:>9}",
-            "A SECOND", "GRANTED", "DUPLIC.", "IN PROG.", "REFUSED", "DUPLIC.%", "COMPLETED", "FAILED"
+            "{:name$}{:>8}{:>11}{:>12}{:>9}{:>6}{:>10}{:>7}",
+            "PER SECOND", "CLAIMED", "DUPLICATE", "IN-PROGRESS", "REFUSED", "DUP %", "COMPLETED", "FAILED"
         )];
         lines.push(self.outcome("all", name, Live::total));
         let policies = &self.now.outcomes;
-        if policies.len() > 1 {
-            for of in policies.iter().take(MAX_POLICIES) {
-                let label = if of.policy.is_empty() { "(no name)" } else { &of.policy };
-                let found = |live: &Live| {
-                    live.outcomes.iter().find(|other| other.policy == of.policy).cloned().unwrap_or_default()
-                };
-                lines.push(self.outcome(label, name, found));
-            }
-            if policies.len() > MAX_POLICIES {
-                lines.push(format!("and {} more", policies.len() - MAX_POLICIES));
-            }
+        if policies.len() < 2 {
+            return lines;
+        }
+        // Where not all have room, the last line says how many more there are.
+        let shown = if policies.len() <= most { policies.len() } else { most.saturating_sub(1) };
+        for of in policies.iter().take(shown) {
+            let label = if of.policy.is_empty() { "(no name)" } else { &of.policy };
+            let found = |live: &Live| {
+                live.outcomes.iter().find(|other| other.policy == of.policy).cloned().unwrap_or_default()
+            };
+            lines.push(self.outcome(label, name, found));
+        }
+        if shown < policies.len() && most > 0 {
+            lines.push(format!("and {} more", policies.len() - shown));
         }
         lines
     }
@@ -90,8 +112,8 @@ impl Looks<'_> {
             _ => "-".into(),
         };
         format!(
-            "{:name$}{:>9}{:>9}{:>9}{:>9}{share:>9}{:>10}{:>9}",
-            cut(label, name - 1),
+            "{:name$}{:>8}{:>11}{:>12}{:>9}{share:>6}{:>10}{:>7}",
+            cut(&visible(label), name - 1),
             rate(|of| of.claimed),
             rate(|of| of.duplicates),
             rate(|of| of.in_progress),
@@ -101,59 +123,59 @@ impl Looks<'_> {
         )
     }
 
-    /// Who is on what.
+    /// Claims that are not over, by their states.
     fn claims(&self) -> Vec<String> {
         let census = &self.now.census;
-        let ages: Vec<_> =
-            AGES.iter().zip(census.in_progress_ages).map(|(age, count)| format!("{age} {count}")).collect();
-        let mut first = format!("in progress   {:<8} {}", census.in_progress, ages.join("  "));
+        let mut first = format!("{:LABEL$}{}", State::InProgress.name(), count(census.in_progress));
         if census.in_progress > 0 {
-            let _ = write!(first, "   oldest {}", time(census.oldest_in_progress_ms));
+            let _ = write!(first, ", oldest {}", span(census.oldest_in_progress_ms));
         }
-        let mut second = format!("lapsed        {}", census.lapsed);
+        let _ = write!(first, "   lease over {}", count(census.lapsed));
         if census.lapsed > 0 {
-            let _ = write!(second, " (longest {})", time(census.longest_lapsed_ms));
+            let _ = write!(first, ", longest {}", span(census.longest_lapsed_ms));
         }
-        let _ = write!(
-            second,
-            "   orphaned {}   retry {}   parked {}   waiting {}",
-            census.orphaned, census.retry, census.parked, self.now.waiters
-        );
-        vec![first, second]
+        let ages = AGES.iter().zip(census.in_progress_ages);
+        let ages: Vec<_> = ages.map(|(age, number)| format!("{age} {}", count(number))).collect();
+        let others = [
+            (State::Orphaned, census.orphaned),
+            (State::Retry, census.retry),
+            (State::Parked, census.parked),
+        ];
+        let others: Vec<_> =
+            others.iter().map(|(state, number)| format!("{} {}", state.name(), count(*number))).collect();
+        vec![
+            first,
+            format!("{:LABEL$}{}", "by age", ages.join(", ")),
+            format!("{:LABEL$}{}  calls waiting {}", "others", others.join("  "), count(self.now.waiters)),
+        ]
     }
 
     /// Commits, and what they are made of.
     fn commits(&self) -> Vec<String> {
         let (now, us) = (self.now, self.now.commit_us);
-        let operations = now.commit_ops;
+        let commits = per_second(self.rate(|live| live.commits));
         let mut lines = vec![
             format!(
-                "commits       {:<8} p50 {}  p99 {}  max {}",
-                per_second(self.rate(|live| live.commits)) + "/s",
+                "{:LABEL$}{commits}/s   half take {}, 99 in 100 {}, longest {}",
+                "commits",
                 micros(us.p50),
                 micros(us.p99),
                 micros(us.max)
             ),
-            format!(
-                "operations    {:<8} p50 {}  p99 {}  max {} a commit",
-                self.operations_of_a_commit(),
-                operations.p50,
-                operations.p99,
-                operations.max
-            ),
+            format!("{:LABEL$}{} claims and results in each", "", self.operations_of_a_commit()),
         ];
         let (age, percent) = (now.duplicate_age_ms, now.duplicate_ttl_percent);
         if age.count > 0 {
             lines.push(format!(
-                "duplicates    come within p50 {}  p99 {}  max {};  of the ttl p99 {} %",
-                time(age.p50),
-                time(age.p99),
-                time(age.max),
+                "{:LABEL$}half within {}, 99 in 100 within {} ({} % of the ttl)",
+                "duplicates",
+                span(age.p50),
+                span(age.p99),
                 percent.p99
             ));
         }
         if now.ttl_is_short {
-            lines.push("WARNING       duplicates come near the end of their ttl: raise it".into());
+            lines.push(format!("{:LABEL$}duplicates come near the end of their ttl: raise it", "WARNING"));
         }
         lines
     }
@@ -181,38 +203,43 @@ impl Looks<'_> {
                 bytes(rate as u64)
             },
         );
-        let mut lines = vec![
-            format!(
-                "journal       {bar} {} of {}   {written}/s   queued {}",
-                bytes(now.journal_bytes),
-                bytes(now.journal_limit_bytes),
-                bytes(now.queued_bytes)
-            ),
-            format!(
-                "checkpoints   {:<8} p50 {}  max {}   behind by {}   unsynced {}",
-                now.checkpoints,
-                time(now.checkpoint_ms.p50),
-                time(now.checkpoint_ms.max),
-                bytes(now.checkpoint_lag_bytes),
-                now.unsynced_batches
-            ),
-            format!(
-                "upkeep        merged {} rows in {}   pruned {} rows   failures {}",
-                count(now.merged_rows),
-                now.merges,
-                count(now.pruned),
-                now.upkeep_failures
-            ),
-        ];
         let free = now.disk_free_bytes.map_or_else(|| "unknown".into(), bytes);
-        lines.push(format!(
-            "bytes         memory {}   runs {}   tables {}   free {free}   catalogue {}",
-            bytes(now.live_bytes),
-            bytes(now.run_bytes),
-            bytes(now.tables_bytes),
-            bytes(now.catalogue_bytes)
-        ));
-        lines
+        vec![
+            format!(
+                "{:LABEL$}{bar} {} of {}, {written}/s",
+                "journal",
+                bytes(now.journal_bytes),
+                bytes(now.journal_limit_bytes)
+            ),
+            format!(
+                "{:LABEL$}{} to write, {} to checkpoint, {} batches to sync",
+                "waiting",
+                bytes(now.queued_bytes),
+                bytes(now.checkpoint_lag_bytes),
+                count(now.unsynced_batches)
+            ),
+            format!(
+                "{:LABEL$}{}, half take {}, longest {}",
+                "checkpoints",
+                count(now.checkpoints),
+                span(now.checkpoint_ms.p50),
+                span(now.checkpoint_ms.max)
+            ),
+            format!(
+                "{:LABEL$}merged {} rows   pruned {} rows   failures {}",
+                "upkeep",
+                count(now.merged_rows),
+                count(now.pruned),
+                count(now.upkeep_failures)
+            ),
+            format!(
+                "{:LABEL$}memory {}  runs {}  tables {}  disk free {free}",
+                "size",
+                bytes(now.live_bytes),
+                bytes(now.run_bytes),
+                bytes(now.tables_bytes)
+            ),
+        ]
     }
 }
 
@@ -224,7 +251,7 @@ fn buckets(buckets: &[BucketView], now_ms: u64, room: usize) -> Vec<String> {
         let ends = match bucket.ends_at_ms {
             None => "never".into(),
             Some(at_ms) if at_ms <= now_ms => "now".into(),
-            Some(at_ms) => format!("in {}", time(at_ms - now_ms)),
+            Some(at_ms) => format!("in {}", span(at_ms - now_ms)),
         };
         lines.push(format!(
             "{ends:16}{:>6}{:>10}{:>12}",
@@ -255,36 +282,8 @@ fn per_second(rate: Option<f64>) -> String {
     }
 }
 
-fn count(number: u64) -> String {
-    scaled(number, 1_000, &["", "k", "M", "G", "T"])
-}
-
-fn bytes(number: u64) -> String {
-    scaled(number, 1_024, &[" B", " KiB", " MiB", " GiB", " TiB"])
-}
-
-/// Three digits or so, and a unit.
-fn scaled(number: u64, step: u64, units: &[&str]) -> String {
-    let mut unit = 1;
-    let mut names = units.iter();
-    let mut name = names.next();
-    while number / unit >= step {
-        let Some(next) = names.next() else { break };
-        (unit, name) = (unit * step, Some(next));
-    }
-    let name = name.copied().unwrap_or_default();
-    if unit == 1 || number / unit >= 100 {
-        return format!("{}{name}", number / unit);
-    }
-    format!("{}.{}{name}", number / unit, number % unit * 10 / unit)
-}
-
-fn time(ms: u64) -> String {
-    if ms < 1_000 { format!("{ms}ms") } else { duration::format(Duration::from_millis(ms)) }
-}
-
 fn micros(us: u64) -> String {
-    if us < 10_000 { format!("{us}us") } else { time(us / 1_000) }
+    if us < 10_000 { format!("{us}us") } else { span(us / 1_000) }
 }
 
 fn cut(line: &str, width: usize) -> String {
@@ -385,14 +384,70 @@ mod tests {
     fn frames_of_80_and_120_columns() {
         let (before, now) = (look(100), look(102));
         for (width, height) in [(80, 24), (120, 40)] {
-            let text = frame(Some(&before), &now, width, height);
+            let shape = Shape { width, height, keys: true };
+            let text = frame(Some(&before), &now, shape);
             assert!(text.lines().count() <= height && text.lines().all(|line| line.chars().count() <= width));
             check(&format!("busy-{width}"), &text);
-            check(&format!("first-{width}"), &frame(None, &now, width, height));
+            check(&format!("first-{width}"), &frame(None, &now, shape));
         }
         let short = Live { ttl_is_short: true, ..look(102) };
-        assert!(frame(None, &short, 80, 40).contains("WARNING"));
-        check("empty-80", &frame(Some(&Live::default()), &Live::default(), 80, 24));
+        assert!(frame(None, &short, SMALL).contains("WARNING"));
+        check("empty-80", &frame(Some(&Live::default()), &Live::default(), SMALL));
+    }
+
+    const SMALL: Shape = Shape { width: 80, height: 24, keys: true };
+
+    /// Numbers as wide as any that a store can have, every line that there can be, and more policies than have room.
+    #[test]
+    fn on_80_columns_and_24_lines_nothing_is_cut() {
+        let most = QuantilesView { count: 1, p50: 59_999, p99: 59_999, max: 86_399_999 };
+        let wide = |mut live: Live| {
+            live.census = CensusView {
+                in_progress: 99_999,
+                in_progress_ages: [99_999; 6],
+                oldest_in_progress_ms: 59_999,
+                lapsed: 99_999,
+                longest_lapsed_ms: 59_999,
+                orphaned: 99_999,
+                retry: 99_999,
+                parked: 99_999,
+            };
+            (live.waiters, live.unsynced_batches, live.checkpoints) = (99_999, 99_999, 99_999);
+            (live.merged_rows, live.pruned, live.upkeep_failures) = (99_999, 99_999, 99_999);
+            (live.commit_us, live.commit_ops, live.checkpoint_ms) = (most, most, most);
+            (live.duplicate_age_ms, live.duplicate_ttl_percent) = (most, quantiles(0, 100, 100));
+            live.ttl_is_short = true;
+            for size in [
+                &mut live.queued_bytes,
+                &mut live.journal_bytes,
+                &mut live.journal_limit_bytes,
+                &mut live.checkpoint_lag_bytes,
+                &mut live.live_bytes,
+                &mut live.run_bytes,
+                &mut live.tables_bytes,
+            ] {
+                *size = 1_023 << 30;
+            }
+            live.disk_free_bytes = Some(1_023 << 40);
+            live
+        };
+        let (before, now) = (wide(look(100)), wide(look(102)));
+        let text = frame(Some(&before), &now, SMALL);
+        assert!(text.lines().count() <= 24 && !text.contains('…'), "{text}");
+        for part in
+            ["all ", "and 2 more", "WARNING", "parked 99.9k", "disk free 1023 TiB", "BUCKET ENDS", "q: quit"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    /// Names of policies come from programs.
+    #[test]
+    fn no_name_moves_the_cursor() {
+        let mut now = look(5);
+        now.outcomes[1].policy = "\u{1b}[2J\n\u{202e}".into();
+        let text = frame(None, &now, Shape { height: 40, ..SMALL });
+        assert!(!text.contains(['\u{1b}', '\u{202e}']) && text.contains("\\u{1b}[2J\\n"), "{text}");
     }
 
     #[test]
@@ -400,7 +455,7 @@ mod tests {
         let (before, now) = (look(100), look(103));
         for width in 1..140 {
             for height in 0..45 {
-                let text = frame(Some(&before), &now, width, height);
+                let text = frame(Some(&before), &now, Shape { width, height, keys: true });
                 assert!(text.lines().count() <= height, "{width}x{height}");
                 assert!(text.lines().all(|line| line.chars().count() <= width), "{width}x{height}");
             }
@@ -417,19 +472,11 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_short() {
-        let shown = [0, 999, 1_024, 1_536, 10_240, 102_400, 1 << 20, u64::MAX].map(bytes);
-        assert_eq!(
-            shown.join(", "),
-            "0 B, 999 B, 1.0 KiB, 1.5 KiB, 10.0 KiB, 100 KiB, 1.0 MiB, 16777215 TiB"
-        );
+    fn rates_are_short() {
         assert_eq!(
             [0.0, 0.5, 99.94, 100.0, 12_340.0, 2e6].map(|rate| per_second(Some(rate))).join(", "),
             "0, 0.5, 99.9, 100, 12.3k, 2.0M"
         );
-        assert_eq!(
-            (micros(9_999), micros(12_400), time(90_000)),
-            ("9999us".into(), "12ms".into(), "1m30s".into())
-        );
+        assert_eq!((micros(9_999), micros(12_400)), ("9999us".into(), "12ms".into()));
     }
 }

@@ -8,24 +8,26 @@ use std::time::Duration;
 use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
 use crate::source::Source;
+use crate::store_args::StoreArgs;
 use crate::{duration, print, store};
-use screen::Screen;
+use frame::Shape;
+use screen::{Keys, Screen};
 
 /// How often signals and the size of the terminal are looked at.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Shows what a store is doing that a program has open and serves: rates by outcome, claims in progress by age, commits,
-/// journal and checkpoints, time buckets. Of a store that nobody has open it shows what it holds, once.
+/// Shows what a live store is doing, over and over.
 ///
-/// Ctrl-C ends it. Where standard output is no terminal, --once or --json is needed.
+/// Rates by outcome, claims in progress by age, commits, journal and checkpoints, time buckets, of a store that a program
+/// has open and serves. Of a store that nobody has open it shows what it holds, once.
 ///
-/// Exit codes: 0 shown; 64 usage; 65 the store is damaged; 66 no store; 74 it failed; 75 the store is open elsewhere
-/// without a socket, or was closed meanwhile; 129, 143 SIGHUP, SIGTERM.
+/// `q` and Ctrl-C end it. Where standard output is no terminal, --once or --json is needed.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::with_store(&[(0, "shown, or ended by `q` or Ctrl-C"), (75, "the store is open elsewhere without a socket, or was closed meanwhile"), (129, "ended by SIGHUP"), (143, "ended by SIGTERM")]))]
 pub(crate) struct Top {
     #[command(flatten)]
     store: StoreArgs,
@@ -58,9 +60,10 @@ impl Top {
             (false, live) => {
                 let before = if live { Some(source.live()?) } else { None };
                 if live {
-                    self.rest(&signals, || true);
+                    self.rest(&signals, &mut None, || true);
                 }
-                let frame = frame::frame(before.as_ref(), &source.live()?, width.unwrap_or(80), usize::MAX);
+                let shape = Shape { width: width.unwrap_or(80), height: usize::MAX, keys: false };
+                let frame = frame::frame(before.as_ref(), &source.live()?, shape);
                 print::text(&frame)?
             }
         };
@@ -70,6 +73,8 @@ impl Top {
 
     /// Frame after frame, in the same place.
     fn watch(&self, source: &mut Source, signals: &Signals) -> anyhow::Result<Exit> {
+        // In this order: the picture is given back first, whatever ends it.
+        let mut keys = Keys::take();
         let mut screen = Screen::take()?;
         let mut before = None;
         while signals.caught().is_none() {
@@ -77,11 +82,14 @@ impl Top {
             // The same numbers again for each new size, until the next look.
             loop {
                 let size = screen::size();
-                if !screen.show(&frame::frame(before.as_ref(), &now, size.0, size.1))? {
+                let shape = Shape { width: size.0, height: size.1, keys: keys.is_some() };
+                if !screen.show(&frame::frame(before.as_ref(), &now, shape))? {
                     return Ok(Exit::ReaderGone);
                 }
-                if self.rest(signals, || screen::size() == size) {
-                    break;
+                match self.rest(signals, &mut keys, || screen::size() == size) {
+                    Rested::Due => break,
+                    Rested::OtherSize => {}
+                    Rested::Quit => return Ok(Exit::Done),
                 }
             }
             before = Some(now);
@@ -96,26 +104,43 @@ impl Top {
             if self.once || !source.is_live() || exit != Exit::Done {
                 return Ok(exit);
             }
-            self.rest(signals, || true);
+            self.rest(signals, &mut None, || true);
             if signals.caught().is_some() {
                 return Ok(exit);
             }
         }
     }
 
-    /// Sleeps until the next look is due or a signal came; false if `same` did not hold before.
-    fn rest(&self, signals: &Signals, same: impl Fn() -> bool) -> bool {
+    /// Waits until the next look is due, a signal came, a key ends it, or `same` does not hold any more.
+    fn rest(&self, signals: &Signals, keys: &mut Option<Keys>, same: impl Fn() -> bool) -> Rested {
         let mut left = self.interval;
         while !left.is_zero() && signals.caught().is_none() {
             if !same() {
-                return false;
+                return Rested::OtherSize;
             }
             let nap = GLANCE.min(left);
-            store::pause_for(nap);
+            match keys.as_ref().map(|keys| keys.wait(nap)) {
+                Some(Some(true)) => return Rested::Quit,
+                Some(Some(false)) => {}
+                // Nobody types any more.
+                Some(None) => *keys = None,
+                None => store::pause_for(nap),
+            }
             left -= nap;
         }
-        true
+        Rested::Due
     }
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rested {
+    /// The next look is due, or a signal came.
+    Due,
+    /// The terminal has another size.
+    OtherSize,
+    /// Somebody wants it to end.
+    Quit,
 }
 
 /// Who watches ends it by Ctrl-C and its like; other signals are told on.

@@ -1,6 +1,12 @@
 //! The terminal as a picture that is drawn over and over, and is as it was before when that is over.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::getpgrp;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 /// Another page than the one with the shell's lines, without a cursor.
 const TAKE: &str = "\x1b[?1049h\x1b[?25l";
@@ -38,6 +44,57 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         let _ = write(GIVE_BACK);
+    }
+}
+
+/// The keyboard, read key by key and not shown. Dropping it gives it back as it was.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    before: Termios,
+}
+
+impl Keys {
+    /// Takes standard input, if it is a terminal and this process may: of a job in the background it would be stopped.
+    pub(crate) fn take() -> Option<Keys> {
+        let input = io::stdin();
+        // Of a terminal that is not the one that controls us there are no jobs.
+        let is_behind = tcgetpgrp(&input).is_ok_and(|group| group != getpgrp());
+        if !input.is_terminal() || is_behind {
+            return None;
+        }
+        let before = tcgetattr(&input).ok()?;
+        let mut keys = before.clone();
+        // Signals by keys stay: Ctrl-C and its like end it in their own way.
+        keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+        tcsetattr(&input, OptionalActions::Now, &keys).ok()?;
+        Some(Keys { before })
+    }
+
+    /// Waits for a key that ends it, so long at most. `None` if there are no more keys to come.
+    #[expect(clippy::unused_self, reason = "only who has taken the keys may wait for one")]
+    pub(crate) fn wait(&self, time: Duration) -> Option<bool> {
+        let input = io::stdin();
+        let time = Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
+        let mut polled = [PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN)];
+        match poll(&mut polled, Some(&time)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => return Some(false),
+            Ok(_) => {}
+            Err(_) => return None,
+        }
+        let mut typed = [0; 64];
+        // Not through the buffer of standard input: what is in there would not be waited for.
+        match rustix::io::read(input.as_fd(), &mut typed) {
+            Ok(0) => None,
+            Ok(length) => Some(typed.iter().take(length).any(|key| matches!(key, b'q' | b'Q'))),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => Some(false),
+            Err(_) => None,
+        }
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }
 }
 

@@ -9,6 +9,8 @@ use claimstore::{FieldDigests, Fingerprint, Happened, Import, Orphaned, Past, Re
 use serde::{Deserialize, Serialize};
 
 use super::base64;
+mod shown;
+
 use super::rules::Rules;
 use crate::show::{cause_name, happened_name, hex, ms, state_name};
 use crate::target::from_hex;
@@ -123,6 +125,11 @@ fn split(bytes: &[u8]) -> (Text<'_>, Text<'_>) {
     }
 }
 
+/// Bytes that are no text, whatever they happen to be.
+fn encoded(bytes: &[u8]) -> Cow<'static, str> {
+    base64::encode(bytes).into()
+}
+
 /// The bytes of two such members, or what is wrong with them.
 fn join(name: &str, text: &Text<'_>, encoded: &Text<'_>) -> Result<Vec<u8>, String> {
     match (text, encoded) {
@@ -226,7 +233,7 @@ impl<'a> FingerprintLine<'a> {
         FingerprintLine {
             scheme: fingerprint.scheme(),
             digest_hex: hex(&fingerprint.to_bytes()).into(),
-            fields_base64: record.fields().map(|fields| base64::encode(&fields.to_bytes()).into()),
+            fields_base64: record.fields().map(|fields| encoded(&fields.to_bytes())),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use claimstore::{KeySpec, OnOrphan, Policy, TimeOrdered};
+use claimstore_admin::RulesView;
 use serde::{Deserialize, Serialize};
 
 use crate::show::hex;
@@ -89,6 +90,12 @@ impl Rules {
         }
     }
 
+    /// The same, of what the program that has a store open shows of it, under the same names.
+    pub(crate) fn shown(view: &RulesView) -> serde_json::Result<Rules> {
+        let rules: Rules = serde_json::from_value(serde_json::to_value(&view.policy)?)?;
+        Ok(Rules { key_rule_hex: view.key_rule_hex.clone(), ..rules })
+    }
+
     /// The policy; nothing where the rule of the keys is none, or of a later version.
     pub(crate) fn policy(&self) -> Option<Policy> {
         let policy = Policy::new()
@@ -128,6 +135,8 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use claimstore_admin::PolicyView;
+
     use super::*;
 
     #[test]
@@ -148,7 +157,10 @@ mod tests {
         ] {
             let text = serde_json::to_string(&Rules::of("shop", &policy)).unwrap();
             let read: Rules = serde_json::from_str(&text).unwrap();
-            assert_eq!(read.policy(), Some(policy), "{text}");
+            assert_eq!(read.policy(), Some(policy.clone()), "{text}");
+            let key_rule_hex = policy.key_rule().map(|rule| hex(&rule.to_bytes()));
+            let view = RulesView { policy: PolicyView::new("shop", &policy), key_rule_hex };
+            assert_eq!(Rules::shown(&view).unwrap(), read, "as a live store shows it");
         }
     }
 }

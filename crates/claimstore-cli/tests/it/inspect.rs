@@ -92,7 +92,7 @@ fn the_names_stay() {
     let names: Vec<_> = record.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(
         names.join(" "),
-        "asked asked_at_ms attempt attempts_granted claimed_at_ms expires_at_ms has_fingerprint key_bytes key_hash \
+        "asked asked_at_ms attempt attempts_granted claimed_at_ms detached_until_ms expires_at_ms has_fingerprint key_bytes key_hash \
          mismatches namespace note_bytes origin_bytes orphaned progress_bytes replays response_bytes retry_at_ms \
          settled_at_ms state token work_token"
     );
@@ -208,7 +208,7 @@ fn explain_tells_the_history() {
     let words = format!("explain {} --namespace shop", key("retry"));
     let text = String::from_utf8(sandbox.run(&words).out).unwrap();
     assert!(
-        text.contains("history, oldest first:") && text.contains("attempt 1  failed  note 20 bytes"),
+        text.contains("history, oldest first:") && text.contains("attempt 1  failed  note 20 B"),
         "{text}"
     );
 }

@@ -64,7 +64,7 @@ fn without_ages(text: &str) -> Vec<String> {
         let words = line.split_whitespace().map(|word| word.trim_matches(['(', ')']));
         words.filter(|word| !is_age(word)).collect::<Vec<_>>().join(" ")
     };
-    text.lines().map(line).collect()
+    text.lines().filter(|line| !line.starts_with("store time")).map(line).collect()
 }
 
 #[test]

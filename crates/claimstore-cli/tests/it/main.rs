@@ -4,15 +4,20 @@
 
 mod bad_input;
 mod bytes;
+mod command_line;
 mod copies;
 mod crash;
 mod endings;
 mod exec;
 mod foreign;
+mod hostile;
 mod inspect;
 mod keys;
+mod labels;
 mod live;
+mod live_decisions;
 mod main_job;
+mod many;
 mod policy;
 mod read_only;
 mod repair;

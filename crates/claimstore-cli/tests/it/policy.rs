@@ -1,6 +1,7 @@
 //! `claimstore policy`: shown, set, and in force for the next claim.
 
 use claimstore::ErrorKind;
+use claimstore_admin::ServeAdmin as _;
 use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
@@ -49,6 +50,30 @@ fn what_is_given_is_set_and_the_rest_stays() {
         (&json!(300_000), &json!(9), &Value::Null)
     );
     assert_eq!((shop(&sandbox, ""), &set["ttl_ms"]), (set.clone(), &json!(172_800_000)));
+}
+
+#[test]
+fn if_absent_makes_a_namespace_once_and_leaves_one_that_is_there() {
+    let sandbox = Sandbox::new();
+    sandbox.open().close().unwrap();
+    let words = "policy --namespace shop --if-absent";
+    let made = sandbox.json(&format!("{words} --ttl 2d --on-orphan park"));
+    assert_eq!((&made["made"], &made["policies"][0]["ttl_ms"]), (&json!(true), &json!(172_800_000)));
+    let set = shop(&sandbox, " --ttl 5d");
+    let again = sandbox.json(&format!("{words} --ttl 2d --on-orphan retry"));
+    assert_eq!((&again["made"], &again["policies"][0]), (&json!(false), &set), "what was set since stays");
+    assert_eq!(sandbox.run(&format!("{words} --create")).code, 64);
+    assert_eq!(sandbox.run("policy --if-absent --ttl 2d").code, 64, "of which namespace?");
+    let long = format!("policy --if-absent --namespace {}", "n".repeat(513));
+    assert_eq!(sandbox.run(&long).code, 64);
+    // A program that has the store open is no obstacle where there is nothing to do.
+    let store = sandbox.open();
+    drop(store.serve_admin().unwrap());
+    assert_eq!(sandbox.json(&format!("{words} --ttl 9d"))["policies"][0], set);
+    let absent = sandbox.run("policy --namespace new --if-absent --ttl 9d --wait 0s");
+    assert!(absent.code == 75 && absent.err.contains("allows no decisions"), "{}", absent.err);
+    assert!(!store.namespaces().contains(&"new".to_owned()));
+    store.close().unwrap();
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::sandbox::{Ran, run};
 
-fn without_store(words: &str) -> Ran {
+pub(crate) fn without_store(words: &str) -> Ran {
     run(Command::new(env!("CARGO_BIN_EXE_claimstore")).args(words.split(' ')))
 }
 
@@ -25,9 +25,8 @@ fn every_shell_gets_a_script_that_knows_the_subcommands() {
 /// What `claimstore help` lists.
 pub(crate) fn subcommands() -> Vec<String> {
     let help = String::from_utf8(without_store("help").out).unwrap();
-    let (_, commands) = help.split_once("Commands:\n").unwrap();
-    let indented =
-        commands.lines().take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    let (groups, _) = help.split_once("\nOptions:\n").unwrap();
+    let indented = groups.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     indented
         .map(|line| line.split_whitespace().next().unwrap().to_owned())
         .filter(|name| name != "help")

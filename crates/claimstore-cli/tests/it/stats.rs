@@ -41,5 +41,5 @@ fn people_get_a_table() {
     assert_eq!(sandbox.dedupe("--whole-record", b"a\n1\n").code, 0);
     let ran = run(&mut sandbox.command("stats"));
     let text = String::from_utf8(ran.out).unwrap();
-    assert!(text.lines().any(|line| line.starts_with("events completed ") && line.ends_with(" 1")), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("completed ") && line.ends_with(" 1")), "{text}");
 }

@@ -25,7 +25,7 @@ pub(crate) fn answer(mut command: Command, answer: &str) -> Ran {
     let child = command.stdin(side.try_clone().unwrap()).stderr(side).spawn().unwrap();
     // As below.
     drop(command);
-    let question = read(&mut terminal, |text| text.ends_with("[y/N] "));
+    let question = read(&mut terminal, |text| text.ends_with("[y/N] ") || text.ends_with("to do it: "));
     terminal.write_all(answer.as_bytes()).unwrap();
     let text = question + &read(&mut terminal, |_| false);
     let output = child.wait_with_output().unwrap();
@@ -39,6 +39,16 @@ pub(crate) fn start(mut command: Command, columns: u16) -> (Child, File) {
     // The command holds the other side, and the terminal ends when nobody does.
     drop(command);
     (child, terminal)
+}
+
+/// Starts a command on a terminal that is also its standard input; the third is the command's side of the terminal,
+/// which this process has to let go of before the terminal ends.
+pub(crate) fn start_with_keys(mut command: Command, columns: u16) -> (Child, File, OwnedFd) {
+    let (terminal, side) = open(columns);
+    command.stdin(side.try_clone().unwrap()).stdout(side.try_clone().unwrap());
+    let child = command.spawn().unwrap();
+    drop(command);
+    (child, terminal, side)
 }
 
 /// A terminal, and its other side, which is for a command.

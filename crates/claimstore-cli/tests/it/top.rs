@@ -1,10 +1,12 @@
 //! `claimstore top`, in a terminal as people have it.
 
+use std::io::Write as _;
 use std::time::Duration;
 
+use claimstore::Policy;
 use claimstore_admin::ServeAdmin as _;
 use rustix::process::Signal;
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 
 use crate::sandbox::{Sandbox, code, send};
@@ -54,6 +56,94 @@ fn frames_fit_the_terminal_and_it_is_given_back() {
         assert!(frames[0].contains("parked 1") && !all.contains("canary"));
         store.close().unwrap();
     }
+}
+
+/// How the terminal is when `top` runs, and when it has ended in this way.
+fn modes(
+    end: impl FnOnce(&std::process::Child, &mut std::fs::File, claimstore::Store),
+) -> (bool, i32, String) {
+    let (sandbox, store) = served();
+    let words = "top --interval 50ms";
+    let (mut child, mut screen, side) = terminal::start_with_keys(sandbox.command(words), 80);
+    let before = tcgetattr(&side).unwrap();
+    let shown = terminal::read(&mut screen, |text| text.contains("\u{1b}[J"));
+    assert!(shown.contains("q: quit"), "{shown}");
+    let taken = tcgetattr(&side).unwrap();
+    assert!(
+        !taken.local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO),
+        "keys come one by one, unseen"
+    );
+    assert!(taken.local_modes.contains(LocalModes::ISIG), "Ctrl-C is still a signal");
+    end(&child, &mut screen, store);
+    let code = code(child.wait().unwrap());
+    let after = tcgetattr(&side).unwrap();
+    drop(side);
+    let rest = terminal::read(&mut screen, |_| false);
+    let is_as_before = (before.local_modes, before.input_modes, before.output_modes, before.control_modes)
+        == (after.local_modes, after.input_modes, after.output_modes, after.control_modes);
+    (is_as_before, code, rest)
+}
+
+#[test]
+fn q_ends_it_and_however_it_ends_the_terminal_is_as_it_was() {
+    let close = |store: claimstore::Store| store.close().unwrap();
+    for key in ["q", "Q", "abcq"] {
+        let (is_as_before, code, rest) = modes(|_, screen, store| {
+            screen.write_all(key.as_bytes()).unwrap();
+            // Closed once it has ended: the other way round the closing would end it.
+            terminal::read(screen, |text| text.ends_with(GIVEN_BACK));
+            close(store);
+        });
+        assert_eq!((is_as_before, code, rest.as_str()), (true, 0, ""), "{key}");
+    }
+    for (signal, ending) in [(Signal::INT, 0), (Signal::TERM, 143), (Signal::HUP, 129), (Signal::TSTP, 0)] {
+        let (is_as_before, code, _) = modes(|child, screen, store| {
+            // Other keys end nothing.
+            screen.write_all(b"xyz \r").unwrap();
+            send(child, signal);
+            terminal::read(screen, |text| text.ends_with(GIVEN_BACK));
+            close(store);
+        });
+        assert_eq!((is_as_before, code), (true, ending));
+    }
+    let (is_as_before, code, _) = modes(|_, _, store| close(store));
+    assert!(is_as_before && (code == 74 || code == 75), "{code}");
+}
+
+/// A tmux or a serial console of the smallest usual size, and a busy store.
+#[test]
+fn on_80_columns_and_24_lines_every_line_is_whole() {
+    let sandbox = Sandbox::new();
+    let store = sandbox.open();
+    drop(store.serve_admin().unwrap());
+    for number in 0..12 {
+        let policy = Policy::daily().metrics_name(&format!("policy-{number}"));
+        let space = store.namespace_with(&format!("space-{number}"), policy).unwrap();
+        for key in 0..5 {
+            let lease = space.claim_default(format!("k{key}")).unwrap().claimed().unwrap();
+            lease.complete("").unwrap();
+            assert!(space.claim_default(format!("k{key}")).unwrap().claimed().is_none());
+        }
+    }
+    let (mut child, mut screen, side) = terminal::start_with_keys(sandbox.command("top --interval 50ms"), 80);
+    drop(side);
+    let shown = terminal::read(&mut screen, |text| text.matches("\u{1b}[J").count() >= 2);
+    screen.write_all(b"q").unwrap();
+    terminal::read(&mut screen, |_| false);
+    assert_eq!(code(child.wait().unwrap()), 0);
+    let frame = shown.trim_start_matches(TAKEN).split_inclusive("\u{1b}[J").next().unwrap();
+    let lines = lines(frame);
+    assert!(
+        (20..=24).contains(&lines.len()) && lines.iter().all(|line| line.chars().count() <= 80),
+        "{lines:?}"
+    );
+    assert!(!frame.contains('…'), "{lines:?}");
+    for part in
+        ["PER SECOND", "policy-0", "and ", "in-progress  0", "duplicates", "journal", "size", "BUCKET ENDS"]
+    {
+        assert!(lines.iter().any(|line| line.starts_with(part)), "{part}: {lines:?}");
+    }
+    store.close().unwrap();
 }
 
 #[test]

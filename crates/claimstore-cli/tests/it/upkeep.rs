@@ -39,7 +39,7 @@ fn prune_drops_what_is_no_longer_remembered_and_a_dry_run_does_not() {
     assert_eq!(counts(&sandbox.json("prune")), (10, 1, false));
     assert_eq!(counts(&sandbox.json("prune")), (0, 0, false));
     let said = sandbox.run("prune --dry-run").out;
-    assert_eq!(String::from_utf8(said).unwrap(), "would drop 0 records in 0 runs, 0 bytes\n");
+    assert_eq!(String::from_utf8(said).unwrap(), "would drop 0 records in 0 runs, 0 B\n");
 }
 
 #[test]

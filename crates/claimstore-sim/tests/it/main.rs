@@ -13,6 +13,7 @@
 mod backups;
 mod crash;
 mod damage;
+mod decisions;
 mod executor;
 mod faults;
 mod fingerprints;

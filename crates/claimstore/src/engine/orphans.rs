@@ -143,7 +143,7 @@ impl Engine {
     }
 
     /// Namespace, key and token of a record that a listing showed.
-    fn held(&self, listed: &view::Record) -> Result<Held, Error> {
+    pub(crate) fn held(&self, listed: &view::Record) -> Result<Held, Error> {
         self.check_changes()?;
         let space = self.spaces.get(&listed.namespace).ok_or_else(stale)?;
         let keyed = self.keyed(&space, &space.policy(), &listed.key)?;

@@ -5,8 +5,8 @@ use crate::common::{
     request,
 };
 use claimstore::{
-    Claim, Error, ErrorKind, Failure, Filter, Fingerprint, Lease, LeaseToken, Once, OnceError, Policy,
-    RecordState, SettleError, Store,
+    Claim, Error, ErrorKind, Failure, Filter, Fingerprint, Lease, LeaseToken, Note, Once, OnceError, Policy,
+    RecordState, Review, SettleError, Store,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -482,6 +482,40 @@ fn forgetting_makes_a_key_unknown_whatever_it_is() {
         let store = bed.reopen(store);
         assert_eq!(store.scan(Filter::new()).count(), 0);
         assert_eq!(claimed(store.claim("a/completed", DAY)).attempt(), 1);
+        done_with(store);
+    });
+}
+
+#[test]
+fn what_was_shown_is_forgotten_only_as_long_as_it_is_that_and_nobody_holds_it() {
+    on_both(|bed| {
+        let store = bed.open();
+        let [held] = one_of_each(&store);
+        let shown = |key: &str| store.get(key).unwrap().unwrap();
+        let (retry, parked, mine) = (shown("a/retry"), shown("b/parked"), shown("b/held"));
+        assert_eq!(refused(store.forget_unheld(&mine)), ErrorKind::StaleLease, "it is held");
+        bed.clock.advance(2 * HOUR);
+        let again = claimed(store.claim("a/retry", DAY));
+        store.review(&parked, &Review::Complete(b"r".to_vec()), &Note::new("ada", "")).unwrap();
+        for stale in [&retry, &parked] {
+            assert_eq!(refused(store.forget_unheld(stale)), ErrorKind::StaleLease, "it is another by now");
+        }
+        again.complete("r").unwrap();
+        assert_eq!(shown("b/parked").state(), RecordState::Completed);
+        // Lapsed, it is nobody's; renewed, it is somebody's again.
+        let lapsed = shown("b/held");
+        held.renew(HOUR).unwrap();
+        assert_eq!(refused(store.forget_unheld(&lapsed)), ErrorKind::StaleLease);
+        bed.clock.advance(2 * HOUR);
+        for key in ["a/retry", "b/parked", "b/orphaned", "b/held"] {
+            let shown = shown(key);
+            store.forget_unheld(&shown).unwrap();
+            assert!(store.get(key).unwrap().is_none(), "{key}");
+            assert_eq!(refused(store.forget_unheld(&shown)), ErrorKind::StaleLease, "{key} is gone");
+        }
+        assert_eq!(refused(held.complete("r")), ErrorKind::StaleLease);
+        let store = bed.reopen(store);
+        assert_eq!(claimed(store.claim("b/held", DAY)).attempt(), 1);
         done_with(store);
     });
 }

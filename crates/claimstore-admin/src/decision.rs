@@ -1,0 +1,195 @@
+//! Decisions about single keys: what can be decided, and what comes of it.
+
+use crate::answer::{Refusal, RefusalKind};
+use crate::ask::{Key, State, from_hex};
+use serde::{Deserialize, Serialize};
+
+/// Most keys of one request.
+pub const MAX_TARGETS: usize = 100;
+
+/// What is decided about a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// A parked key may be claimed again, at once, for as many more attempts as the policy allows.
+    Requeue,
+    /// The same for a claim that nobody holds any more.
+    Release,
+    /// The work of a parked key, or of a claim that nobody holds, is done.
+    Complete,
+    /// The same work has failed for good.
+    Fail,
+    /// The key becomes unknown, whatever it is.
+    Forget,
+}
+
+impl Verb {
+    /// From which states it may start. Of claims in progress the store itself says whether somebody holds them.
+    pub fn takes(self, state: State) -> bool {
+        match state {
+            State::Parked => self != Verb::Release,
+            State::Orphaned | State::InProgress => self != Verb::Requeue,
+            State::Completed | State::Failed | State::Retry => self == Verb::Forget,
+        }
+    }
+
+    /// The states it may start from, in words.
+    pub fn needs(self) -> &'static str {
+        match self {
+            Verb::Requeue => "parked",
+            Verb::Release => "orphaned",
+            Verb::Complete | Verb::Fail => "parked or orphaned",
+            Verb::Forget => "known",
+        }
+    }
+}
+
+/// A decision, and the keys it is about.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// What is decided.
+    pub verb: Verb,
+    /// About what: at most [`MAX_TARGETS`].
+    pub targets: Vec<Target>,
+    /// Who decides: kept in the history of the key, up to 64 bytes.
+    #[serde(default)]
+    pub by: String,
+    /// Why: kept in the history of the key, up to 256 bytes.
+    #[serde(default)]
+    pub why: String,
+    /// What duplicates are given, of [`Verb::Complete`] and [`Verb::Fail`].
+    #[serde(flatten)]
+    pub response: Response,
+    /// [`Verb::Forget`]: also a key that a holder is trusted with, whose work may then be done twice.
+    #[serde(default)]
+    pub force: bool,
+    /// Only looks: each verdict says whether the key is in a state for it.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// A response, as text or in hex digits; empty where there is neither.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Response {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    response: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    response_hex: Option<String>,
+}
+
+impl Response {
+    /// The response of these bytes.
+    pub fn new(bytes: &[u8]) -> Response {
+        // A control character takes six bytes of JSON, and two hex digits do.
+        let is_plain = !bytes.iter().any(u8::is_ascii_control);
+        match std::str::from_utf8(bytes) {
+            Ok("") => Response::default(),
+            Ok(text) if is_plain => Response { response: Some(text.into()), response_hex: None },
+            _ => Response { response: None, response_hex: Some(crate::hex(bytes)) },
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, Refusal> {
+        match (&self.response, &self.response_hex) {
+            (Some(_), Some(_)) => {
+                Err(Refusal::new(RefusalKind::Usage, "`response` and `response_hex` are both there"))
+            }
+            (Some(text), None) => Ok(text.as_bytes().to_vec()),
+            (None, Some(digits)) => from_hex(digits).ok_or_else(|| {
+                Refusal::new(RefusalKind::Usage, "response_hex has no even number of hex digits")
+            }),
+            (None, None) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Shows whether there is one, never what it is.
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_there = self.response.is_some() || self.response_hex.is_some();
+        f.write_str(if is_there { "Response(..)" } else { "Response()" })
+    }
+}
+
+/// Shows the shape, never keys, response or reason.
+impl std::fmt::Debug for Decision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decision")
+            .field("verb", &self.verb)
+            .field("targets", &self.targets.len())
+            .field("force", &self.force)
+            .field("dry_run", &self.dry_run)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One key, and what was seen of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Its namespace; empty for the default one.
+    #[serde(default)]
+    pub namespace: String,
+    /// The key.
+    #[serde(flatten)]
+    pub key: Key,
+    /// What a listing or a dry run showed: whoever decides about that decides about nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+}
+
+/// Token and state of a key at the moment it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The token of the last claim.
+    pub token: String,
+    /// The state.
+    pub state: State,
+}
+
+/// What came of a decision about one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The namespace of the key.
+    pub namespace: String,
+    /// The first 12 hex digits of its digest.
+    pub key_hash: String,
+    /// Its length.
+    pub key_bytes: usize,
+    /// How it was before, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+    /// Why nothing was decided. `None`: it is decided and durable; of a dry run, it may be tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_starts_from_its_states_alone() {
+        let check = |verb: Verb, expected: &str| {
+            let taken = State::ALL.into_iter().filter(|state| verb.takes(*state));
+            assert_eq!(taken.map(State::name).collect::<Vec<_>>().join(" "), expected, "{verb:?}");
+        };
+        check(Verb::Requeue, "parked");
+        check(Verb::Release, "in-progress orphaned");
+        check(Verb::Complete, "in-progress orphaned parked");
+        check(Verb::Fail, "in-progress orphaned parked");
+        check(Verb::Forget, "in-progress orphaned retry parked completed failed");
+    }
+
+    #[test]
+    fn a_response_is_any_bytes_and_none_is_more_than_twice_as_long_on_its_way() {
+        for bytes in [&b""[..], b"done", b"\xff\x00", b"\x01\x02", "\u{7f}\u{e9}".as_bytes(), b"a\nb"] {
+            let response = Response::new(bytes);
+            let text = serde_json::to_string(&response).unwrap();
+            assert!(text.len() <= 2 * bytes.len() + 20, "{text}");
+            let read: Response = serde_json::from_str(&text).unwrap();
+            assert_eq!(read.bytes().unwrap(), bytes);
+        }
+        let both: Response = serde_json::from_str(r#"{"response":"a","response_hex":"00"}"#).unwrap();
+        assert_eq!(both.bytes().unwrap_err().kind, RefusalKind::Usage);
+    }
+}

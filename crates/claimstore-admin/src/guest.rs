@@ -1,0 +1,169 @@
+//! One connection: what came of its next request, what it waits for, and how long it may take.
+//!
+//! Nothing here blocks. A connection that says little or reads little costs a place until its time is over, and nothing
+//! else: the thread that serves goes on with the others.
+
+use crate::answer::Answer;
+use crate::export::Export;
+use crate::host::Bounds;
+use crate::jobs::GuestId;
+use crate::peer::Peer;
+use rustix::event::PollFlags;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+
+/// How many bytes are taken in at a time.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// A connection.
+pub(crate) struct Guest {
+    pub(crate) id: GuestId,
+    pub(crate) stream: UnixStream,
+    pub(crate) peer: Option<Peer>,
+    /// What came of the next request so far, and of those that were sent ahead.
+    received: Vec<u8>,
+    phase: Phase,
+    /// When the request, the answer or the silence has lasted too long. Of a request it counts from its first byte,
+    /// however many follow, so that nobody keeps a place by trickling.
+    deadline_ms: u64,
+    pub(crate) export: Option<Paced>,
+}
+
+/// An export, and how much of it went out since when.
+pub(crate) struct Paced {
+    pub(crate) export: Export,
+    pub(crate) begun_ms: u64,
+    pub(crate) bytes: u64,
+}
+
+enum Phase {
+    /// For a request to be whole.
+    Listening,
+    /// For a job.
+    Waiting,
+    /// For the other side to take the rest of an answer.
+    Answering { line: Vec<u8>, written: usize, is_last: bool },
+}
+
+/// What comes of a connection that was looked at.
+pub(crate) enum Turn {
+    /// Nothing yet.
+    Goes,
+    /// A whole request.
+    Asked(Vec<u8>),
+    /// A request that is longer than it may be.
+    TooLong,
+    /// It is over.
+    Gone,
+}
+
+impl Guest {
+    pub(crate) fn new(
+        id: GuestId,
+        stream: UnixStream,
+        peer: Option<Peer>,
+        now_ms: u64,
+        bounds: &Bounds,
+    ) -> Guest {
+        let deadline_ms = now_ms + bounds.idle_ms;
+        Guest { id, stream, peer, received: Vec::new(), phase: Phase::Listening, deadline_ms, export: None }
+    }
+
+    /// What its socket is watched for. Nothing while a job runs: a socket that is only hung up would wake us for ever.
+    pub(crate) fn watches(&self) -> Option<PollFlags> {
+        match self.phase {
+            Phase::Listening => Some(PollFlags::IN),
+            Phase::Answering { .. } => Some(PollFlags::OUT),
+            Phase::Waiting => None,
+        }
+    }
+
+    /// When its time is over. A job has none: the store takes the time that it takes.
+    pub(crate) fn deadline_ms(&self) -> Option<u64> {
+        (!matches!(self.phase, Phase::Waiting)).then_some(self.deadline_ms)
+    }
+
+    /// Whether a whole request is here already, of which no socket will tell.
+    pub(crate) fn has_request(&self) -> bool {
+        matches!(self.phase, Phase::Listening) && self.received.contains(&b'\n')
+    }
+
+    /// Takes in or sends out what goes without waiting.
+    pub(crate) fn go_on(&mut self, now_ms: u64, bounds: &Bounds, most_bytes: usize) -> Turn {
+        match self.phase {
+            Phase::Waiting => Turn::Goes,
+            Phase::Answering { .. } => self.send(now_ms, bounds),
+            Phase::Listening => self.hear(now_ms, bounds, most_bytes),
+        }
+    }
+
+    fn hear(&mut self, now_ms: u64, bounds: &Bounds, most_bytes: usize) -> Turn {
+        if let Some(line) = self.take_line() {
+            return Turn::Asked(line);
+        }
+        let mut buffer = vec![0; PIECE_BYTES];
+        let count = match (&self.stream).read(&mut buffer) {
+            Ok(0) => return Turn::Gone,
+            Ok(count) => count,
+            Err(error) if is_passing(&error) => return Turn::Goes,
+            Err(_) => return Turn::Gone,
+        };
+        if self.received.is_empty() {
+            self.deadline_ms = now_ms + bounds.transfer_ms;
+        }
+        self.received.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        match self.take_line() {
+            Some(line) if line.len() > most_bytes => Turn::TooLong,
+            Some(line) => Turn::Asked(line),
+            None if self.received.len() >= most_bytes => Turn::TooLong,
+            None => Turn::Goes,
+        }
+    }
+
+    fn take_line(&mut self) -> Option<Vec<u8>> {
+        let end = self.received.iter().position(|byte| *byte == b'\n')?;
+        let rest = self.received.split_off(end + 1);
+        Some(std::mem::replace(&mut self.received, rest))
+    }
+
+    /// It waits for a job.
+    pub(crate) fn wait(&mut self) {
+        self.phase = Phase::Waiting;
+    }
+
+    /// Begins to send an answer; `is_last`: and ends the connection behind it.
+    pub(crate) fn answer(&mut self, answer: &Answer, is_last: bool, now_ms: u64, bounds: &Bounds) -> Turn {
+        let Ok(mut line) = serde_json::to_vec(answer) else { return Turn::Gone };
+        line.push(b'\n');
+        if let Some(paced) = &mut self.export {
+            paced.bytes += line.len() as u64;
+        }
+        self.phase = Phase::Answering { line, written: 0, is_last };
+        self.deadline_ms = now_ms + bounds.transfer_ms;
+        self.send(now_ms, bounds)
+    }
+
+    fn send(&mut self, now_ms: u64, bounds: &Bounds) -> Turn {
+        let Phase::Answering { line, written, is_last } = &mut self.phase else { return Turn::Goes };
+        while let Some(rest) = line.get(*written..).filter(|rest| !rest.is_empty()) {
+            match (&self.stream).write(rest) {
+                Ok(0) => return Turn::Gone,
+                Ok(count) => *written += count,
+                Err(error) if is_passing(&error) => return Turn::Goes,
+                Err(_) => return Turn::Gone,
+            }
+        }
+        if *is_last {
+            return Turn::Gone;
+        }
+        self.phase = Phase::Listening;
+        // What was sent ahead is a request that has begun.
+        let time_ms = if self.received.is_empty() { bounds.idle_ms } else { bounds.transfer_ms };
+        self.deadline_ms = now_ms + time_ms;
+        Turn::Goes
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}

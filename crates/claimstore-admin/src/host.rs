@@ -1,0 +1,262 @@
+//! The thread behind the socket: it sleeps until somebody asks, and ends when the store closes.
+
+use crate::answer::{Answer, Refusal, RefusalKind, Served, answer};
+use crate::ask::{Request, VERSION};
+use crate::export::Export;
+use crate::guest::{Guest, Paced, Turn};
+use crate::jobs::{GuestId, Jobs};
+use crate::peer::Peer;
+use crate::serve::Service;
+use claimstore::WeakStore;
+use claimstore::io::Clock;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+
+/// Longest request in bytes, its line feed included.
+const MAX_REQUEST_BYTES: usize = 16 << 10;
+/// The same where decisions are allowed: one may carry a response.
+const MAX_DECISION_BYTES: usize = 4 << 20;
+
+/// What a connection may take of the service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Most connections at a time.
+    pub(crate) places: usize,
+    /// Most of them for one process.
+    pub(crate) places_each: usize,
+    /// How long a connection may be silent between two requests.
+    pub(crate) idle_ms: u64,
+    /// How long a request or an answer may take to get through, from its first byte to its last.
+    pub(crate) transfer_ms: u64,
+    /// How long an export may take, beside the time for its bytes.
+    pub(crate) export_ms: u64,
+    /// How many bytes of an export go through in a second, at least.
+    pub(crate) export_pace: u64,
+}
+
+pub(crate) const BOUNDS: Bounds = Bounds {
+    places: 8,
+    places_each: 4,
+    idle_ms: 30_000,
+    transfer_ms: 5_000,
+    export_ms: 60_000,
+    export_pace: 256 << 10,
+};
+
+/// What the thread owns.
+pub(crate) struct Host {
+    pub(crate) listener: UnixListener,
+    pub(crate) ear: UnixStream,
+    pub(crate) store: WeakStore,
+    pub(crate) service: Arc<Service>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) bounds: Bounds,
+}
+
+/// Whether a connection goes on.
+type Stays = bool;
+
+impl Host {
+    pub(crate) fn run(self) {
+        let mut guests: Vec<Guest> = Vec::new();
+        let mut arrivals: GuestId = 0;
+        while !self.service.is_ending() {
+            let Ok((arrived, ready)) = self.sleep(&guests) else { return };
+            if self.service.is_ending() {
+                return;
+            }
+            for (id, answer) in self.service.jobs.take_done() {
+                guests.retain_mut(|guest| guest.id != id || self.answer(guest, &answer, false));
+            }
+            let is_ready = |guest: &Guest| ready.contains(&guest.id) || guest.has_request();
+            guests.retain_mut(|guest| {
+                let stays = !is_ready(guest) || self.attend(guest);
+                // Also of those that were ready: else whoever trickles is never late.
+                stays && guest.deadline_ms().is_none_or(|deadline_ms| self.clock.boot_ms() < deadline_ms)
+            });
+            if self.service.is_ending() {
+                return;
+            }
+            if arrived {
+                self.welcome(&mut guests, &mut arrivals);
+            }
+        }
+    }
+
+    /// Sleeps until the bell rings, somebody connects, speaks or reads, or somebody's time is over.
+    fn sleep(&self, guests: &[Guest]) -> io::Result<(bool, Vec<GuestId>)> {
+        let watched: Vec<_> = guests.iter().filter_map(|guest| Some((guest, guest.watches()?))).collect();
+        let mut fds = vec![PollFd::new(&self.ear, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
+        fds.extend(watched.iter().map(|(guest, flags)| PollFd::new(&guest.stream, *flags)));
+        let limit = self.limit(guests);
+        match poll(&mut fds, limit.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut woken = fds.iter().map(|fd| !fd.revents().is_empty());
+        if woken.next().unwrap_or(false) {
+            // Heard; what it rang for is looked at in any case.
+            drop((&self.ear).read(&mut [0; 64]));
+        }
+        let arrived = woken.next().unwrap_or(false);
+        let ready = watched.iter().zip(woken).filter(|(_, woken)| *woken).map(|((guest, _), _)| guest.id);
+        Ok((arrived, ready.collect()))
+    }
+
+    fn limit(&self, guests: &[Guest]) -> Option<Timespec> {
+        if guests.iter().any(Guest::has_request) {
+            return Some(timespec(0));
+        }
+        let first_ms = guests.iter().filter_map(Guest::deadline_ms).min()?;
+        Some(timespec(first_ms.saturating_sub(self.clock.boot_ms()) + 1))
+    }
+
+    fn welcome(&self, guests: &mut Vec<Guest>, arrivals: &mut GuestId) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            if stream.set_nonblocking(true).is_err() {
+                continue;
+            }
+            let peer = Peer::of(&stream);
+            let taken = guests.iter().map(|guest| guest.peer);
+            match admit(peer, taken, &self.bounds) {
+                Ok(()) => {
+                    *arrivals += 1;
+                    guests.push(Guest::new(*arrivals, stream, peer, self.clock.boot_ms(), &self.bounds));
+                }
+                Err(refusal) => turn_away(&stream, refusal),
+            }
+        }
+    }
+
+    /// Goes on with a connection as far as that goes without waiting.
+    fn attend(&self, guest: &mut Guest) -> Stays {
+        let allowed = self.service.allows_decisions();
+        let most_bytes = if allowed { MAX_DECISION_BYTES } else { MAX_REQUEST_BYTES };
+        match guest.go_on(self.clock.boot_ms(), &self.bounds, most_bytes) {
+            Turn::Goes => true,
+            Turn::Gone => false,
+            Turn::Asked(line) => self.serve(guest, &line),
+            Turn::TooLong => {
+                let most = if allowed { "4 MiB" } else { "16 KiB" };
+                let refusal = Refusal::new(RefusalKind::Usage, format!("a request has at most {most}"));
+                self.answer(guest, &Answer::Refused(refusal), true)
+            }
+        }
+    }
+
+    fn serve(&self, guest: &mut Guest, line: &[u8]) -> Stays {
+        let request = match Request::from_line(line).and_then(|request| self.allow(request)) {
+            Ok(request) => request,
+            Err(refusal) => return self.answer(guest, &Answer::Refused(refusal), false),
+        };
+        if request.is_upkeep() {
+            guest.wait();
+            let begun = Jobs::begin(&self.service, &self.store, guest.id, request);
+            let refused = |error: io::Error| {
+                let message = format!("no thread can be started: {error}");
+                Answer::Refused(Refusal::new(RefusalKind::Failed, message))
+            };
+            return begun
+                .map_err(refused)
+                .map_or_else(|answer| self.answer(guest, &answer, false), |()| true);
+        }
+        let answered = self.reply(guest, &request).unwrap_or_else(Answer::Refused);
+        !self.service.is_ending() && self.answer(guest, &answered, false)
+    }
+
+    fn allow(&self, request: Request) -> Result<Request, Refusal> {
+        if request.needs_permission() && !self.service.allows_decisions() {
+            return Err(Refusal::new(
+                RefusalKind::Denied,
+                "the program that has the store open serves it to look at, and allows no decisions: call \
+                 `serve_admin()?.allow_decisions()` in it, or stop it",
+            ));
+        }
+        Ok(request)
+    }
+
+    fn reply(&self, guest: &mut Guest, request: &Request) -> Result<Answer, Refusal> {
+        let closed = || Refusal::new(RefusalKind::Closed, "the store was closed");
+        let store = self.store.upgrade().ok_or_else(closed)?;
+        match request {
+            Request::Hello => {
+                Ok(Answer::Hello { protocol: VERSION, decisions: self.service.allows_decisions() })
+            }
+            Request::Export { namespace } => {
+                let export = Export::new(&store, namespace.as_deref())?;
+                guest.export = Some(Paced { export, begun_ms: self.clock.boot_ms(), bytes: 0 });
+                self.export_more(guest)
+            }
+            Request::ExportMore => self.export_more(guest),
+            request => answer(&store, request, Served::Live),
+        }
+    }
+
+    /// The next page of an export. One that is read too slowly is ended: it keeps files on the disk.
+    fn export_more(&self, guest: &mut Guest) -> Result<Answer, Refusal> {
+        let none = || Refusal::new(RefusalKind::Usage, "no export is under way on this connection");
+        let mut paced = guest.export.take().ok_or_else(none)?;
+        if paced.is_late(self.clock.boot_ms(), &self.bounds) {
+            let message = "the export was read too slowly, at less than 256 KiB a second, and is over";
+            return Err(Refusal::new(RefusalKind::Failed, message));
+        }
+        let page = paced.export.page()?;
+        guest.export = Some(paced).filter(|_| !page.is_last);
+        Ok(Answer::Exported(page))
+    }
+
+    fn answer(&self, guest: &mut Guest, answer: &Answer, is_last: bool) -> Stays {
+        !matches!(guest.answer(answer, is_last, self.clock.boot_ms(), &self.bounds), Turn::Gone)
+    }
+}
+
+impl Paced {
+    fn is_late(&self, now_ms: u64, bounds: &Bounds) -> bool {
+        let pace = bounds.export_pace.max(1);
+        let due_ms = bounds.export_ms.saturating_add(self.bytes.saturating_mul(1_000) / pace);
+        now_ms.saturating_sub(self.begun_ms) > due_ms
+    }
+}
+
+/// Whether somebody gets a place beside those who have one.
+fn admit(
+    peer: Option<Peer>,
+    taken: impl ExactSizeIterator<Item = Option<Peer>>,
+    bounds: &Bounds,
+) -> Result<(), Refusal> {
+    if peer.is_some_and(|peer| !peer.is_let_in()) {
+        let message = "the socket is for the user that the program runs as, and for root";
+        return Err(Refusal::new(RefusalKind::Denied, message));
+    }
+    if taken.len() >= bounds.places {
+        let message = "all places are taken: as many connections are open as there may be; try again";
+        return Err(Refusal::new(RefusalKind::Busy, message));
+    }
+    let of_process = |other: &Option<Peer>| match (other, peer) {
+        (Some(other), Some(peer)) => other.process == peer.process,
+        _ => false,
+    };
+    if taken.filter(of_process).count() >= bounds.places_each {
+        let message = "this process has as many connections open as one may have; use those, or close one";
+        return Err(Refusal::new(RefusalKind::Busy, message));
+    }
+    Ok(())
+}
+
+/// Says why, if that goes at once.
+fn turn_away(mut stream: &UnixStream, refusal: Refusal) {
+    if let Ok(mut line) = serde_json::to_vec(&Answer::Refused(refusal)) {
+        line.push(b'\n');
+        drop(stream.write(&line));
+    }
+}
+
+fn timespec(ms: u64) -> Timespec {
+    let nanoseconds = (ms % 1_000 * 1_000_000).cast_signed();
+    Timespec { tv_sec: (ms / 1_000).cast_signed(), tv_nsec: nanoseconds }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! What takes turns with the upkeep of a store, on a thread of its own: a backup may take minutes, and others are
+//! answered meanwhile. The thread begins with the first job and ends with the last.
+
+use crate::answer::{Answer, Refusal, RefusalKind, Served, answer};
+use crate::ask::Request;
+use crate::serve::{Service, lock};
+use claimstore::WeakStore;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
+
+/// Which connection a job is for.
+pub(crate) type GuestId = u64;
+
+/// Jobs that wait, and answers to those that are done. Each connection has one at most, so both are short.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<(GuestId, Request)>,
+    done: Vec<(GuestId, Answer)>,
+    /// Whether the thread will look at what waits once more. It says so under the lock before it ends, so a job is
+    /// either seen by it or begins another.
+    is_working: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Jobs {
+    /// Has `request` answered by and by.
+    pub(crate) fn begin(
+        service: &Arc<Service>,
+        store: &WeakStore,
+        id: GuestId,
+        request: Request,
+    ) -> io::Result<()> {
+        let mut state = lock(&service.jobs.state);
+        if !state.is_working {
+            // The one before has said that it is over.
+            let (worker, store) = (service.clone(), store.clone());
+            let work = move || while Jobs::work(&worker, &store) {};
+            let thread = Builder::new().name("claimstore-admin-job".into()).spawn(work)?;
+            state.thread = Some(thread);
+            state.is_working = true;
+        }
+        state.waiting.push_back((id, request));
+        Ok(())
+    }
+
+    /// Answers to jobs that are done.
+    pub(crate) fn take_done(&self) -> Vec<(GuestId, Answer)> {
+        std::mem::take(&mut lock(&self.state).done)
+    }
+
+    pub(crate) fn take_thread(&self) -> Option<JoinHandle<()>> {
+        lock(&self.state).thread.take()
+    }
+
+    /// Does one job. False when there is none, or the service ends.
+    fn work(service: &Service, store: &WeakStore) -> bool {
+        let mut state = lock(&service.jobs.state);
+        let next = if service.is_ending() { None } else { state.waiting.pop_front() };
+        let Some((id, request)) = next else {
+            state.is_working = false;
+            return false;
+        };
+        drop(state);
+        let answered = store
+            .upgrade()
+            .ok_or_else(|| Refusal::new(RefusalKind::Closed, "the store was closed"))
+            .and_then(|store| answer(&store, &request, Served::Live));
+        let answer = answered.unwrap_or_else(Answer::Refused);
+        lock(&service.jobs.state).done.push((id, answer));
+        service.ring();
+        true
+    }
+}

@@ -1,0 +1,58 @@
+//! Who is at the other end of a connection.
+
+use rustix::process::geteuid;
+use std::os::unix::net::UnixStream;
+
+/// A process, as the operating system tells of it; it cannot be made up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) user: u32,
+    pub(crate) process: i32,
+}
+
+impl Peer {
+    /// Who connected; `None` on systems that tell it in another way. There the modes of socket and directory are what
+    /// keeps others out.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn of(stream: &UnixStream) -> Option<Peer> {
+        let found = rustix::net::sockopt::socket_peercred(stream).ok()?;
+        Some(Peer { user: found.uid.as_raw(), process: found.pid.as_raw_nonzero().get() })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn of(_stream: &UnixStream) -> Option<Peer> {
+        None
+    }
+
+    /// Whether this user may ask at all: the one that this process runs as, and root.
+    pub(crate) fn is_let_in(self) -> bool {
+        is_let_in(self.user, geteuid().as_raw())
+    }
+}
+
+fn is_let_in(user: u32, owner: u32) -> bool {
+    user == owner || user == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_and_root_are_let_in_and_nobody_else_is() {
+        for (user, owner, expected) in
+            [(1_000, 1_000, true), (0, 1_000, true), (0, 0, true), (1_001, 1_000, false), (65_534, 0, false)]
+        {
+            assert_eq!(is_let_in(user, owner), expected, "{user} of {owner}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_other_end_is_known() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let peer = Peer::of(&one).unwrap();
+        assert_eq!(peer.process, std::process::id().cast_signed());
+        assert!(peer.is_let_in());
+    }
+}
