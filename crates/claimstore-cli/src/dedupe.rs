@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use crate::args::{Dedupe, OnCrash};
 use crate::batch::{self, Claims, Event, Tally};
+use crate::descriptors;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
 use crate::key::Keyer;
@@ -23,6 +24,8 @@ pub(crate) fn run(args: &Dedupe) -> anyhow::Result<Exit> {
     let (layout, spec) = args.reading()?;
     let namespace = spec.namespace();
     let has_header = layout.header == Header::First;
+    descriptors::check_input()?;
+    descriptors::check_output()?;
     let signals = Signals::install()?;
     let input = Input::standard(signals.clone())?;
     let progress = Progress::new(input.size_bytes());

@@ -6,6 +6,7 @@ mod batch;
 mod commands;
 mod confirm;
 mod dedupe;
+mod descriptors;
 mod duration;
 mod exec;
 mod exit;
@@ -25,6 +26,7 @@ mod store;
 mod target;
 mod top;
 mod transfer;
+mod writer;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -40,16 +42,23 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(mut error) => {
             keep_secret(&mut error);
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+            if error.use_stderr() {
+                let _ = error.print();
+                return Exit::Usage.into();
+            }
+            // Help and version: what is asked for, so not to be cut silently.
+            return told(print::help(&error)).into();
         }
     };
-    let result = run(&cli.command);
-    let exit = result.unwrap_or_else(|error| {
+    told(run(&cli.command)).into()
+}
+
+/// The exit code; an error is told first.
+fn told(result: anyhow::Result<Exit>) -> Exit {
+    result.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "claimstore: {error:#}");
         exit::of_error(&error)
-    });
-    exit.into()
+    })
 }
 
 /// One word too many may be part of a key with blanks in it: what stands in a log must not give it away. What begins

@@ -5,14 +5,22 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anyhow::Context as _;
 
 use crate::exit::Exit;
+use crate::writer::Patient;
 
-/// Writes `text`; a reader that is gone is an exit code, not an error.
+/// Writes `text`, all of it; a reader that is gone is an exit code, not an error.
 pub(crate) fn text(text: &str) -> anyhow::Result<Exit> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match Patient::stdout().and_then(|mut out| out.write_all(text.as_bytes())) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::ReaderGone),
         result => result.context("writing the output").map(|()| Exit::Done),
     }
+}
+
+/// Writes what clap shows instead of a run: help, version.
+pub(crate) fn help(shown: &clap::Error) -> anyhow::Result<Exit> {
+    let shown = shown.render();
+    let is_colored =
+        io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    text(&if is_colored { shown.ansi().to_string() } else { shown.to_string() })
 }
 
 /// Writes one JSON object on a line of its own.

@@ -10,7 +10,8 @@ use crate::args::StoreArgs;
 use crate::exit::Exit;
 use crate::transfer::line::{Line, RecordLine};
 use crate::transfer::rules::Rules;
-use crate::{store, target};
+use crate::writer::Patient;
+use crate::{descriptors, store, target};
 
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -20,7 +21,7 @@ const WRITE_BYTES: usize = 256 << 10;
 /// sequences, of the tables of `transact` and of the key of the fingerprints stays behind: `claimstore backup` takes
 /// all. A claim that is not settled is exported as in-progress or orphaned, and imported as parked.
 ///
-/// Exit codes: 0 all was written; 1 no such namespace; 64 usage; 65 the store is damaged; 66 no store; 74 it failed, and
+/// Exit codes: 0 all was written; 1 no such namespace; 64 usage, or standard output is closed; 65 the store is damaged; 66 no store; 74 it failed, and
 /// the output is cut; 75 the store is open elsewhere; 141 the reader of the output is gone.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
@@ -34,12 +35,13 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
+        descriptors::check_output()?;
         let store = store::open_existing(&self.store)?;
         let names = match &self.namespace {
             Some(name) => vec![target::namespace(&store, name)?.name().to_owned()],
             None => store.namespaces(),
         };
-        let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout().lock());
+        let mut out = BufWriter::with_capacity(WRITE_BYTES, Patient::stdout().context("writing the output")?);
         let written = self.write(&store, &names, &mut out);
         store.close().context("closing the store")?;
         match written {

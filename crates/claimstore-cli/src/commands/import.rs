@@ -17,7 +17,7 @@ use crate::transfer::foreign::{IN_PROGRESS, Reading, Source};
 use crate::transfer::line::Line;
 use crate::transfer::load::{Loader, Tally};
 use crate::transfer::row::{self, Row};
-use crate::{duration, print, store};
+use crate::{descriptors, duration, print, store};
 
 /// Writes records from standard input into a store, which is made if there is none.
 ///
@@ -73,6 +73,7 @@ pub(crate) struct Import {
 impl Import {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         self.check()?;
+        descriptors::check_input()?;
         let signals = Signals::install()?;
         let key = parse_names("--key", &self.key)?;
         let layout = self.layout()?;

@@ -6,6 +6,7 @@ mod bad_input;
 mod bytes;
 mod copies;
 mod crash;
+mod descriptors;
 mod endings;
 mod exec;
 mod foreign;
