@@ -65,7 +65,7 @@ pub(crate) struct StoreArgs {
     pub(crate) wait: Duration,
 }
 
-/// Passes each event on standard input on to standard output once, across runs and crashes.
+/// Passes each event of a file, or of standard input, on to standard output once, across runs and crashes.
 ///
 /// A record counts as passed on when the output took all its bytes, and, where standard output is a regular file,
 /// when they were synced. Records are claimed in batches: claim, write, sync, complete. After a crash the records of
@@ -82,14 +82,19 @@ pub(crate) struct StoreArgs {
 ///
 /// One store serves one stream of events: records of two streams that look the same are the same event.
 ///
-/// Exit codes: 0 all done; 3 some records refused, each named on standard error; 64 usage; 65 the header cannot be
-/// read, or the store is damaged; 74 input, output or store failed; 75 the store is busy; 130, 143 SIGINT, SIGTERM; 141 the reader of the
+/// Exit codes: 0 all done; 3 some records refused, each named on standard error; 64 usage, or standard input or output
+/// is closed; 65 the input is no text of records, or its header cannot be read, or the store is damaged; 66 there is no such
+/// file; 74 input, output or store failed; 75 the store is busy; 130, 143 SIGINT, SIGTERM; 141 the reader of the
 /// output is gone.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("identity").required(true).args(["key", "whole_record"]))]
 pub(crate) struct Dedupe {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
+
+    /// The file with the records; `-` or none: standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
 
     /// The parts that name the event: columns by name, or by number where there is no header, or JSON Pointers
     /// (ndjson), with commas between them; a name with a comma in it stands in double quotes. A record without one of
@@ -112,9 +117,22 @@ pub(crate) struct Dedupe {
     #[command(flatten)]
     pub(crate) records: RecordArgs,
 
-    /// How many records are claimed at once, and so at most in doubt after a crash.
-    #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    /// Most records claimed at once, and so most in doubt after a crash. A batch has what is at hand: 64 at first, twice
+    /// as many each time while the input has more, as few as there are where it pauses.
+    #[arg(long, value_name = "COUNT", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) batch: u32,
+
+    /// Refused records are added to this file, each behind a line `# line N: ` with the reason.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rejects: Option<PathBuf>,
+
+    /// Records that do not pass because they are known are added to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) duplicates: Option<PathBuf>,
+
+    /// The summary on standard error is one JSON object, with names that stay.
+    #[arg(long)]
+    pub(crate) json: bool,
 
     /// What happens to records in doubt after a crash of an earlier run.
     #[arg(long, value_enum, default_value_t = OnCrash::Emit)]

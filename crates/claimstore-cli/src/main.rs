@@ -10,6 +10,8 @@ mod descriptors;
 mod duration;
 mod exec;
 mod exit;
+#[cfg(test)]
+mod feed;
 mod input;
 mod key;
 mod look;
@@ -19,6 +21,7 @@ mod progress;
 mod record;
 mod repair;
 mod show;
+mod side;
 mod signals;
 mod source;
 mod stats;

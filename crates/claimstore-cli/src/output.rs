@@ -56,6 +56,11 @@ impl Output {
         Output::new(File::from(io::stdout().as_fd().try_clone_to_owned()?), signals)
     }
 
+    /// The file behind it.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     fn new(file: File, signals: Signals) -> io::Result<Output> {
         let regular = file.metadata()?.is_file();
         Ok(Output { file, regular, signals })

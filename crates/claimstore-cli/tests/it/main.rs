@@ -9,6 +9,7 @@ mod crash;
 mod descriptors;
 mod endings;
 mod exec;
+mod feeds;
 mod foreign;
 mod inspect;
 mod keys;
