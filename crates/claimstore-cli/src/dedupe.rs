@@ -36,6 +36,9 @@ pub(crate) fn run(args: &Dedupe) -> anyhow::Result<Exit> {
     }
     let rejects = SideFile::open("--rejects", args.rejects.as_deref(), &input, output.file())?;
     let duplicates = SideFile::open("--duplicates", args.duplicates.as_deref(), &input, output.file())?;
+    if rejects.is_same(&duplicates) {
+        return Err(usage("--rejects and --duplicates are one file").into());
+    }
     let progress = Progress::new(input.size_bytes(), args.json);
     // The header comes first: a column it does not have is found before a store is made.
     let (mut reader, head) = Reader::open(input, layout, || Ok(signals.check()?))?;
@@ -147,6 +150,7 @@ impl<C: Claims, S: Sink> Run<C, S> {
                     return Err(error).context("reading the input");
                 }
             };
+            self.progress.at(reader.used());
             let stopped = self.pass_batch(signals)?;
             // The last batch may have been the first with a refused record.
             let ended = if ended == Some(Exit::Done) && self.tally.refused > 0 {
@@ -163,7 +167,6 @@ impl<C: Claims, S: Sink> Run<C, S> {
     /// Puts the record into the batch, or refuses it.
     fn take<R: Read>(&mut self, record: Record, reader: &Reader<R>) -> anyhow::Result<()> {
         self.tally.read += 1;
-        self.progress.at(reader.used());
         let line = record.line;
         match self.keyer.key(&record) {
             Ok(key) => self.batch.push(Event { key, bytes: reader.ended_line(record), line }),

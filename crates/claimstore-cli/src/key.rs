@@ -5,7 +5,7 @@ use std::fmt;
 use claimstore_hash::{composite, digest_key};
 
 use crate::record::json::{Found, Pointer};
-use crate::record::{Fault, Head, Record, Syntax, fields};
+use crate::record::{Fault, Field, Head, Record, Syntax, field};
 
 /// Begins a key that stands for parts too long to stand in it. No composite key has a backslash before a `#`.
 const DIGEST_MARK: &[u8] = br"\#";
@@ -133,14 +133,13 @@ impl Keyer {
 }
 
 fn column_key(parts: &[(String, usize)], content: &[u8], syntax: Syntax) -> Result<Vec<u8>, Refusal> {
-    let fields = fields(content, syntax);
-    let value = |(name, index): &(String, usize)| match fields.get(*index) {
+    let part = |(name, place): &(String, usize)| match field(content, syntax, *place) {
         None => Err(Refusal::Missing(name.clone())),
         Some(field) if field.value.is_empty() || field.is_null(syntax) => Err(Refusal::Empty(name.clone())),
-        Some(field) => Ok(field.value.as_ref()),
+        Some(field) => Ok(field),
     };
-    let values = parts.iter().map(value).collect::<Result<Vec<_>, _>>()?;
-    Ok(compose(&values))
+    let parts = parts.iter().map(part).collect::<Result<Vec<Field<'_>>, _>>()?;
+    Ok(compose(&parts.iter().map(|part| part.value.as_ref()).collect::<Vec<_>>()))
 }
 
 fn pointer_key(parts: &[(String, Pointer)], content: &[u8]) -> Result<Vec<u8>, Refusal> {

@@ -36,6 +36,14 @@ impl SideFile {
         Ok(SideFile { option, file: Some(BufWriter::new(file)) })
     }
 
+    /// Whether both are one file, in which records would be torn.
+    pub(crate) fn is_same(&self, other: &SideFile) -> bool {
+        match (&self.file, &other.file) {
+            (Some(one), Some(other)) => is_same(one.get_ref(), other.get_ref()),
+            _ => false,
+        }
+    }
+
     pub(crate) fn put(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         file.write_all(bytes).with_context(|| format!("writing the file of {}", self.option))

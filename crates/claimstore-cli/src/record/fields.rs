@@ -37,6 +37,16 @@ pub(crate) fn fields(content: &[u8], syntax: Syntax) -> Vec<Field<'_>> {
     fields
 }
 
+/// One field of a record without a fault, by its place from 0; the others are not looked at closely.
+pub(crate) fn field(content: &[u8], syntax: Syntax, place: usize) -> Option<Field<'_>> {
+    let mut rest = content;
+    for _ in 0..place {
+        rest = rest.get(written_length(rest, syntax) + 1..)?;
+    }
+    let written = rest.get(..written_length(rest, syntax))?;
+    Some(Field { value: value(written, syntax), written })
+}
+
 /// Where the first backslash of a record stands that begins no escape.
 pub(super) fn escape_fault(content: &[u8], syntax: Syntax) -> Option<usize> {
     let mut from = 0;
@@ -123,6 +133,10 @@ mod tests {
         assert_eq!(found, expected, "{content}");
         let written: Vec<_> = fields.iter().map(|field| field.written).collect();
         assert_eq!(written.join(&syntax.delimiter), content.as_bytes(), "what is written is all there is");
+        for (place, known) in fields.iter().enumerate() {
+            assert_eq!(field(content.as_bytes(), syntax, place).as_ref(), Some(known), "{content}");
+        }
+        assert_eq!(field(content.as_bytes(), syntax, fields.len()), None, "{content}");
     }
 
     #[test]

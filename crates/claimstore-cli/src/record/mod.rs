@@ -20,7 +20,7 @@ mod window;
 
 pub(crate) use args::{Format, RecordArgs, parse_names};
 pub(crate) use fault::Fault;
-pub(crate) use fields::{Field, fields};
+pub(crate) use fields::{Field, field, fields};
 pub(crate) use head::Head;
 pub(crate) use reader::Reader;
 pub(crate) use syntax::{Header, Layout, Syntax};
