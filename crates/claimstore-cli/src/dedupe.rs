@@ -1,82 +1,72 @@
 //! `claimstore dedupe`: reads records, makes batches of them, passes these on.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, Read};
 
 use anyhow::Context as _;
 
-use crate::args::{Dedupe, Format, OnCrash};
+use crate::args::{Dedupe, OnCrash};
 use crate::batch::{self, Claims, Event, Tally};
+use crate::descriptors;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
 use crate::key::Keyer;
 use crate::output::{Output, Sink, Stopped};
 use crate::progress::Progress;
-use crate::record::{Record, Splitter};
+use crate::record::{Head, Header, Reader, Record};
+use crate::side::SideFile;
 use crate::signals::Signals;
 use crate::store::{self, StoreClaims};
 
 /// A batch closes early at this size, so that large records do not pile up in memory.
 const BATCH_BYTES: usize = 4 << 20;
-const READ_BYTES: usize = 64 << 10;
+/// So many records a batch has at first.
+const FIRST_BATCH: usize = 64;
 
 /// Runs the command. What became of the records is on standard error when it returns, also with an error.
 pub(crate) fn run(args: &Dedupe) -> anyhow::Result<Exit> {
-    let spec = args.key_spec()?;
+    let (layout, spec) = args.reading()?;
     let namespace = spec.namespace();
+    let has_header = layout.header == Header::First;
+    descriptors::check_output()?;
     let signals = Signals::install()?;
-    let input = Input::standard(signals.clone())?;
-    let progress = Progress::new(input.size_bytes());
-    let mut splitter = splitter(args, BufReader::with_capacity(READ_BYTES, input));
+    let input = Input::open(args.file.as_deref(), signals.clone())?;
+    let output = Output::standard(signals.clone())?;
+    if input.is_file(output.file()) {
+        return Err(usage("standard output is the input file: it would never end").into());
+    }
+    let rejects = SideFile::open("--rejects", args.rejects.as_deref(), &input, output.file())?;
+    let duplicates = SideFile::open("--duplicates", args.duplicates.as_deref(), &input, output.file())?;
+    if rejects.is_same(&duplicates) {
+        return Err(usage("--rejects and --duplicates are one file").into());
+    }
+    let progress = Progress::new(input.size_bytes(), args.json);
     // The header comes first: a column it does not have is found before a store is made.
-    let header = match args.format {
-        Format::Csv => read_header(&mut splitter, &signals)?,
-        Format::Ndjson => None,
-    };
-    let keyer = match (args.format, &header) {
-        (Format::Csv, None) => {
-            progress.finish(&Tally::default());
-            return Ok(Exit::Done);
-        }
-        _ => spec.bind(header.as_ref(), args.delimiter()).map_err(usage)?,
-    };
+    let (mut reader, head) = Reader::open(input, layout, || Ok(signals.check()?))?;
+    if has_header && head.names.is_none() {
+        progress.finish(&Tally::default());
+        return Ok(Exit::Done);
+    }
+    let keyer = spec.bind(&head, reader.syntax()).map_err(usage)?;
     let store = store::open_waiting(&args.store, &signals)?;
     let claims = StoreClaims::new(&store, &namespace, args.ttl)?;
-    let output = Output::standard(signals.clone())?;
-    let batch = Batch::new(usize::try_from(args.batch)?);
-    let mut run =
-        Run { claims, output, keyer, on_crash: args.on_crash, progress, batch, tally: Tally::default() };
-    let result = run.pass_all(header, &mut splitter, &signals);
+    let mut run = Run {
+        claims,
+        output,
+        keyer,
+        on_crash: args.on_crash,
+        progress,
+        rejects,
+        duplicates,
+        batch: Batch::new(usize::try_from(args.batch)?),
+        tally: Tally::default(),
+    };
+    let result = run.pass_all(&head, &mut reader, &signals);
     run.progress.finish(&run.tally);
-    drop(run);
+    let sides = run.rejects.finish().and(run.duplicates.finish());
+    drop(run.claims);
     let exit = result?;
     store.close().context("closing the store")?;
-    Ok(exit)
-}
-
-fn splitter<R: BufRead>(args: &Dedupe, input: R) -> Splitter<R> {
-    match args.format {
-        Format::Csv => Splitter::csv(input, args.delimiter()),
-        Format::Ndjson => Splitter::lines(input),
-    }
-}
-
-/// The first record of delimited text; `None` for an empty input.
-pub(crate) fn read_header<R: BufRead>(
-    splitter: &mut Splitter<R>,
-    signals: &Signals,
-) -> anyhow::Result<Option<Record>> {
-    loop {
-        match splitter.next_record() {
-            Ok(Some(Record { fault: Some(_), .. })) => {
-                let message =
-                    "the header never ends: a quote in it is not closed, or it is longer than 16 MiB";
-                return Err(Failure::new(Exit::Data, message).into());
-            }
-            Ok(header) => return Ok(header),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => signals.check()?,
-            Err(error) => return Err(error).context("reading the input"),
-        }
-    }
+    sides.map(|()| exit)
 }
 
 fn usage(error: impl std::fmt::Display) -> Failure {
@@ -87,12 +77,14 @@ fn usage(error: impl std::fmt::Display) -> Failure {
 struct Batch {
     events: Vec<Event>,
     bytes: usize,
+    /// How many there may be this time.
     limit: usize,
+    most: usize,
 }
 
 impl Batch {
-    fn new(limit: usize) -> Batch {
-        Batch { events: Vec::new(), bytes: 0, limit }
+    fn new(most: usize) -> Batch {
+        Batch { events: Vec::new(), bytes: 0, limit: FIRST_BATCH.min(most), most }
     }
 
     fn push(&mut self, event: Event) {
@@ -104,7 +96,11 @@ impl Batch {
         self.events.len() >= self.limit || self.bytes >= BATCH_BYTES
     }
 
+    /// The records so far. After a full batch the next one may be larger: there is more at hand than fits. After a
+    /// pause of the input it begins small again, so that little is in doubt where little comes.
     fn take(&mut self) -> Vec<Event> {
+        self.limit =
+            if self.is_full() { (2 * self.limit).min(self.most) } else { FIRST_BATCH.min(self.most) };
         self.bytes = 0;
         std::mem::take(&mut self.events)
     }
@@ -117,28 +113,29 @@ struct Run<C, S> {
     keyer: Keyer,
     on_crash: OnCrash,
     progress: Progress,
+    rejects: SideFile,
+    duplicates: SideFile,
     batch: Batch,
     tally: Tally,
 }
 
 impl<C: Claims, S: Sink> Run<C, S> {
-    fn pass_all<R: BufRead>(
+    fn pass_all<R: Read>(
         &mut self,
-        header: Option<Record>,
-        splitter: &mut Splitter<R>,
+        head: &Head,
+        reader: &mut Reader<R>,
         signals: &Signals,
     ) -> anyhow::Result<Exit> {
-        if let Some(header) = header {
-            self.progress.read(header.bytes.len());
-            let written = self.output.write(&[&header.bytes]);
+        if !head.bytes.is_empty() {
+            let written = self.output.write(&[&head.bytes]);
             if let Some(exit) = ended_by(written.stopped, signals)? {
                 return Ok(exit);
             }
         }
         loop {
-            let ended = match splitter.next_record() {
+            let ended = match reader.next_record() {
                 Ok(Some(record)) => {
-                    self.take(record);
+                    self.take(record, reader)?;
                     if !self.batch.is_full() {
                         continue;
                     }
@@ -153,23 +150,39 @@ impl<C: Claims, S: Sink> Run<C, S> {
                     return Err(error).context("reading the input");
                 }
             };
-            if let Some(exit) = self.pass_batch(signals)?.or(ended) {
+            self.progress.at(reader.used());
+            let stopped = self.pass_batch(signals)?;
+            // The last batch may have been the first with a refused record.
+            let ended = if ended == Some(Exit::Done) && self.tally.refused > 0 {
+                Some(Exit::SomeRefused)
+            } else {
+                ended
+            };
+            if let Some(exit) = stopped.or(ended) {
                 return Ok(exit);
             }
         }
     }
 
     /// Puts the record into the batch, or refuses it.
-    fn take(&mut self, record: Record) {
+    fn take<R: Read>(&mut self, record: Record, reader: &Reader<R>) -> anyhow::Result<()> {
         self.tally.read += 1;
-        self.progress.read(record.bytes.len());
+        let line = record.line;
         match self.keyer.key(&record) {
-            Ok(key) => self.batch.push(Event { key, bytes: record.bytes, line: record.line }),
+            Ok(key) => self.batch.push(Event { key, bytes: reader.ended_line(record), line }),
             Err(refusal) => {
                 self.tally.refused += 1;
-                self.progress.say(&format!("line {}: {refusal}", record.line));
+                self.refuse(line, &refusal, &reader.ended_line(record))?;
             }
         }
+        Ok(())
+    }
+
+    /// Tells that a record is refused, and puts it where refused ones are wanted.
+    fn refuse(&mut self, line: u64, refusal: &impl std::fmt::Display, bytes: &[u8]) -> anyhow::Result<()> {
+        self.progress.say(&format!("line {line}: {refusal}"));
+        self.rejects.put(format!("# line {line}: {refusal}\n").as_bytes())?;
+        self.rejects.put(bytes)
     }
 
     /// Passes the batch on; an exit code when it has to be the last one.
@@ -180,8 +193,11 @@ impl<C: Claims, S: Sink> Run<C, S> {
         }
         let outcome =
             batch::pass_on(&self.claims, &mut self.output, &events, self.on_crash, &mut self.tally)?;
-        for (line, refusal) in outcome.refused {
-            self.progress.say(&format!("line {line}: {refusal}"));
+        for (event, refusal) in &outcome.refused {
+            self.refuse(event.line, refusal, &event.bytes)?;
+        }
+        for event in &outcome.duplicates {
+            self.duplicates.put(&event.bytes)?;
         }
         self.progress.show(&self.tally);
         ended_by(outcome.stopped, signals)
@@ -194,5 +210,44 @@ fn ended_by(stopped: Option<Stopped>, signals: &Signals) -> anyhow::Result<Optio
         Some(Stopped::ReaderGone) => Ok(Some(Exit::ReaderGone)),
         Some(Stopped::Signal) => Ok(signals.caught().map(Exit::Signal)),
         Some(Stopped::Failed(error)) => Err(error).context("writing the output"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> Event {
+        Event { key: Vec::new(), bytes: b"x\n".to_vec(), line: 1 }
+    }
+
+    /// How many records each of these batches has that is filled as far as `at_hand` says.
+    fn sizes(most: usize, at_hand: &[usize]) -> Vec<usize> {
+        let mut batch = Batch::new(most);
+        let fill = |&count: &usize| {
+            for _ in 0..count {
+                if !batch.is_full() {
+                    batch.push(event());
+                }
+            }
+            batch.take().len()
+        };
+        at_hand.iter().map(fill).collect()
+    }
+
+    #[test]
+    fn batches_grow_while_there_is_more_at_hand_and_begin_small_after_a_pause() {
+        let more = usize::from(u16::MAX);
+        assert_eq!(sizes(1_024, &[more; 6]), [64, 128, 256, 512, 1_024, 1_024]);
+        assert_eq!(sizes(1_024, &[more, more, 3, more, more]), [64, 128, 3, 64, 128]);
+        assert_eq!(sizes(100, &[more; 3]), [64, 100, 100]);
+        assert_eq!(sizes(1, &[more; 3]), [1, 1, 1]);
+    }
+
+    #[test]
+    fn large_records_close_a_batch_early() {
+        let mut batch = Batch::new(1_024);
+        batch.push(Event { bytes: vec![0; BATCH_BYTES], ..event() });
+        assert!(batch.is_full());
     }
 }

@@ -3,9 +3,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
+use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::descriptors;
+use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
 
 /// How long a silent input is waited for before the batch in hand is passed on, in nanoseconds.
@@ -25,6 +30,28 @@ impl Input {
         Ok(Input { file, signals })
     }
 
+    /// A file, or standard input.
+    pub(crate) fn open(path: Option<&Path>, signals: Signals) -> anyhow::Result<Input> {
+        let Some(path) = path.filter(|path| *path != Path::new("-")) else {
+            descriptors::check_input()?;
+            return Input::standard(signals).context("opening standard input");
+        };
+        let no_input = |reason: String| Failure::new(Exit::NoInput, format!("{}: {reason}", path.display()));
+        let file = File::open(path).map_err(|error| no_input(error.to_string()))?;
+        if file.metadata().is_ok_and(|data| data.is_dir()) {
+            return Err(no_input("is a directory".into()).into());
+        }
+        Ok(Input { file, signals })
+    }
+
+    /// Whether this is the same regular file: written to while it is read, it would never end.
+    pub(crate) fn is_file(&self, other: &File) -> bool {
+        match (self.file.metadata(), other.metadata()) {
+            (Ok(one), Ok(other)) => one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()),
+            _ => false,
+        }
+    }
+
     /// How many bytes a regular file holds; unknown for anything else.
     pub(crate) fn size_bytes(&self) -> Option<u64> {
         self.file.metadata().ok().filter(std::fs::Metadata::is_file).map(|data| data.len())
@@ -36,7 +63,11 @@ impl Read for Input {
         if self.signals.caught().is_some() || !wait(self.file.as_fd(), PollFlags::IN)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.file.read(buffer)
+        match self.file.read(buffer) {
+            // Somebody else took it between the two, or made the descriptor non-blocking: both are pauses.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(io::ErrorKind::WouldBlock.into()),
+            result => result,
+        }
     }
 }
 

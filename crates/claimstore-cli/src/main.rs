@@ -8,9 +8,12 @@ mod command_line;
 mod commands;
 mod confirm;
 mod dedupe;
+mod descriptors;
 mod duration;
 mod exec;
 mod exit;
+#[cfg(test)]
+mod feed;
 mod human;
 mod input;
 mod key;
@@ -22,6 +25,7 @@ mod record;
 mod repair;
 mod shell;
 mod show;
+mod side;
 mod signals;
 mod source;
 mod stats;
@@ -32,6 +36,7 @@ mod top;
 mod transfer;
 mod verdict;
 mod visible;
+mod writer;
 
 use std::process::ExitCode;
 
@@ -42,16 +47,23 @@ fn main() -> ExitCode {
     let cli = match command_line::parse(&std::env::args_os().collect::<Vec<_>>()) {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+            if error.use_stderr() {
+                let _ = error.print();
+                return Exit::Usage.into();
+            }
+            // Help and version: what is asked for, so not to be cut silently.
+            return told(print::help(&error)).into();
         }
     };
-    let result = run(&cli.command);
-    let exit = result.unwrap_or_else(|error| {
+    told(run(&cli.command)).into()
+}
+
+/// The exit code; an error is told first.
+fn told(result: anyhow::Result<Exit>) -> Exit {
+    result.unwrap_or_else(|error| {
         print::say(&format!("{error:#}"));
         exit::of_error(&error)
-    });
-    exit.into()
+    })
 }
 
 fn run(command: &Command) -> anyhow::Result<Exit> {

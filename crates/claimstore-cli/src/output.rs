@@ -4,13 +4,8 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 
-use rustix::event::PollFlags;
-
-use crate::input::wait;
 use crate::signals::Signals;
-
-/// What a pipe takes without blocking once it is writable, and takes whole or not at all (POSIX: `PIPE_BUF`).
-const PIPE_BYTES: usize = 4_096;
+use crate::writer::{End, PIPE_BYTES, write_while};
 
 /// Where records go. A trait, so that passing on can be tested against outputs that fail.
 pub(crate) trait Sink {
@@ -59,6 +54,11 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn standard(signals: Signals) -> io::Result<Output> {
         Output::new(File::from(io::stdout().as_fd().try_clone_to_owned()?), signals)
+    }
+
+    /// The file behind it.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 
     fn new(file: File, signals: Signals) -> io::Result<Output> {
@@ -116,27 +116,14 @@ impl Output {
 
     /// How many of the bytes were taken, and why not all. A signal stops it before the first byte only.
     fn write_group(&mut self, bytes: &[u8]) -> (usize, Option<Stopped>) {
-        let mut taken = 0;
-        while taken < bytes.len() {
-            match self.write_some(bytes.get(taken..).unwrap_or_default()) {
-                Ok(0) if taken == 0 && self.signals.caught().is_some() => return (0, Some(Stopped::Signal)),
-                Ok(count) => taken += count,
-                Err(error) => return (taken, Some(error.into())),
-            }
-        }
-        (taken, None)
-    }
-
-    /// Writes a first piece of `bytes`; 0 when the reader did not make room for it within a moment.
-    fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !wait(self.file.as_fd(), PollFlags::OUT)? {
-            return Ok(0);
-        }
-        match self.file.write(bytes.get(..PIPE_BYTES).unwrap_or(bytes)) {
-            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-            Err(error) if is_passing(&error) => Ok(0),
-            result => result,
-        }
+        let go_on = |taken| taken > 0 || self.signals.caught().is_none();
+        let (taken, end) = write_while(&self.file, bytes, go_on);
+        let stopped = match end {
+            End::All => None,
+            End::GaveUp => Some(Stopped::Signal),
+            End::Failed(error) => Some(error.into()),
+        };
+        (taken, stopped)
     }
 }
 
@@ -148,11 +135,6 @@ impl Sink for Output {
     fn sync(&mut self) -> io::Result<()> {
         if self.regular { self.file.sync_data() } else { Ok(()) }
     }
-}
-
-/// `WouldBlock`: somebody made our end non-blocking, as shells of some languages do.
-fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
 
 /// How many of the first records go out together: at least one, more only if a pipe takes them at once.

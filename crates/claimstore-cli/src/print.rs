@@ -8,6 +8,7 @@ use anyhow::Context as _;
 
 use crate::exit::Exit;
 use crate::visible::{is_hidden, visible, visible_lines};
+use crate::writer::Patient;
 
 /// Writes lines of text; a reader that is gone is an exit code, not an error.
 pub(crate) fn text(text: &str) -> anyhow::Result<Exit> {
@@ -21,11 +22,18 @@ pub(crate) fn line(text: &str) -> anyhow::Result<Exit> {
 
 /// Writes what was made here and holds nothing that others stored, as it is.
 pub(crate) fn generated(bytes: &[u8]) -> anyhow::Result<Exit> {
-    let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
+    match Patient::stdout().and_then(|mut out| out.write_all(bytes)) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::ReaderGone),
         result => result.context("writing the output").map(|()| Exit::Done),
     }
+}
+
+/// Writes what clap shows instead of a run: help, version.
+pub(crate) fn help(shown: &clap::Error) -> anyhow::Result<Exit> {
+    let shown = shown.render();
+    let is_colored =
+        io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    text(&if is_colored { shown.ansi().to_string() } else { shown.to_string() })
 }
 
 /// Writes one JSON object on a line of its own.

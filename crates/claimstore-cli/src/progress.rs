@@ -11,13 +11,14 @@ use crate::batch::Tally;
 pub(crate) struct Progress {
     /// Hidden where standard error is no terminal.
     bar: ProgressBar,
+    json: bool,
 }
 
 impl Progress {
-    /// `size_bytes` of the input, where that is known.
-    pub(crate) fn new(size_bytes: Option<u64>) -> Progress {
+    /// `size_bytes` of the input, where that is known. `json`: the summary is for programs.
+    pub(crate) fn new(size_bytes: Option<u64>, json: bool) -> Progress {
         if !io::stderr().is_terminal() {
-            return Progress { bar: ProgressBar::hidden() };
+            return Progress { bar: ProgressBar::hidden(), json };
         }
         let (bar, template) = match size_bytes {
             Some(bytes) => (ProgressBar::new(bytes), "{bar:30} {bytes}/{total_bytes} {eta} {wide_msg}"),
@@ -26,12 +27,12 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Progress { bar }
+        Progress { bar, json }
     }
 
-    /// So much more of the input was read.
-    pub(crate) fn read(&self, bytes: usize) {
-        self.bar.inc(bytes as u64);
+    /// So much of the input was used up.
+    pub(crate) fn at(&self, bytes: u64) {
+        self.bar.set_position(bytes);
     }
 
     /// What became of the records so far.
@@ -51,6 +52,10 @@ impl Progress {
     /// Removes the bar and says what became of the records.
     pub(crate) fn finish(&self, tally: &Tally) {
         self.bar.finish_and_clear();
+        if self.json {
+            let _ = writeln!(io::stderr(), "{}", as_json(tally));
+            return;
+        }
         let _ = writeln!(io::stderr(), "{}", summary(tally));
         for line in remarks(tally) {
             let _ = writeln!(io::stderr(), "{line}");
@@ -61,6 +66,19 @@ impl Progress {
 fn summary(tally: &Tally) -> String {
     let Tally { read, passed, duplicates, refused, .. } = tally;
     format!("{read} read, {passed} passed, {duplicates} duplicates, {refused} refused")
+}
+
+fn as_json(tally: &Tally) -> serde_json::Value {
+    let Tally { read, passed, duplicates, refused, left, in_doubt_passed, in_doubt_skipped } = tally;
+    serde_json::json!({
+        "read": read,
+        "passed": passed,
+        "duplicates": duplicates,
+        "refused": refused,
+        "left": left,
+        "in_doubt_passed": in_doubt_passed,
+        "in_doubt_skipped": in_doubt_skipped,
+    })
 }
 
 /// What the summary alone would hide.

@@ -69,11 +69,19 @@ impl Source {
     /// The same, to decide something. The program that has the store open must allow that; where it does not, the store
     /// is waited for as long as the user said.
     pub(crate) fn open_to_decide(args: &StoreArgs) -> anyhow::Result<Source> {
+        Source::open_allowed(args, &Options::new().background(false))
+    }
+
+    /// The same, to read all that is stored: here it is only looked at.
+    pub(crate) fn open_to_export(args: &StoreArgs) -> anyhow::Result<Source> {
+        Source::open_allowed(args, &store::to_look(&args.store))
+    }
+
+    fn open_allowed(args: &StoreArgs, options: &Options) -> anyhow::Result<Source> {
         store::check_is_store(&args.store)?;
-        let options = Options::new().background(false);
         let reason = RefCell::new("serves no socket to ask");
         let connect = || connect_to_decide(&args.store).map_err(|why| reason.replace(why)).ok();
-        match store::open_unless(&options, args, &Signals::default(), connect) {
+        match store::open_unless(options, args, &Signals::default(), connect) {
             Ok(Ok(store)) => Ok(Source::Here(store)),
             Ok(Err(client)) => Ok(Source::Live(client)),
             Err(error) if store::is_open_elsewhere(&error) => {

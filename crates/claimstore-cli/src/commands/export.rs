@@ -12,7 +12,8 @@ use crate::source::{self, Source, unexpected};
 use crate::store_args::StoreArgs;
 use crate::transfer::line::{Line, RecordLine};
 use crate::transfer::rules::Rules;
-use crate::{codes, target};
+use crate::writer::Patient;
+use crate::{codes, descriptors, target};
 
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -36,8 +37,9 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
+        descriptors::check_output()?;
         let source = Source::open_to_export(&self.store)?;
-        let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout().lock());
+        let mut out = BufWriter::with_capacity(WRITE_BYTES, Patient::stdout().context("writing the output")?);
         let written = match source {
             Source::Here(store) => {
                 let written = self.write(&store, &mut out);

@@ -1,6 +1,6 @@
 //! `claimstore import`: records from an export, from tables of a database, from Redis.
 
-use std::io::{self, BufReader};
+use std::io::{self, Read};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,19 +8,16 @@ use claimstore::RecordState;
 use clap::Args;
 use serde_json::json;
 
-use crate::args::{Format, StoreArgs, parse_delimiter, parse_names};
-use crate::dedupe::read_header;
+use crate::args::StoreArgs;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
-use crate::record::{Fault, Record, Splitter};
+use crate::record::{Format, Head, Layout, Reader, Record, RecordArgs, Syntax, parse_names};
 use crate::signals::Signals;
 use crate::transfer::foreign::{IN_PROGRESS, Reading, Source};
 use crate::transfer::line::Line;
 use crate::transfer::load::{Loader, Tally};
 use crate::transfer::row::{self, Row};
-use crate::{duration, print, store};
-
-const READ_BYTES: usize = 64 << 10;
+use crate::{descriptors, duration, print, store};
 
 /// Writes records from standard input into a store, which is made if there is none.
 ///
@@ -52,9 +49,8 @@ pub(crate) struct Import {
     #[arg(long, value_enum)]
     format: Option<Format>,
 
-    /// The byte between two fields, `\t` for a tab [default: `,`].
-    #[arg(long, value_name = "CHAR", value_parser = parse_delimiter)]
-    delimiter: Option<u8>,
+    #[command(flatten)]
+    records: RecordArgs,
 
     /// The columns that make the key, with commas between them [default: by --from].
     #[arg(long, value_name = "NAME,..")]
@@ -77,25 +73,19 @@ pub(crate) struct Import {
 impl Import {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         self.check()?;
+        descriptors::check_input()?;
         let signals = Signals::install()?;
-        let input = BufReader::with_capacity(READ_BYTES, Input::standard(signals.clone())?);
-        let delimiter = self.delimiter.unwrap_or(b',');
-        let mut splitter = match self.format {
-            Some(Format::Csv) => Splitter::csv(input, delimiter),
-            _ => Splitter::lines(input),
-        };
-        let key = parse_names(&self.key)?;
+        let key = parse_names("--key", &self.key)?;
+        let layout = self.layout()?;
         // The header comes first: a column it does not have is found before a store is made.
-        let header = match self.format {
-            Some(Format::Csv) => Some(header(&mut splitter, &key, delimiter, &signals)?),
-            _ => None,
-        };
+        let input = Input::standard(signals.clone())?;
+        let (reader, head) = Reader::open(input, layout, || Ok(signals.check()?))?;
+        let header = reader.syntax().map(|_| header(&head, &key)).transpose()?;
         let store = store::open_waiting(&self.store, &signals)?;
         let now = store.store_time();
         let reading = Reading { source: self.from, key, ttl: self.ttl, in_progress: self.words(), now };
-        let mut run =
-            Run { import: self, reading, delimiter, header, loader: Loader::new(&store), ended: false };
-        let result = run.take_all(splitter, &signals);
+        let mut run = Run { import: self, reading, header, loader: Loader::new(&store), ended: false };
+        let result = run.take_all(reader, &signals);
         let (tally, ended) = (run.loader.tally, run.ended);
         drop(run);
         if self.from == Source::Claimstore && !ended && tally.read > 0 {
@@ -116,11 +106,20 @@ impl Import {
         self.in_progress.iter().map(|word| word.to_lowercase()).collect()
     }
 
+    /// How the input is written. Rows need names.
+    fn layout(&self) -> Result<Layout, Failure> {
+        if self.records.no_header {
+            return Err(Failure::new(Exit::Usage, "--no-header: rows of a table need names: say --columns"));
+        }
+        self.records.layout(self.format.unwrap_or(Format::Ndjson), true)
+    }
+
     /// What only makes sense of tables.
     fn check(&self) -> Result<(), Failure> {
         let of_rows = [
             ("--format", self.format.is_some()),
-            ("--delimiter", self.delimiter.is_some()),
+            ("--delimiter", self.records.delimiter.is_some()),
+            ("--columns", !self.records.columns.is_empty()),
             ("--key", !self.key.is_empty()),
             ("--ttl", self.ttl.is_some()),
             ("--in-progress", !self.in_progress.is_empty()),
@@ -128,9 +127,6 @@ impl Import {
         let usage = |message: String| Err(Failure::new(Exit::Usage, message));
         if let Some((name, _)) = of_rows.iter().find(|(_, given)| *given && self.from == Source::Claimstore) {
             return usage(format!("{name} is for rows of a table: say --from"));
-        }
-        if self.delimiter.is_some() && self.format != Some(Format::Csv) {
-            return usage("--delimiter is for --format csv".into());
         }
         Ok(())
     }
@@ -154,16 +150,10 @@ impl Import {
     }
 }
 
-/// The header of delimited text; it has the columns of `key`.
-fn header<R: io::BufRead>(
-    splitter: &mut Splitter<R>,
-    key: &[String],
-    delimiter: u8,
-    signals: &Signals,
-) -> anyhow::Result<Vec<String>> {
-    let header = read_header(splitter, signals)?;
-    let content = header.as_ref().map(Record::content).unwrap_or_default();
-    let names = row::header(content, delimiter).map_err(|message| Failure::new(Exit::Data, message))?;
+/// The names of the columns of delimited text; those of `key` are among them.
+fn header(head: &Head, key: &[String]) -> anyhow::Result<Vec<String>> {
+    let names = head.names.as_deref().unwrap_or_default();
+    let names = row::header(names).map_err(|message| Failure::new(Exit::Data, message))?;
     match key.iter().find(|name| !names.contains(&row::normal(name))) {
         Some(name) => Err(Failure::new(Exit::Usage, format!("the header has no column `{name}`")).into()),
         None => Ok(names),
@@ -174,7 +164,6 @@ fn header<R: io::BufRead>(
 struct Run<'a> {
     import: &'a Import,
     reading: Reading,
-    delimiter: u8,
     /// Of delimited text.
     header: Option<Vec<String>>,
     loader: Loader<'a>,
@@ -183,15 +172,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn take_all<R: io::BufRead>(
-        &mut self,
-        mut splitter: Splitter<R>,
-        signals: &Signals,
-    ) -> anyhow::Result<Exit> {
+    fn take_all<R: Read>(&mut self, mut reader: Reader<R>, signals: &Signals) -> anyhow::Result<Exit> {
+        let syntax = reader.syntax();
         loop {
-            let ended = match splitter.next_record() {
+            let ended = match reader.next_record() {
                 Ok(Some(record)) => {
-                    self.take(&record)?;
+                    self.take(&record, syntax)?;
                     if !self.loader.is_full() {
                         continue;
                     }
@@ -217,15 +203,14 @@ impl Run<'_> {
     }
 
     /// Takes one record of the input.
-    fn take(&mut self, record: &Record) -> anyhow::Result<()> {
-        if record.fault.is_none() && record.content().iter().all(u8::is_ascii_whitespace) {
-            return Ok(());
-        }
+    fn take(&mut self, record: &Record, syntax: Option<Syntax>) -> anyhow::Result<()> {
         let taken = match record.fault {
-            Some(Fault::TooLong) => Err("the line is longer than 16 MiB".into()),
-            Some(Fault::OpenQuote) => Err("a quote is never closed".into()),
+            Some(fault) => {
+                self.loader.tally.read += 1;
+                Err(fault.to_string())
+            }
             None if self.import.from == Source::Claimstore => self.take_line(record)?,
-            None => self.take_row(record),
+            None => self.take_row(record, syntax),
         };
         if let Err(reason) = taken {
             self.loader.tally.refused += 1;
@@ -267,12 +252,12 @@ impl Run<'_> {
     }
 
     /// A row of a table.
-    fn take_row(&mut self, record: &Record) -> Result<(), String> {
+    fn take_row(&mut self, record: &Record, syntax: Option<Syntax>) -> Result<(), String> {
         self.loader.tally.read += 1;
         let content = record.content();
-        let row = match &self.header {
-            Some(header) => Row::from_csv(header, content, self.delimiter)?,
-            None => Row::from_json(content)?,
+        let row = match (&self.header, syntax) {
+            (Some(header), Some(syntax)) => Row::from_text(header, content, syntax)?,
+            _ => Row::from_json(content)?,
         };
         match self.reading.record(&row)? {
             None => self.loader.tally.expired += 1,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::record::csv;
+use crate::record::{Field, Syntax, fields};
 
 /// A row. Names are compared without case, `_` and `-`, so `MessageId` is `message_id`.
 #[derive(Debug, Default)]
@@ -45,16 +45,17 @@ impl Row {
     }
 
     /// A record of delimited text under `header`, as [`header`] read it.
-    pub(crate) fn from_csv(header: &[String], content: &[u8], delimiter: u8) -> Result<Row, String> {
-        let values = csv::fields(content, delimiter);
+    pub(crate) fn from_text(header: &[String], content: &[u8], syntax: Syntax) -> Result<Row, String> {
+        let values = fields(content, syntax);
         if values.len() != header.len() {
             return Err(format!("has {} fields, and the header {}", values.len(), header.len()));
         }
-        let value = |value: &[u8]| match value {
-            b"" | br"\N" => Value::Null,
-            bytes => Value::Plain(bytes.to_vec()),
+        let value = |field: Field<'_>| match field.written {
+            br"\N" => Value::Null,
+            _ if field.value.is_empty() && !syntax.escapes => Value::Null,
+            _ => Value::Plain(field.value.into_owned()),
         };
-        let fields = header.iter().cloned().zip(values.iter().map(|bytes| value(bytes)));
+        let fields = header.iter().cloned().zip(values.into_iter().map(value));
         Ok(Row { fields: fields.collect() })
     }
 
@@ -101,10 +102,9 @@ impl Value {
     }
 }
 
-/// The names in the header of delimited text.
-pub(crate) fn header(content: &[u8], delimiter: u8) -> Result<Vec<String>, String> {
-    let names: Vec<String> =
-        csv::fields(content, delimiter).iter().map(|name| normal(&String::from_utf8_lossy(name))).collect();
+/// The names of columns, as names are compared.
+pub(crate) fn header(names: &[Vec<u8>]) -> Result<Vec<String>, String> {
+    let names: Vec<String> = names.iter().map(|name| normal(&String::from_utf8_lossy(name))).collect();
     let twice =
         names.iter().enumerate().any(|(place, name)| names.iter().take(place).any(|other| other == name));
     if twice { Err("the header has a name twice".into()) } else { Ok(names) }
@@ -155,8 +155,8 @@ mod tests {
     fn json_and_delimited_text_give_the_same_row() {
         let json =
             Row::from_json(br#"{"MessageId":"a-1","count":1.50,"gone":null,"body":{"x": 1}}"#).unwrap();
-        let names = header(b"message_id;Count;gone;body", b';').unwrap();
-        let text = Row::from_csv(&names, b"a-1;1.50;;\"{\"\"x\"\": 1}\"", b';').unwrap();
+        let names = header(&["message_id", "Count", "gone", "body"].map(Vec::from)).unwrap();
+        let text = Row::from_text(&names, b"a-1;1.50;;\"{\"\"x\"\": 1}\"", Syntax::csv(b';')).unwrap();
         for row in [json, text] {
             assert_eq!(row.bytes(&["messageid"]), Some(&b"a-1"[..]));
             assert_eq!(row.text(&["nothing", "gone", "count"]), Some("1.50"));
@@ -180,8 +180,10 @@ mod tests {
         for text in ["", "[]", "1", "{", r#"{"a":1,"A":2}"#, r#"{"a":1} x"#] {
             assert!(Row::from_json(text.as_bytes()).is_err(), "{text}");
         }
-        assert!(header(b"a,A", b',').is_err());
-        let names = header(b"a,b", b',').unwrap();
-        assert!(Row::from_csv(&names, b"1", b',').is_err() && Row::from_csv(&names, b"1,2,3", b',').is_err());
+        assert!(header(&["a", "A"].map(Vec::from)).is_err());
+        let names = header(&["a", "b"].map(Vec::from)).unwrap();
+        for row in [&b"1"[..], b"1,2,3"] {
+            assert!(Row::from_text(&names, row, Syntax::csv(b',')).is_err());
+        }
     }
 }

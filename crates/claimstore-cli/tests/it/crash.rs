@@ -27,7 +27,7 @@ fn killed_run(sandbox: &Sandbox, words: &str, rows: &[String], bytes: u64) -> Ha
 /// One killed run, then one to the end; how often each row came in both together.
 fn crash_and_rerun(on_crash: &str, bytes: u64) -> Vec<usize> {
     let (sandbox, rows) = (Sandbox::new(), rows(ROWS));
-    let words = format!("dedupe --delimiter ; --whole-record --on-crash {on_crash}");
+    let words = format!("dedupe --delimiter ; --whole-record --batch {BATCH} --on-crash {on_crash}");
     let first = killed_run(&sandbox, &words, &rows, bytes);
     let ran = run(sandbox.command(&words).stdin(sandbox.file(&with_header(&rows))));
     assert_eq!(ran.code, 0, "{}", ran.err);
