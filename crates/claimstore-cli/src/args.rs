@@ -10,8 +10,8 @@ use crate::duration;
 use crate::exec::Exec;
 use crate::exit::{Exit, Failure};
 use crate::key::KeySpec;
-use crate::record::csv;
 use crate::record::json::Pointer;
+use crate::record::{Format, Header, Layout, RecordArgs, parse_names};
 use crate::top::Top;
 
 /// Claims events in a crash-safe store, so that each is handled once.
@@ -73,8 +73,12 @@ pub(crate) struct StoreArgs {
 /// SIGTERM, nothing is in doubt: what was not passed on is left to the next run. A second signal ends at once, like
 /// a crash.
 ///
-/// The output has the bytes of the input: byte order mark, quotes and line endings stay. The header of delimited
-/// text always passes. Whole records are compared without line ending and byte order mark.
+/// The output has the bytes of the input: byte order mark, quotes and line ends stay. The header of delimited text
+/// always passes, with what stands before it. Blank lines do not pass. Whole records are compared without line end and
+/// byte order mark. A last record without a line end gets that of the first line.
+///
+/// A record that cannot be trusted is refused, with its line, and the rest goes on: one with more or fewer fields than the
+/// header, or with quotes in disorder.
 ///
 /// One store serves one stream of events: records of two streams that look the same are the same event.
 ///
@@ -87,8 +91,9 @@ pub(crate) struct Dedupe {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 
-    /// The parts that name the event: column names (csv) or JSON Pointers (ndjson), with commas between them; a
-    /// name with a comma in it stands in double quotes. A record without one of them is refused.
+    /// The parts that name the event: columns by name, or by number where there is no header, or JSON Pointers
+    /// (ndjson), with commas between them; a name with a comma in it stands in double quotes. A record without one of
+    /// them is refused.
     #[arg(long, value_name = "NAME,..")]
     key: Vec<String>,
 
@@ -100,13 +105,12 @@ pub(crate) struct Dedupe {
     #[arg(long, value_name = "TIME", default_value = "35d", value_parser = duration::parse_ttl)]
     pub(crate) ttl: Duration,
 
-    /// The byte between two fields, `\t` for a tab [default: `,`].
-    #[arg(long, value_name = "CHAR", value_parser = parse_delimiter)]
-    delimiter: Option<u8>,
-
     /// What a record is.
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) records: RecordArgs,
 
     /// How many records are claimed at once, and so at most in doubt after a crash.
     #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -115,14 +119,6 @@ pub(crate) struct Dedupe {
     /// What happens to records in doubt after a crash of an earlier run.
     #[arg(long, value_enum, default_value_t = OnCrash::Emit)]
     pub(crate) on_crash: OnCrash,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// Delimited text with a header.
-    Csv,
-    /// One JSON text a line.
-    Ndjson,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -154,57 +150,44 @@ impl StoreArgs {
 }
 
 impl Dedupe {
-    pub(crate) fn delimiter(&self) -> u8 {
-        self.delimiter.unwrap_or(b',')
-    }
-
-    /// What names the event, checked as far as that goes without the input.
-    pub(crate) fn key_spec(&self) -> Result<KeySpec, Failure> {
-        if self.format == Format::Ndjson && self.delimiter.is_some() {
-            return Err(usage("--delimiter is for --format csv"));
-        }
-        if self.whole_record {
-            return Ok(KeySpec::WholeRecord);
-        }
-        let names = parse_names(&self.key)?;
-        match self.format {
-            Format::Csv => Ok(KeySpec::Columns(names)),
-            Format::Ndjson => {
+    /// How the input is written, and what names an event: checked as far as that goes without the input.
+    pub(crate) fn reading(&self) -> Result<(Layout, KeySpec), Failure> {
+        let names = parse_names("--key", &self.key)?;
+        // Copy text has a header only if the key can have its names from nowhere else.
+        let are_numbers = names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+        let has_header = self.format != Format::CopyText || !are_numbers;
+        let layout = Layout { any_width: self.whole_record, ..self.records.layout(self.format, has_header)? };
+        let spec = match (&layout.syntax, &layout.header) {
+            _ if self.whole_record => KeySpec::WholeRecord,
+            (None, _) => {
                 let pointer = |name: String| Ok((name.clone(), Pointer::parse(&name).map_err(usage)?));
-                names.into_iter().map(pointer).collect::<Result<_, _>>().map(KeySpec::Pointers)
+                KeySpec::Pointers(names.into_iter().map(pointer).collect::<Result<_, _>>()?)
             }
-        }
+            (Some(_), Header::None) => KeySpec::Numbers(parse_numbers(&names)?),
+            (Some(_), Header::First | Header::Given(_)) => KeySpec::Columns(names),
+        };
+        Ok((layout, spec))
     }
+}
+
+/// Columns by number, from 1.
+fn parse_numbers(names: &[String]) -> Result<Vec<usize>, Failure> {
+    let mut numbers = Vec::with_capacity(names.len());
+    for name in names {
+        let number = name.parse::<usize>().ok().filter(|number| *number > 0);
+        let number = number.ok_or_else(|| {
+            usage(format!("--key: without a header, columns have numbers from 1, and `{name}` is none (or say --columns)"))
+        })?;
+        if numbers.contains(&number) {
+            return Err(usage(format!("--key: column {number} is named twice")));
+        }
+        numbers.push(number);
+    }
+    Ok(numbers)
 }
 
 fn usage(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Usage, message)
-}
-
-pub(crate) fn parse_names(arguments: &[String]) -> Result<Vec<String>, Failure> {
-    let mut names: Vec<String> = Vec::new();
-    for argument in arguments {
-        for name in csv::fields(argument.as_bytes(), b',') {
-            let name = String::from_utf8_lossy(&name).into_owned();
-            if name.is_empty() {
-                return Err(usage("--key: a name is empty"));
-            }
-            if names.contains(&name) {
-                return Err(usage(format!("--key: `{name}` is named twice")));
-            }
-            names.push(name);
-        }
-    }
-    Ok(names)
-}
-
-pub(crate) fn parse_delimiter(text: &str) -> Result<u8, String> {
-    match text.as_bytes() {
-        [b'\\', b't'] => Ok(b'\t'),
-        [b'"' | b'\r' | b'\n'] => Err("a quote or line ending cannot stand between fields".into()),
-        [byte] if byte.is_ascii() => Ok(*byte),
-        _ => Err("a delimiter is one ASCII character".into()),
-    }
 }
 
 #[cfg(test)]
@@ -215,7 +198,7 @@ mod tests {
         let words = ["claimstore", "dedupe", "--store", "s"].into_iter().chain(line.split(' '));
         let cli = Cli::try_parse_from(words).map_err(|error| error.kind().to_string())?;
         let Command::Dedupe(dedupe) = cli.command else { unreachable!() };
-        dedupe.key_spec().map_err(|failure| failure.message)
+        dedupe.reading().map(|(_, spec)| spec).map_err(|failure| failure.message)
     }
 
     #[test]
@@ -231,7 +214,21 @@ mod tests {
         assert_eq!(parse("--key a --key b"), columns(&["a", "b"]));
         assert_eq!(parse("--key \"a,b\",c"), columns(&["a,b", "c"]));
         assert_eq!(parse("--whole-record --delimiter ;"), Ok(KeySpec::WholeRecord));
-        assert!(matches!(parse("--format ndjson --key /a,/b/c"), Ok(KeySpec::Pointers(p)) if p.len() == 2));
+        for format in ["ndjson", "jsonl"] {
+            let spec = parse(&format!("--format {format} --key /a,/b/c"));
+            assert!(matches!(spec, Ok(KeySpec::Pointers(p)) if p.len() == 2));
+        }
+    }
+
+    #[test]
+    fn columns_without_a_header_have_numbers_or_the_names_that_are_given() {
+        let numbers = |numbers: &[usize]| Ok(KeySpec::Numbers(numbers.into()));
+        assert_eq!(parse("--no-header --key 1,3"), numbers(&[1, 3]));
+        assert_eq!(parse("--format copy-text --key 1"), numbers(&[1]));
+        let names = Ok(KeySpec::Columns(vec!["id".into()]));
+        assert_eq!(parse("--format copy-text --key id"), names);
+        assert_eq!(parse("--columns id,v --key id"), names);
+        assert_eq!(parse("--key 1"), Ok(KeySpec::Columns(vec!["1".into()])));
     }
 
     #[test]
@@ -250,6 +247,14 @@ mod tests {
             "--whole-record --delimiter ;;",
             "--whole-record --delimiter \"",
             "--whole-record --on-crash maybe",
+            "--no-header --key a",
+            "--no-header --key 0",
+            "--no-header --key 1,01",
+            "--no-header --columns a --key a",
+            "--format copy-text --no-header --key a",
+            "--format ndjson --whole-record --no-header",
+            "--whole-record --skip-lines -1",
+            "--whole-record --comment=",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -1,82 +1,50 @@
 //! `claimstore dedupe`: reads records, makes batches of them, passes these on.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, Read};
 
 use anyhow::Context as _;
 
-use crate::args::{Dedupe, Format, OnCrash};
+use crate::args::{Dedupe, OnCrash};
 use crate::batch::{self, Claims, Event, Tally};
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
 use crate::key::Keyer;
 use crate::output::{Output, Sink, Stopped};
 use crate::progress::Progress;
-use crate::record::{Record, Splitter};
+use crate::record::{Head, Header, Reader, Record};
 use crate::signals::Signals;
 use crate::store::{self, StoreClaims};
 
 /// A batch closes early at this size, so that large records do not pile up in memory.
 const BATCH_BYTES: usize = 4 << 20;
-const READ_BYTES: usize = 64 << 10;
 
 /// Runs the command. What became of the records is on standard error when it returns, also with an error.
 pub(crate) fn run(args: &Dedupe) -> anyhow::Result<Exit> {
-    let spec = args.key_spec()?;
+    let (layout, spec) = args.reading()?;
     let namespace = spec.namespace();
+    let has_header = layout.header == Header::First;
     let signals = Signals::install()?;
     let input = Input::standard(signals.clone())?;
     let progress = Progress::new(input.size_bytes());
-    let mut splitter = splitter(args, BufReader::with_capacity(READ_BYTES, input));
     // The header comes first: a column it does not have is found before a store is made.
-    let header = match args.format {
-        Format::Csv => read_header(&mut splitter, &signals)?,
-        Format::Ndjson => None,
-    };
-    let keyer = match (args.format, &header) {
-        (Format::Csv, None) => {
-            progress.finish(&Tally::default());
-            return Ok(Exit::Done);
-        }
-        _ => spec.bind(header.as_ref(), args.delimiter()).map_err(usage)?,
-    };
+    let (mut reader, head) = Reader::open(input, layout, || Ok(signals.check()?))?;
+    if has_header && head.names.is_none() {
+        progress.finish(&Tally::default());
+        return Ok(Exit::Done);
+    }
+    let keyer = spec.bind(&head, reader.syntax()).map_err(usage)?;
     let store = store::open_waiting(&args.store, &signals)?;
     let claims = StoreClaims::new(&store, &namespace, args.ttl)?;
     let output = Output::standard(signals.clone())?;
     let batch = Batch::new(usize::try_from(args.batch)?);
     let mut run =
         Run { claims, output, keyer, on_crash: args.on_crash, progress, batch, tally: Tally::default() };
-    let result = run.pass_all(header, &mut splitter, &signals);
+    let result = run.pass_all(&head, &mut reader, &signals);
     run.progress.finish(&run.tally);
     drop(run);
     let exit = result?;
     store.close().context("closing the store")?;
     Ok(exit)
-}
-
-fn splitter<R: BufRead>(args: &Dedupe, input: R) -> Splitter<R> {
-    match args.format {
-        Format::Csv => Splitter::csv(input, args.delimiter()),
-        Format::Ndjson => Splitter::lines(input),
-    }
-}
-
-/// The first record of delimited text; `None` for an empty input.
-pub(crate) fn read_header<R: BufRead>(
-    splitter: &mut Splitter<R>,
-    signals: &Signals,
-) -> anyhow::Result<Option<Record>> {
-    loop {
-        match splitter.next_record() {
-            Ok(Some(Record { fault: Some(_), .. })) => {
-                let message =
-                    "the header never ends: a quote in it is not closed, or it is longer than 16 MiB";
-                return Err(Failure::new(Exit::Data, message).into());
-            }
-            Ok(header) => return Ok(header),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => signals.check()?,
-            Err(error) => return Err(error).context("reading the input"),
-        }
-    }
 }
 
 fn usage(error: impl std::fmt::Display) -> Failure {
@@ -122,23 +90,22 @@ struct Run<C, S> {
 }
 
 impl<C: Claims, S: Sink> Run<C, S> {
-    fn pass_all<R: BufRead>(
+    fn pass_all<R: Read>(
         &mut self,
-        header: Option<Record>,
-        splitter: &mut Splitter<R>,
+        head: &Head,
+        reader: &mut Reader<R>,
         signals: &Signals,
     ) -> anyhow::Result<Exit> {
-        if let Some(header) = header {
-            self.progress.read(header.bytes.len());
-            let written = self.output.write(&[&header.bytes]);
+        if !head.bytes.is_empty() {
+            let written = self.output.write(&[&head.bytes]);
             if let Some(exit) = ended_by(written.stopped, signals)? {
                 return Ok(exit);
             }
         }
         loop {
-            let ended = match splitter.next_record() {
+            let ended = match reader.next_record() {
                 Ok(Some(record)) => {
-                    self.take(record);
+                    self.take(record, reader);
                     if !self.batch.is_full() {
                         continue;
                     }
@@ -160,11 +127,14 @@ impl<C: Claims, S: Sink> Run<C, S> {
     }
 
     /// Puts the record into the batch, or refuses it.
-    fn take(&mut self, record: Record) {
+    fn take<R: Read>(&mut self, record: Record, reader: &Reader<R>) {
         self.tally.read += 1;
-        self.progress.read(record.bytes.len());
+        self.progress.at(reader.used());
         match self.keyer.key(&record) {
-            Ok(key) => self.batch.push(Event { key, bytes: record.bytes, line: record.line }),
+            Ok(key) => {
+                let line = record.line;
+                self.batch.push(Event { key, bytes: reader.ended_line(record), line });
+            }
             Err(refusal) => {
                 self.tally.refused += 1;
                 self.progress.say(&format!("line {}: {refusal}", record.line));

@@ -5,7 +5,7 @@ use std::fmt;
 use claimstore_hash::{composite, digest_key};
 
 use crate::record::json::{Found, Pointer};
-use crate::record::{Fault, Record, csv};
+use crate::record::{Fault, Head, Record, Syntax, fields};
 
 /// Begins a key that stands for parts too long to stand in it. No composite key has a backslash before a `#`.
 const DIGEST_MARK: &[u8] = br"\#";
@@ -15,8 +15,10 @@ const DIGEST_MARK: &[u8] = br"\#";
 pub(crate) enum KeySpec {
     /// The record as a whole.
     WholeRecord,
-    /// Columns of delimited text, by the names in its header.
+    /// Columns of delimited text, by name.
     Columns(Vec<String>),
+    /// Columns of delimited text without names, from 1.
+    Numbers(Vec<usize>),
     /// Values of a JSON text, each with the pointer as it was written.
     Pointers(Vec<(String, Pointer)>),
 }
@@ -29,6 +31,10 @@ impl KeySpec {
         match self {
             KeySpec::WholeRecord => "dedupe/whole-record".into(),
             KeySpec::Columns(names) => format!("dedupe/columns/{}", digest_names(names)),
+            KeySpec::Numbers(numbers) => {
+                let names: Vec<_> = numbers.iter().map(usize::to_string).collect();
+                format!("dedupe/numbers/{}", digest_names(&names))
+            }
             KeySpec::Pointers(parts) => {
                 let names: Vec<_> = parts.iter().map(|(name, _)| name.clone()).collect();
                 format!("dedupe/pointers/{}", digest_names(&names))
@@ -36,8 +42,9 @@ impl KeySpec {
         }
     }
 
-    /// Fits the specification to a stream: columns are looked up in its header, if it has one.
-    pub(crate) fn bind(self, header: Option<&Record>, delimiter: u8) -> Result<Keyer, UnknownColumn> {
+    /// Fits the specification to a stream: columns are looked up among its names.
+    pub(crate) fn bind(self, head: &Head, syntax: Option<Syntax>) -> Result<Keyer, UnknownColumn> {
+        let syntax = syntax.unwrap_or(Syntax::csv(b','));
         Ok(match self {
             KeySpec::WholeRecord => Keyer::WholeRecord,
             KeySpec::Pointers(mut parts) => {
@@ -46,8 +53,13 @@ impl KeySpec {
             }
             KeySpec::Columns(mut names) => {
                 names.sort();
-                let header = header.map(Record::content).unwrap_or_default();
-                Keyer::Columns { parts: find_columns(names, header, delimiter)?, delimiter }
+                let columns = head.names.as_deref().unwrap_or_default();
+                Keyer::Columns { parts: find_columns(names, columns)?, syntax }
+            }
+            KeySpec::Numbers(mut numbers) => {
+                numbers.sort_unstable();
+                let parts = numbers.into_iter().map(|number| (number.to_string(), number - 1));
+                Keyer::Columns { parts: parts.collect(), syntax }
             }
         })
     }
@@ -61,14 +73,9 @@ fn digest_names(names: &[String]) -> String {
     digest.iter().take(16).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
-fn find_columns(
-    names: Vec<String>,
-    header: &[u8],
-    delimiter: u8,
-) -> Result<Vec<(String, usize)>, UnknownColumn> {
-    let columns = csv::fields(header, delimiter);
+fn find_columns(names: Vec<String>, columns: &[Vec<u8>]) -> Result<Vec<(String, usize)>, UnknownColumn> {
     let find = |name: String| {
-        let mut places = columns.iter().enumerate().filter(|(_, column)| column.as_ref() == name.as_bytes());
+        let mut places = columns.iter().enumerate().filter(|(_, column)| *column == name.as_bytes());
         match (places.next(), places.next()) {
             (Some((index, _)), None) => Ok((name, index)),
             (None, _) => Err(UnknownColumn { name, twice: false }),
@@ -103,9 +110,9 @@ pub(crate) enum Keyer {
     WholeRecord,
     /// Column names with their places in the header.
     Columns {
-        /// Name and place, sorted by name.
+        /// Name and place, sorted by name, or by number.
         parts: Vec<(String, usize)>,
-        delimiter: u8,
+        syntax: Syntax,
     },
     /// Pointers with their texts, sorted by text.
     Pointers(Vec<(String, Pointer)>),
@@ -114,25 +121,23 @@ pub(crate) enum Keyer {
 impl Keyer {
     /// The key of the event, or why the record has none.
     pub(crate) fn key(&self, record: &Record) -> Result<Vec<u8>, Refusal> {
-        match record.fault {
-            Some(Fault::TooLong) => return Err(Refusal::TooLong),
-            Some(Fault::OpenQuote) => return Err(Refusal::OpenQuote),
-            None => {}
+        if let Some(fault) = record.fault {
+            return Err(Refusal::Fault(fault));
         }
         match self {
             Keyer::WholeRecord => Ok(digest_key(&[record.content()]).to_vec()),
-            Keyer::Columns { parts, delimiter } => column_key(parts, record.content(), *delimiter),
+            Keyer::Columns { parts, syntax } => column_key(parts, record.content(), *syntax),
             Keyer::Pointers(parts) => pointer_key(parts, record.content()),
         }
     }
 }
 
-fn column_key(parts: &[(String, usize)], content: &[u8], delimiter: u8) -> Result<Vec<u8>, Refusal> {
-    let fields = csv::fields(content, delimiter);
+fn column_key(parts: &[(String, usize)], content: &[u8], syntax: Syntax) -> Result<Vec<u8>, Refusal> {
+    let fields = fields(content, syntax);
     let value = |(name, index): &(String, usize)| match fields.get(*index) {
         None => Err(Refusal::Missing(name.clone())),
-        Some(value) if value.is_empty() => Err(Refusal::Empty(name.clone())),
-        Some(value) => Ok(value.as_ref()),
+        Some(field) if field.value.is_empty() || field.is_null(syntax) => Err(Refusal::Empty(name.clone())),
+        Some(field) => Ok(field.value.as_ref()),
     };
     let values = parts.iter().map(value).collect::<Result<Vec<_>, _>>()?;
     Ok(compose(&values))
@@ -182,10 +187,8 @@ pub(crate) enum Refusal {
     NotScalar(String),
     /// The line is not one JSON text, or ambiguous.
     NotJson,
-    /// The record is beyond the size limit.
-    TooLong,
-    /// The input ended inside quotes.
-    OpenQuote,
+    /// The record cannot be trusted to be one.
+    Fault(Fault),
     /// The store refuses the key.
     Store(String),
 }
@@ -197,8 +200,7 @@ impl fmt::Display for Refusal {
             Refusal::Empty(name) => write!(f, "key part `{name}` is empty"),
             Refusal::NotScalar(name) => write!(f, "key part `{name}` is an object or array"),
             Refusal::NotJson => f.write_str("not one JSON text, or a member name stands twice"),
-            Refusal::TooLong => f.write_str("the record is longer than 16 MiB"),
-            Refusal::OpenQuote => f.write_str("a quote is never closed"),
+            Refusal::Fault(fault) => fault.fmt(f),
             Refusal::Store(reason) => f.write_str(reason),
         }
     }
@@ -209,7 +211,7 @@ mod tests {
     use super::*;
 
     fn record(bytes: &str) -> Record {
-        Record { bytes: bytes.into(), line: 1, first: false, fault: None }
+        Record::of(bytes)
     }
 
     fn columns(names: &[&str]) -> KeySpec {
@@ -220,13 +222,19 @@ mod tests {
         KeySpec::Pointers(names.iter().map(|&n| (n.to_owned(), Pointer::parse(n).unwrap())).collect())
     }
 
+    const SYNTAX: Option<Syntax> = Some(Syntax::csv(b';'));
+
+    fn head(names: &str) -> Head {
+        let names = names.split(';').map(|name| name.as_bytes().to_vec());
+        Head { bytes: Vec::new(), names: Some(names.collect()) }
+    }
+
     fn csv_key(names: &[&str], row: &str) -> Result<Vec<u8>, Refusal> {
-        let header = Record { first: true, ..record("\u{feff}No;\"Stock Code\";Text\r\n") };
-        columns(names).bind(Some(&header), b';').unwrap().key(&record(row))
+        columns(names).bind(&head("No;Stock Code;Text"), SYNTAX).unwrap().key(&record(row))
     }
 
     fn json_key(names: &[&str], line: &str) -> Result<Vec<u8>, Refusal> {
-        pointers(names).bind(None, b',').unwrap().key(&record(line))
+        pointers(names).bind(&Head::default(), None).unwrap().key(&record(line))
     }
 
     #[test]
@@ -246,6 +254,24 @@ mod tests {
         assert_eq!(csv_key(&["No"], "\"\";2;x"), Err(Refusal::Empty("No".into())));
         assert_eq!(csv_key(&["Text"], "1;2"), Err(Refusal::Missing("Text".into())));
         assert_eq!(csv_key(&["No"], "\n"), Err(Refusal::Empty("No".into())));
+    }
+
+    #[test]
+    fn columns_by_number_are_keys_whatever_their_order() {
+        let key = |numbers: &[usize], row: &str| {
+            KeySpec::Numbers(numbers.into()).bind(&Head::default(), SYNTAX).unwrap().key(&record(row))
+        };
+        assert_eq!(key(&[10, 2], "1;b;;;;;;;;j"), Ok(b"b|j".to_vec()));
+        assert_eq!(key(&[2, 10], "1;b;;;;;;;;j"), Ok(b"b|j".to_vec()));
+        assert_eq!(key(&[4], "1;b;c"), Err(Refusal::Missing("4".into())));
+    }
+
+    #[test]
+    fn copy_text_keys_are_what_the_database_holds_and_null_is_none() {
+        let keyer = columns(&["id"]).bind(&head("id"), Some(Syntax::copy_text())).unwrap();
+        let value = composite(&[&b"acme\\order\t7"[..]]).unwrap();
+        assert_eq!(keyer.key(&record("acme\\\\order\\t7")), Ok(value));
+        assert_eq!(keyer.key(&record(r"\N")), Err(Refusal::Empty("id".into())));
     }
 
     #[test]
@@ -301,7 +327,7 @@ mod tests {
 
     #[test]
     fn whole_records_are_told_apart_by_content_alone() {
-        let keyer = KeySpec::WholeRecord.bind(None, b';').unwrap();
+        let keyer = KeySpec::WholeRecord.bind(&Head::default(), SYNTAX).unwrap();
         let key = |text: &str| keyer.key(&record(text)).unwrap();
         assert_eq!(key("a;;b\n"), key("a;;b\r\n"));
         assert_eq!(key("a;;b\n"), key("a;;b"));
@@ -319,18 +345,24 @@ mod tests {
             columns(&["a", "b"]),
             columns(&["ab"]),
             columns(&["/a"]),
+            columns(&["1"]),
+            KeySpec::Numbers(vec![1]),
+            KeySpec::Numbers(vec![2]),
+            KeySpec::Numbers(vec![1, 2]),
+            KeySpec::Numbers(vec![12]),
             pointers(&["/a"]),
         ];
         let distinct: std::collections::HashSet<_> = all.iter().map(KeySpec::namespace).collect();
         assert_eq!(distinct.len(), all.len());
         assert_eq!(columns(&["a", "b"]).namespace(), columns(&["b", "a"]).namespace());
+        let numbers = |numbers: &[usize]| KeySpec::Numbers(numbers.into());
+        assert_eq!(numbers(&[1, 2]).namespace(), numbers(&[2, 1]).namespace());
     }
 
     #[test]
     fn an_ambiguous_or_unknown_column_is_no_key() {
-        let header = record("a;b;a");
         for (name, twice) in [("a", true), ("c", false)] {
-            let refused = columns(&[name]).bind(Some(&header), b';').unwrap_err();
+            let refused = columns(&[name]).bind(&head("a;b;a"), SYNTAX).unwrap_err();
             assert_eq!(refused, UnknownColumn { name: name.into(), twice });
         }
     }
@@ -342,7 +374,8 @@ mod tests {
     /// Stores in the field hold these bytes: another key would pass every event a second time.
     #[test]
     fn keys_stay_what_they_are() {
-        let whole = KeySpec::WholeRecord.bind(None, b';').unwrap().key(&record("a;b\n")).unwrap();
+        let whole =
+            KeySpec::WholeRecord.bind(&Head::default(), SYNTAX).unwrap().key(&record("a;b\n")).unwrap();
         assert_eq!(hex(&whole), "6c935037734d67fe733a330966238707b562a41fe6828b94263c1e1bd32caf4e");
         let long = csv_key(&["No"], &"1".repeat(2_000)).unwrap();
         assert_eq!(

@@ -29,9 +29,9 @@ impl Progress {
         Progress { bar }
     }
 
-    /// So much more of the input was read.
-    pub(crate) fn read(&self, bytes: usize) {
-        self.bar.inc(bytes as u64);
+    /// So much of the input was used up.
+    pub(crate) fn at(&self, bytes: u64) {
+        self.bar.set_position(bytes);
     }
 
     /// What became of the records so far.

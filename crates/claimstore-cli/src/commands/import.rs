@@ -1,30 +1,26 @@
 //! `claimstore import`: records from an export, a table or Redis.
 
 use std::fmt::Write as _;
-use std::io::{self, BufReader};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::args::{Format, StoreArgs, parse_delimiter, parse_names};
-use crate::dedupe::read_header;
+use crate::args::StoreArgs;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
-use crate::record::{Record, Splitter};
+use crate::record::{Format, Head, Layout, Reader, RecordArgs, parse_names};
 use crate::signals::Signals;
-use crate::transfer::dump;
 use crate::transfer::foreign::{OtherValues, Reading, Source};
 use crate::transfer::load::{Loader, Tally};
-use crate::transfer::row::{self, Nulls};
-use crate::transfer::run::{Rows, Run};
+use crate::transfer::row::{self, Name, Nulls};
+use crate::transfer::run::Run;
 use crate::transfer::said::Language;
 use crate::transfer::time::Times;
 use crate::transfer::words::{Given, Unknown, Words};
 use crate::{duration, print, store};
-
-const READ_BYTES: usize = 64 << 10;
 
 /// Writes records from standard input into a store, which is made if there is none.
 ///
@@ -34,7 +30,7 @@ const READ_BYTES: usize = 64 << 10;
 /// review (`claimstore parked`): nobody here knows what came of it.
 ///
 /// Of tables and of Redis, each row is a JSON object on a line, or a record of delimited text under a header
-/// (--format csv). Names of columns are compared without case, blanks and `_`. A row is done only if it says so, by a
+/// (--format csv, tsv, copy-text; --columns names the columns where there is no header). Names of columns are compared without case, blanks and `_`. A row is done only if it says so, by a
 /// word of its status, a time, or a flag; it failed only if it says so; every other row is held for review, with its
 /// word in the note, and words that are not known are counted.
 ///
@@ -62,9 +58,8 @@ pub(crate) struct Import {
     #[arg(long, value_enum)]
     format: Option<Format>,
 
-    /// The byte between two fields, `\t` for a tab [default: `,`].
-    #[arg(long, value_name = "CHAR", value_parser = parse_delimiter)]
-    delimiter: Option<u8>,
+    #[command(flatten)]
+    records: RecordArgs,
 
     /// The columns that make the key, with commas between them [default: by --from].
     #[arg(long, value_name = "NAME,..")]
@@ -120,20 +115,14 @@ pub(crate) struct Import {
 impl Import {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         self.check()?;
-        let key = parse_names(&self.key)?;
+        let key = parse_names("--key", &self.key)?;
         let language = self.language()?;
+        let layout = self.layout()?;
         let signals = Signals::install()?;
-        let input = BufReader::with_capacity(READ_BYTES, Input::standard(signals.clone())?);
-        let delimiter = self.delimiter.unwrap_or(b',');
-        let mut splitter = match self.format {
-            Some(Format::Csv) => Splitter::csv(input, delimiter),
-            _ => Splitter::lines(input),
-        };
         // The header comes first: a column it does not have is found before a store is made.
-        let rows = match self.format {
-            Some(Format::Csv) => self.header(&mut splitter, &key, delimiter, &signals)?,
-            _ => Rows::Json,
-        };
+        let input = Input::standard(signals.clone())?;
+        let (reader, head) = Reader::open(input, layout, || Ok(signals.check()?))?;
+        let header = reader.syntax().map(|_| self.header(&head, &key)).transpose()?;
         let store = store::open_waiting(&self.store, &signals)?;
         let reading = Reading {
             source: self.from,
@@ -144,8 +133,8 @@ impl Import {
             other_values: self.other_values,
             now: store.store_time(),
         };
-        let mut run = Run::new(self.namespace.as_deref(), reading, rows, Loader::new(&store));
-        let result = run.take_all(splitter, &signals);
+        let mut run = Run::new(self.namespace.as_deref(), reading, header, Loader::new(&store));
+        let result = run.take_all(reader, &signals);
         let counted = Counted { tally: run.loader.tally, unknown: run.unknown, assumed: run.assumed };
         // Also with an error: what was written is there.
         self.tell(&counted)?;
@@ -158,7 +147,8 @@ impl Import {
     fn check(&self) -> Result<(), Failure> {
         let of_rows = [
             ("--format", self.format.is_some()),
-            ("--delimiter", self.delimiter.is_some()),
+            ("--delimiter", self.records.delimiter.is_some()),
+            ("--columns", !self.records.columns.is_empty()),
             ("--key", !self.key.is_empty()),
             ("--ttl", self.ttl.is_some()),
             ("--status", self.status.is_some()),
@@ -175,9 +165,6 @@ impl Import {
         }
         if self.other_values.is_some() && self.from != Source::Redis {
             return Err(usage("--other-values is for --from redis"));
-        }
-        if self.delimiter.is_some() && self.format != Some(Format::Csv) {
-            return Err(usage("--delimiter is for --format csv"));
         }
         Ok(())
     }
@@ -198,26 +185,23 @@ impl Import {
         })
     }
 
-    /// The header of delimited text; it has the columns that are named.
-    fn header<R: io::BufRead>(
-        &self,
-        splitter: &mut Splitter<R>,
-        key: &[String],
-        delimiter: u8,
-        signals: &Signals,
-    ) -> anyhow::Result<Rows> {
-        let data = |message: String| Failure::new(Exit::Data, message);
-        let record = read_header(splitter, signals)?;
-        let content = record.as_ref().map(Record::content);
-        let content = content.ok_or_else(|| data("the input is empty: it has no header".into()))?;
-        if let Some(hint) = dump::hint(content) {
-            return Err(data(hint.into()).into());
+    /// How the input is written. Rows need names.
+    fn layout(&self) -> Result<Layout, Failure> {
+        if self.records.no_header {
+            return Err(usage("--no-header: rows of a table need names: say --columns"));
         }
-        let header = row::header(content, delimiter).map_err(data)?;
+        self.records.layout(self.format.unwrap_or(Format::Ndjson), true)
+    }
+
+    /// The names of the columns of delimited text; those that are named are among them.
+    fn header(&self, head: &Head, key: &[String]) -> Result<Vec<Arc<Name>>, Failure> {
+        let data = |message: String| Failure::new(Exit::Data, message);
+        let names = head.names.as_ref().ok_or_else(|| data("the input is empty: it has no header".into()))?;
+        let header = row::header(names).map_err(data)?;
         let is_there = |name: &str| header.iter().any(|column| column.plain() == row::normal(name));
         match key.iter().chain(&self.status).find(|name| !is_there(name)) {
-            Some(name) => Err(usage(format!("the header has no column `{name}`")).into()),
-            None => Ok(Rows::Delimited { header, delimiter }),
+            Some(name) => Err(usage(format!("there is no column `{name}`"))),
+            None => Ok(header),
         }
     }
 

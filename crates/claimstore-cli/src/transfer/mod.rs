@@ -5,7 +5,6 @@
 //! and times; [`load`] writes batches of either into a store, and [`run`] takes an input through all of it.
 
 mod columns;
-pub(crate) mod dump;
 pub(crate) mod foreign;
 pub(crate) mod line;
 pub(crate) mod load;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::record::csv;
+use crate::record::{Field, Syntax, fields};
 
 /// A row. Names are compared without case, blanks, `_` and `-`, so `MessageId` is `message_id`.
 #[derive(Debug, Default)]
@@ -70,21 +70,21 @@ impl Row {
     }
 
     /// A record of delimited text under `header`, as [`header`] read it.
-    pub(crate) fn from_csv(
+    pub(crate) fn from_text(
         header: &[Arc<Name>],
         content: &[u8],
-        delimiter: u8,
+        syntax: Syntax,
         nulls: &Nulls,
     ) -> Result<Row, String> {
-        let values = csv::fields(content, delimiter);
+        let values = fields(content, syntax);
         if values.len() != header.len() {
             return Err(format!("has {} fields, and the header {}", values.len(), header.len()));
         }
-        let value = |value: &[u8]| match value {
+        let value = |field: Field<'_>| match field.written {
             br"\N" | b"NULL" => Value::Null,
-            bytes => nulls.value(bytes),
+            _ => nulls.value(&field.value),
         };
-        let fields = header.iter().cloned().zip(values.iter().map(|bytes| value(bytes)));
+        let fields = header.iter().cloned().zip(values.into_iter().map(value));
         Ok(Row { fields: fields.collect() })
     }
 
@@ -154,9 +154,8 @@ impl Value {
     }
 }
 
-/// The names in the header of delimited text.
-pub(crate) fn header(content: &[u8], delimiter: u8) -> Result<Vec<Arc<Name>>, String> {
-    let names = csv::fields(content, delimiter);
+/// The names of columns.
+pub(crate) fn header(names: &[Vec<u8>]) -> Result<Vec<Arc<Name>>, String> {
     let names: Vec<_> =
         names.iter().map(|name| Arc::new(Name::new(&String::from_utf8_lossy(name)))).collect();
     let is_before = |place, name: &Name| names.iter().take(place).any(|other| other.plain == name.plain);
@@ -212,8 +211,9 @@ mod tests {
             &Nulls::default(),
         )
         .unwrap();
-        let names = header(b"message_id;Count;gone;body", b';').unwrap();
-        let text = Row::from_csv(&names, b"a-1;1.50;;\"{\"\"x\"\": 1}\"", b';', &Nulls::default()).unwrap();
+        let names = header(&["message_id", "Count", "gone", "body"].map(Vec::from)).unwrap();
+        let text = b"a-1;1.50;;\"{\"\"x\"\": 1}\"";
+        let text = Row::from_text(&names, text, Syntax::csv(b';'), &Nulls::default()).unwrap();
         for row in [json, text] {
             assert_eq!(row.bytes(&["messageid"]), Some(&b"a-1"[..]));
             assert_eq!(row.text(&["nothing", "gone", "count"]), Some("1.50"));
@@ -225,13 +225,13 @@ mod tests {
     #[test]
     fn what_stands_for_null_is_null() {
         let nulls = Nulls::new(&["n/a".to_owned(), " - ".to_owned()]);
-        let names = header(b"a", b';').unwrap();
+        let names = header(&["a"].map(Vec::from)).unwrap();
         for text in ["", "  ", "\t", r"\N", "NULL", "n/a", " n/a ", "-"] {
-            let row = Row::from_csv(&names, text.as_bytes(), b';', &nulls).unwrap();
+            let row = Row::from_text(&names, text.as_bytes(), Syntax::csv(b';'), &nulls).unwrap();
             assert_eq!(row.find(&["a"]), Some(&Value::Null), "{text}");
         }
         for text in ["null", r"\n", "N/A", "--", "0"] {
-            let row = Row::from_csv(&names, text.as_bytes(), b';', &nulls).unwrap();
+            let row = Row::from_text(&names, text.as_bytes(), Syntax::csv(b';'), &nulls).unwrap();
             assert_eq!(row.bytes(&["a"]), Some(text.as_bytes()), "{text}");
         }
         let row = Row::from_json(br#"{"a":"n/a","b":" ","c":"NULL","d":"-"}"#, &nulls).unwrap();
@@ -254,12 +254,18 @@ mod tests {
         for text in ["", "[]", "1", "{", r#"{"a":1,"A":2}"#, r#"{"a":1} x"#] {
             assert!(Row::from_json(text.as_bytes(), &Nulls::default()).is_err(), "{text}");
         }
-        assert!(header(b"a,A", b',').is_err());
-        let names = header(b"a,b", b',').unwrap();
-        assert!(
-            ["1", "1,2,3"]
-                .iter()
-                .all(|row| Row::from_csv(&names, row.as_bytes(), b',', &Nulls::default()).is_err())
-        );
+        assert!(header(&["a", "A"].map(Vec::from)).is_err());
+        let names = header(&["a", "b"].map(Vec::from)).unwrap();
+        for row in [&b"1"[..], b"1,2,3"] {
+            assert!(Row::from_text(&names, row, Syntax::csv(b','), &Nulls::default()).is_err());
+        }
+        // An escape is read where there are escapes, and `\N` is null in either syntax.
+        for (syntax, text, expected) in [
+            (Syntax::copy_text(), &br"acme\\order	\N"[..], &br"acme\order"[..]),
+            (Syntax::csv(b'\t'), br"acme\\order	\N", br"acme\\order"),
+        ] {
+            let row = Row::from_text(&names, text, syntax, &Nulls::default()).unwrap();
+            assert_eq!((row.bytes(&["a"]), row.bytes(&["b"])), (Some(expected), None));
+        }
     }
 }

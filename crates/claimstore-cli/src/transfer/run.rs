@@ -1,34 +1,26 @@
 //! One run of `claimstore import`: an input, record by record, into a store.
 
-use std::io::{self, BufRead, Write as _};
+use std::io::{self, Read, Write as _};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::dump;
 use super::foreign::{Reading, Source};
 use super::line::Line;
 use super::load::Loader;
 use super::row::{Name, Row};
 use super::words::Unknown;
-use crate::exit::{Exit, Failure};
-use crate::record::{Fault, Record, Splitter};
+use crate::exit::Exit;
+use crate::record::{Reader, Record, Syntax};
 use crate::signals::Signals;
-
-/// How rows stand in the input.
-pub(crate) enum Rows {
-    /// A JSON object a line.
-    Json,
-    /// Delimited text under these names.
-    Delimited { header: Vec<Arc<Name>>, delimiter: u8 },
-}
 
 /// One run over one input.
 pub(crate) struct Run<'a> {
     /// Where the records go; none: of an export each into its own.
     pub(crate) namespace: Option<&'a str>,
     pub(crate) reading: Reading,
-    pub(crate) rows: Rows,
+    /// The names of the columns of delimited text.
+    pub(crate) header: Option<Vec<Arc<Name>>>,
     pub(crate) loader: Loader<'a>,
     /// Words of a status that are not known.
     pub(crate) unknown: Unknown,
@@ -40,6 +32,8 @@ pub(crate) struct Run<'a> {
 /// Where a run is in an export.
 #[derive(Debug, Default)]
 struct Export {
+    /// A line of it came by.
+    begun: bool,
     /// Its last line came by, and nothing after it.
     ended: bool,
     /// Records since the last line of the export before: exports may follow each other.
@@ -50,23 +44,24 @@ impl<'a> Run<'a> {
     pub(crate) fn new(
         namespace: Option<&'a str>,
         reading: Reading,
-        rows: Rows,
+        header: Option<Vec<Arc<Name>>>,
         loader: Loader<'a>,
     ) -> Run<'a> {
         let (unknown, export) = (Unknown::default(), Export::default());
-        Run { namespace, reading, rows, loader, unknown, assumed: 0, export }
+        Run { namespace, reading, header, loader, unknown, assumed: 0, export }
     }
 
     /// Takes all that is left of the input. What was read is written, also with an error.
-    pub(crate) fn take_all<R: BufRead>(
+    pub(crate) fn take_all<R: Read>(
         &mut self,
-        mut splitter: Splitter<R>,
+        mut reader: Reader<R>,
         signals: &Signals,
     ) -> anyhow::Result<Exit> {
+        let syntax = reader.syntax();
         loop {
-            let ended = match splitter.next_record() {
+            let ended = match reader.next_record() {
                 Ok(Some(record)) => {
-                    if let Err(error) = self.take(&record) {
+                    if let Err(error) = self.take(&record, syntax) {
                         self.write()?;
                         return Err(error);
                     }
@@ -98,11 +93,7 @@ impl<'a> Run<'a> {
     fn end(&self) -> Exit {
         let tally = self.loader.tally;
         if self.reading.source == Source::Claimstore && !self.export.ended {
-            let found = if tally.read == 0 && tally.refused == 0 {
-                "is empty: an export has a"
-            } else {
-                "is cut: it has no"
-            };
+            let found = if self.export.begun { "is cut: it has no" } else { "is empty: an export has a" };
             say(&format!(
                 "the input {found} last line with the number of its records; export and import again"
             ));
@@ -115,21 +106,16 @@ impl<'a> Run<'a> {
     }
 
     /// Takes one record of the input.
-    fn take(&mut self, record: &Record) -> anyhow::Result<()> {
-        let content = record.content();
-        if record.fault.is_none() && content.iter().all(u8::is_ascii_whitespace) {
-            return Ok(());
-        }
-        if record.first
-            && let Some(hint) = dump::hint(content)
-        {
-            return Err(Failure::new(Exit::Data, hint).into());
-        }
+    fn take(&mut self, record: &Record, syntax: Option<Syntax>) -> anyhow::Result<()> {
+        self.export.begun = true;
         let taken = match record.fault {
-            Some(Fault::TooLong) => Err("the line is longer than 16 MiB".into()),
-            Some(Fault::OpenQuote) => Err("a quote is never closed".into()),
+            Some(fault) => {
+                self.loader.tally.read += 1;
+                self.export.records += 1;
+                Err(fault.to_string())
+            }
             None if self.reading.source == Source::Claimstore => self.take_line(record)?,
-            None => self.take_row(record),
+            None => self.take_row(record, syntax),
         };
         if let Err(reason) = taken {
             self.loader.tally.refused += 1;
@@ -174,14 +160,12 @@ impl<'a> Run<'a> {
     }
 
     /// A row of a table.
-    fn take_row(&mut self, record: &Record) -> Result<(), String> {
+    fn take_row(&mut self, record: &Record, syntax: Option<Syntax>) -> Result<(), String> {
         self.loader.tally.read += 1;
         let content = record.content();
-        let row = match &self.rows {
-            Rows::Delimited { header, delimiter } => {
-                Row::from_csv(header, content, *delimiter, &self.reading.nulls)?
-            }
-            Rows::Json => Row::from_json(content, &self.reading.nulls)?,
+        let row = match (&self.header, syntax) {
+            (Some(header), Some(syntax)) => Row::from_text(header, content, syntax, &self.reading.nulls)?,
+            _ => Row::from_json(content, &self.reading.nulls)?,
         };
         let Some(taken) = self.reading.record(&row)? else {
             self.loader.tally.expired += 1;

@@ -13,6 +13,7 @@ use super::row::{self, Nulls, Row};
 use super::said::Language;
 use super::time::Times;
 use super::words::{DONE, FAILED, Given, IN_PROGRESS, Unknown, Words};
+use crate::record::{Syntax, fields};
 
 /// What becomes of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,10 +64,16 @@ fn check(key: &str, header: &str, rows: &[(&str, Lands)]) {
     check_with(&[], key, header, rows);
 }
 
+fn delimited(reading: &Reading, header: &str, text: &str, delimiter: u8) -> Row {
+    let syntax = Syntax::csv(delimiter);
+    let names: Vec<_> =
+        fields(header.as_bytes(), syntax).into_iter().map(|name| name.value.into_owned()).collect();
+    Row::from_text(&row::header(&names).unwrap(), text.as_bytes(), syntax, &reading.nulls).unwrap()
+}
+
 fn check_rows(reading: &Reading, header: &str, rows: &[(&str, Lands)]) {
-    let names = row::header(header.as_bytes(), b'|').unwrap();
     for (text, expected) in rows {
-        let row = Row::from_csv(&names, text.as_bytes(), b'|', &reading.nulls).unwrap();
+        let row = delimited(reading, header, text, b'|');
         assert_eq!(lands(reading, &row), *expected, "{header}\n{text}");
     }
 }
@@ -510,8 +517,7 @@ fn a_status_lands_alike_wherever_it_stands() {
 }
 
 fn check_csv(reading: &Reading, header: &str, row: &str, expected: Lands) {
-    let names = row::header(header.as_bytes(), b';').unwrap();
-    let row = Row::from_csv(&names, row.as_bytes(), b';', &reading.nulls).unwrap();
+    let row = delimited(reading, header, row, b';');
     assert_eq!(lands(reading, &row), expected, "{header}");
 }
 
@@ -539,8 +545,7 @@ proptest! {
             write!(header, "|{name}").unwrap();
             write!(text, "|{value}").unwrap();
         }
-        let names = row::header(header.as_bytes(), b'|').unwrap();
-        let row = Row::from_csv(&names, text.as_bytes(), b'|', &reading.nulls).unwrap();
+        let row = delimited(&reading, &header, &text, b'|');
         if let Ok(taken) = reading.record(&row) {
             let state = format!("{:?}", taken.unwrap().import.state());
             // A table of handled messages without any column that could say so has a row for each of them.

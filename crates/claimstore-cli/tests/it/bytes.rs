@@ -14,17 +14,19 @@ fn marks_quotes_and_line_endings_stay() {
     for input in [
         "",
         "a;b\n",
-        "a;b",
-        "\u{feff}a;b\r\n1;2\r\n3;4",
+        "\u{feff}a;b\r\n1;2\r\n3;4\r\n",
         "\u{feff}\"a\";b\n\"1\";\"x;\ny\"\n2;\"say \"\"hi\"\"\"\n",
         "a;b\n1;\"x\r\ny\"\r\n2;7\" wide\n",
         "a;b\n1;\u{fc}\n2;\u{1f600}\n",
-        "a;b\n1;\r2\n3;\0\n",
+        "a;b\n1;2\n3;\0\n",
+        "a;b\r1;2\r3;\"x\ry\"\r",
+        "a;b\r\r\n1;2\r\r\n3;4\r\r\n",
+        "a;b\n1;2\r3;4\r\n",
     ] {
         check_unchanged("--delimiter ; --key a", input);
         check_unchanged("--delimiter ; --whole-record", input);
     }
-    check_unchanged("--format ndjson --key /a", "{\"a\":1}\r\n{ \"a\" : 2 }\n{\"a\":3}");
+    check_unchanged("--format ndjson --key /a", "{\"a\":1}\r\n{ \"a\" : 2 }\n{\"a\":3}\r");
     check_unchanged("--format ndjson --whole-record", "\u{feff}{}\n[]\n\"\n");
 }
 
@@ -51,9 +53,27 @@ fn a_tab_may_stand_between_fields() {
 }
 
 #[test]
-fn an_unclosed_quote_is_refused_and_what_came_before_passes() {
+fn a_last_record_without_a_line_end_gets_that_of_the_feed() {
+    for (input, expected) in [
+        ("a;b", "a;b\n"),
+        ("a;b\n1;2", "a;b\n1;2\n"),
+        ("\u{feff}a;b\r\n1;2\r\n3;4", "\u{feff}a;b\r\n1;2\r\n3;4\r\n"),
+        ("a;b\r1;2", "a;b\r1;2\r"),
+        ("a;b\n1;2\r\n3;4", "a;b\n1;2\r\n3;4\n"),
+    ] {
+        for words in ["--delimiter ; --key a", "--delimiter ; --whole-record"] {
+            let ran = Sandbox::new().dedupe(words, input.as_bytes());
+            assert_eq!((ran.code, String::from_utf8(ran.out).unwrap().as_str()), (0, expected), "{input:?}");
+        }
+    }
+    let ran = Sandbox::new().dedupe("--format ndjson --key /a", b"{\"a\":1}\r\n{\"a\":2}");
+    assert_eq!(ran.out, b"{\"a\":1}\r\n{\"a\":2}\r\n");
+}
+
+#[test]
+fn an_unclosed_quote_is_refused_and_takes_no_other_line_along() {
     let ran = Sandbox::new().dedupe("--key a", b"a,b\n1,2\n3,\"4\n5,6\n");
-    assert_eq!((ran.code, ran.out.as_slice()), (3, &b"a,b\n1,2\n"[..]));
+    assert_eq!((ran.code, ran.out.as_slice()), (3, &b"a,b\n1,2\n5,6\n"[..]));
     assert!(ran.err.contains("line 3: a quote is never closed"), "{}", ran.err);
 }
 

@@ -289,11 +289,85 @@ fn no_input_and_a_dump_are_told() {
         ("sql-processed-messages --format csv", "", "the input is empty"),
         ("sql-processed-messages --format csv", "--\n-- PostgreSQL database dump\n--\n", "pg_dump"),
         ("sql-processed-messages", "COPY public.inbox (id) FROM stdin;\n7\n\\.\n", "pg_dump"),
-        ("sql-processed-messages", "INSERT INTO inbox VALUES (1);\n", "dump of statements"),
+        ("sql-processed-messages", "-- MySQL dump 10.13\n--\n", "mysqldump"),
         ("claimstore", "--\n-- PostgreSQL database dump\n", "pg_dump"),
     ] {
         let mut command = sandbox.command(&format!("import --from {words}"));
         let ran = run(command.stdin(sandbox.file(input.as_bytes())));
         assert!(ran.code == 65 && ran.err.contains(said), "{words}: {} {}", ran.code, ran.err);
     }
+}
+
+/// Each format, with all that can be wrong in it: a row that cannot be trusted is refused with its line, the others come in.
+#[test]
+fn rows_are_read_by_the_reader_of_dedupe() {
+    for (words, input, keys, refused) in [
+        // More or fewer fields, a footer, a decimal comma.
+        (
+            "csv",
+            "name,invoice,state\nSmith, John,INV-7,done\nMeier,INV-8,done\n2 rows\n",
+            &["INV-8"][..],
+            &[2, 4][..],
+        ),
+        // Line ends of old systems, also one among others; blank lines anywhere.
+        ("csv", "invoice,state\rINV-1,done\rINV-2,done\r", &["INV-1", "INV-2"], &[]),
+        (
+            "csv",
+            "\n\ninvoice,state\n\nINV-1,done\r\r\n  \nINV-2,done\rINV-3,done\n\n",
+            &["INV-1", "INV-2", "INV-3"],
+            &[],
+        ),
+        // Quotes in disorder take no other row along.
+        (
+            "tsv",
+            "invoice\tstate\ttext\nINV-1\tdone\t\"Deluxe\nINV-2\tdone\te\nINV-3\tdone\t\"X\n",
+            &["INV-2"],
+            &[2, 4],
+        ),
+        (
+            "tsv --no-quotes",
+            "invoice\tstate\ttext\nINV-1\tdone\t\"Deluxe\nINV-2\tdone\te\n",
+            &["INV-1", "INV-2"],
+            &[],
+        ),
+        // COPY has no header and escapes; `mysql --batch` has both.
+        (
+            "copy-text --columns invoice,state",
+            "acme\\\\7\tdone\na\\tb\tdone\nx\t\\N\n\\.\n",
+            &["acme\\7", "a\tb", "x"],
+            &[],
+        ),
+        ("copy-text", "invoice\tstate\nacme\\\\7\tNULL\nx\\q\tdone\n", &["acme\\7"], &[3]),
+        ("csv --delimiter ; --skip-lines 1", "Report\ninvoice;state\nINV-1;done\n", &["INV-1"], &[]),
+        ("csv", "sep=;\ninvoice;state\nINV-1;done\n", &["INV-1"], &[]),
+        (
+            "jsonl",
+            "{\"invoice\":\"INV-1\",\"state\":\"done\"}\n\n{\"invoice\":1}{\"invoice\":2}\n",
+            &["INV-1"],
+            &[3],
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        let exit = if refused.is_empty() { 0 } else { 3 };
+        let words = format!("sql-processed-messages --key invoice --ttl 7d --format {words}");
+        let (counted, said) = import(&sandbox, &words, input, exit);
+        assert_eq!(
+            (&counted["imported"], &counted["refused"]),
+            (&keys.len().into(), &refused.len().into()),
+            "{words}: {said}"
+        );
+        for line in refused {
+            assert!(said.contains(&format!("line {line}: ")), "{words}: {said}");
+        }
+        let store = sandbox.open();
+        let api = store.namespace("api").unwrap();
+        for key in keys {
+            assert!(api.get(key.as_bytes()).unwrap().is_some(), "{words}: {key}");
+        }
+        store.close().unwrap();
+    }
+    let utf16: Vec<u8> = "\u{feff}id,state\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let sandbox = Sandbox::new();
+    let ran = run(sandbox.command("import --from redis --format csv").stdin(sandbox.file(&utf16)));
+    assert!(ran.code == 65 && ran.err.contains("UTF-16") && !sandbox.store().exists(), "{}", ran.err);
 }

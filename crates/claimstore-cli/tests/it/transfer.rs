@@ -449,7 +449,7 @@ fn a_history_comes_along_in_full() {
         .import_many(&imports)
         .unwrap()
         .into_iter()
-        .for_each(|answer| drop(answer.unwrap()));
+        .for_each(|answer| assert_eq!(answer.unwrap(), claimstore::Imported::Stored));
     store.close().unwrap();
     let copy = sandbox.path("copy");
     assert_eq!(import_at(&sandbox, "", &copy, &export(&sandbox, "")).code, 0);
