@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::args::StoreArgs;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
 use crate::record::{Format, Head, Layout, Reader, RecordArgs, parse_names};
 use crate::signals::Signals;
-use crate::transfer::foreign::{OtherValues, Reading, Source};
+use crate::transfer::foreign::{Reading, Source, Unsaid};
 use crate::transfer::load::{Loader, Tally};
 use crate::transfer::row::{self, Name, Nulls};
 use crate::transfer::run::Run;
@@ -103,9 +103,10 @@ pub(crate) struct Import {
     #[arg(long, value_name = "FORMAT")]
     time_format: Vec<String>,
 
-    /// What values of Redis become that are no status [default: done, but for what looks like the token of a lock].
+    /// What becomes of a row without any column that says how the work stands, and of a value of Redis that is no
+    /// status [default: done; parked where the table is a queue, or the value looks like the token of a lock].
     #[arg(long, value_enum)]
-    other_values: Option<OtherValues>,
+    unsaid: Option<Unsaid>,
 
     /// One JSON object, with names that stay.
     #[arg(long)]
@@ -130,7 +131,7 @@ impl Import {
             ttl: self.ttl,
             nulls: Nulls::new(&self.null),
             language,
-            other_values: self.other_values,
+            unsaid: self.unsaid,
             now: store.store_time(),
         };
         let mut run = Run::new(self.namespace.as_deref(), reading, header, Loader::new(&store));
@@ -158,13 +159,13 @@ impl Import {
             ("--in-progress", !self.in_progress.is_empty()),
             ("--null", !self.null.is_empty()),
             ("--time-format", !self.time_format.is_empty()),
-            ("--other-values", self.other_values.is_some()),
+            ("--unsaid", self.unsaid.is_some()),
         ];
         if let Some((name, _)) = of_rows.iter().find(|(_, given)| *given && self.from == Source::Claimstore) {
             return Err(usage(format!("{name} is for rows of a table: say --from")));
         }
-        if self.other_values.is_some() && self.from != Source::Redis {
-            return Err(usage("--other-values is for --from redis"));
+        if self.unsaid.is_some() && self.from == Source::SqlIdempotencyKeys {
+            return Err(usage("--unsaid: a request is done only if its row says so"));
         }
         Ok(())
     }
@@ -227,22 +228,26 @@ struct Counted {
 impl Counted {
     fn as_json(&self, source: Source) -> Value {
         let Tally { read, imported, parked, known, expired, expired_by_ttl, refused } = self.tally;
-        let mut counts = json!({
-            "read": read,
-            "imported": imported,
-            "parked": parked,
-            "known": known,
-            "expired": expired,
-            "refused": refused,
-        });
+        let mut counts: Map<String, Value> = [
+            ("read", read),
+            ("imported", imported),
+            ("parked", parked),
+            ("known", known),
+            ("expired", expired),
+            ("refused", refused),
+        ]
+        .map(|(name, count)| (name.to_owned(), count.into()))
+        .into_iter()
+        .collect();
         if source != Source::Claimstore {
-            let words: Map<_, _> =
-                self.unknown.counts().map(|(word, count)| (word.to_owned(), count.into())).collect();
-            counts["expired_by_ttl"] = expired_by_ttl.into();
-            counts["unknown_words"] = words.into();
-            counts["assumed_done"] = self.assumed.into();
+            let words = self.unknown.counts().map(|(word, count)| (word.to_owned(), count.into()));
+            counts.extend([
+                ("expired_by_ttl".to_owned(), expired_by_ttl.into()),
+                ("unknown_words".to_owned(), Value::Object(words.collect())),
+                ("assumed_done".to_owned(), self.assumed.into()),
+            ]);
         }
-        counts
+        Value::Object(counts)
     }
 
     fn as_text(&self) -> String {
@@ -271,7 +276,7 @@ impl Counted {
         if self.assumed > 0 {
             let _ = writeln!(
                 text,
-                "{} values are no status and count as done: --other-values park holds them for review",
+                "{} do not say how the work stands and count as done: --unsaid park holds them for review",
                 self.assumed
             );
         }
@@ -281,6 +286,8 @@ impl Counted {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -298,8 +305,8 @@ mod tests {
             "\n3 of the expired ",
             "--ttl TIME",
             ": new (1); --done WORD",
-            "\n7 values ",
-            "--other-values park",
+            "\n7 do not say ",
+            "--unsaid park",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

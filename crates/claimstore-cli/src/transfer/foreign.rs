@@ -26,10 +26,10 @@ pub(crate) enum Source {
     Redis,
 }
 
-/// What values of Redis are taken for that do not say how the work stands.
+/// What rows and values become that do not say how their work stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OtherValues {
-    /// Done: a marker or a response.
+pub(crate) enum Unsaid {
+    /// Done: the row or the value is there because the work was done.
     Done,
     /// Held for review.
     Park,
@@ -48,8 +48,8 @@ pub(crate) struct Reading {
     pub(crate) ttl: Option<Duration>,
     pub(crate) nulls: Nulls,
     pub(crate) language: Language,
-    /// None: it depends on the value.
-    pub(crate) other_values: Option<OtherValues>,
+    /// None: it depends on the table, and on the value.
+    pub(crate) unsaid: Option<Unsaid>,
     pub(crate) now: SystemTime,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Taken {
     pub(crate) has_end: bool,
     /// Why it is held for review, if it is.
     why: Option<Why>,
-    /// A value of Redis that says nothing, and is taken for done.
+    /// It says nothing, and is taken for done.
     pub(crate) is_assumed: bool,
 }
 
@@ -115,6 +115,18 @@ impl Reading {
         let scope = scopes.iter().find(|name| row.bytes(&[**name]).is_some());
         let parts: Vec<_> = scope.into_iter().chain([key]).map(|&name| name.to_owned()).collect();
         row.key(&parts)
+    }
+
+    /// How work ended of which nothing is said: as the command line has it, or else as is `usual`. And whether that takes
+    /// it for done without knowing. `why` it is held for review, if it is.
+    pub(super) fn unsaid(&self, usual: Ended, why: Why) -> (Ended, bool) {
+        let ended = match self.unsaid {
+            Some(Unsaid::Done) => Ended::Well,
+            Some(Unsaid::Park) if usual == Ended::Well => Ended::Not(why),
+            Some(Unsaid::Park) | None => usual,
+        };
+        let is_assumed = ended == Ended::Well;
+        (ended, is_assumed)
     }
 
     /// The record of work that ended so, with the times of the row. Without any, it was claimed and settled now.

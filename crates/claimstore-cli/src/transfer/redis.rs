@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::foreign::{OtherValues, Reading, Taken};
+use super::foreign::{Reading, Taken};
 use super::row::Row;
 use super::said::{Ended, Why, is_nothing};
 use super::sql::import;
@@ -43,7 +43,7 @@ fn ended(reading: &Reading, value: &[u8]) -> Result<(Ended, bool), String> {
         if let Some(ended) = marks.or(status) {
             return Ok((ended, false));
         }
-        return Ok(other(reading, value, Ended::Well));
+        return Ok(reading.unsaid(Ended::Well, text_of(value)));
     }
     // A text that was written as JSON is that text.
     let text = serde_json::from_slice::<String>(value);
@@ -51,25 +51,17 @@ fn ended(reading: &Reading, value: &[u8]) -> Result<(Ended, bool), String> {
     Ok(match reading.language.word(text.as_bytes()) {
         Ended::Not(Why::Word(word)) if is_denial(&word) => (Ended::Not(Why::Word(word)), false),
         Ended::Not(Why::Word(word)) if is_status_like(&word) => (Ended::Not(Why::Text(word)), false),
-        Ended::Not(Why::Word(word)) if is_token(&word) => other(reading, value, Ended::Not(Why::Text(word))),
-        Ended::Not(Why::Word(_)) => other(reading, value, Ended::Well),
-        Ended::Not(Why::Unsaid) if value.is_empty() => other(reading, value, Ended::Well),
+        Ended::Not(Why::Word(word)) if is_token(&word) => {
+            reading.unsaid(Ended::Not(Why::Text(word)), text_of(value))
+        }
+        Ended::Not(Why::Word(_)) => reading.unsaid(Ended::Well, text_of(value)),
+        Ended::Not(Why::Unsaid) if value.is_empty() => reading.unsaid(Ended::Well, text_of(value)),
         ended => (ended, false),
     })
 }
 
-/// What the command line says of values that say nothing, or else `usual`; and whether it is an assumption.
-fn other(reading: &Reading, value: &[u8], usual: Ended) -> (Ended, bool) {
-    match reading.other_values {
-        Some(OtherValues::Done) => (Ended::Well, true),
-        Some(OtherValues::Park) if usual == Ended::Well => {
-            (Ended::Not(Why::Text(String::from_utf8_lossy(value).into_owned())), false)
-        }
-        _ => {
-            let is_assumed = usual == Ended::Well;
-            (usual, is_assumed)
-        }
-    }
+fn text_of(value: &[u8]) -> Why {
+    Why::Text(String::from_utf8_lossy(value).into_owned())
 }
 
 fn in_value() -> String {
@@ -98,14 +90,14 @@ fn is_token(word: &str) -> bool {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use super::super::foreign::Source;
+    use super::super::foreign::{Source, Unsaid};
     use super::super::row::Nulls;
     use super::super::said::Language;
     use super::super::time::Times;
     use super::super::words::{Given, Words};
     use super::*;
 
-    fn reading(other_values: Option<OtherValues>) -> Reading {
+    fn reading(unsaid: Option<Unsaid>) -> Reading {
         let words = Words::new(&Given::default()).unwrap();
         Reading {
             source: Source::Redis,
@@ -113,13 +105,13 @@ mod tests {
             ttl: None,
             nulls: Nulls::default(),
             language: Language { words, times: Times::default(), status: None },
-            other_values,
+            unsaid,
             now: UNIX_EPOCH,
         }
     }
 
-    fn shown(other_values: Option<OtherValues>, row: &str) -> String {
-        let reading = reading(other_values);
+    fn shown(unsaid: Option<Unsaid>, row: &str) -> String {
+        let reading = reading(unsaid);
         match reading.record(&Row::from_json(row.as_bytes(), &reading.nulls).unwrap()) {
             Ok(Some(taken)) => format!("{:?} assumed {}", taken.import.state(), taken.is_assumed),
             Ok(None) => "over".to_owned(),
@@ -127,9 +119,9 @@ mod tests {
         }
     }
 
-    fn check(other_values: Option<OtherValues>, value: &str, expected: &str) {
+    fn check(unsaid: Option<Unsaid>, value: &str, expected: &str) {
         let row = serde_json::json!({ "key": "k", "value": value, "pttl": 60_000 }).to_string();
-        assert_eq!(shown(other_values, &row), expected, "{value}");
+        assert_eq!(shown(unsaid, &row), expected, "{value}");
     }
 
     const UUID: &str = "3f0c2a52-8a9e-4d0b-9d07-5f1d6f0a9b11";
@@ -155,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn of_other_values_markers_and_responses_count_as_done() {
+    fn of_unsaid_markers_and_responses_count_as_done() {
         for value in [
             "1",
             "true",
@@ -169,17 +161,17 @@ mod tests {
             "https://example.com/7",
         ] {
             check(None, value, "Completed assumed true");
-            check(Some(OtherValues::Done), value, "Completed assumed true");
-            check(Some(OtherValues::Park), value, "Parked assumed false");
+            check(Some(Unsaid::Done), value, "Completed assumed true");
+            check(Some(Unsaid::Park), value, "Parked assumed false");
         }
         for value in ["0", "false", "no", "N", "null", "\"null\"", "NULL", "None"] {
             check(None, value, "Parked assumed false");
-            check(Some(OtherValues::Done), value, "Parked assumed false");
+            check(Some(Unsaid::Done), value, "Parked assumed false");
         }
         for value in [UUID, "9f86d081884c7d659a2feaa0c55ad015"] {
             check(None, value, "Parked assumed false");
-            check(Some(OtherValues::Done), value, "Completed assumed true");
-            check(Some(OtherValues::Park), value, "Parked assumed false");
+            check(Some(Unsaid::Done), value, "Completed assumed true");
+            check(Some(Unsaid::Park), value, "Parked assumed false");
         }
         for (value, state) in [
             (r#"{"completedAt":"2026-11-28T10:00:00Z"}"#, "Completed"),

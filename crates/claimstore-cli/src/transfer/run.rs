@@ -24,7 +24,7 @@ pub(crate) struct Run<'a> {
     pub(crate) loader: Loader<'a>,
     /// Words of a status that are not known.
     pub(crate) unknown: Unknown,
-    /// Values of Redis that say nothing and were taken for done.
+    /// Rows and values that say nothing and were taken for done.
     pub(crate) assumed: u64,
     export: Export,
 }

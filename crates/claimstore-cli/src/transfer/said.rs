@@ -150,8 +150,8 @@ enum Mark {
 /// What the columns of a row say together.
 #[derive(Default)]
 struct Marks {
-    /// There is a column that could say how it ended.
-    any: bool,
+    /// Columns that could say how it ended.
+    columns: usize,
     done: bool,
     failed: bool,
     denied: bool,
@@ -160,7 +160,7 @@ struct Marks {
 
 impl Marks {
     fn take(&mut self, mark: Mark, failed: bool) {
-        self.any = true;
+        self.columns += 1;
         match mark {
             Mark::Set if failed => self.failed = true,
             Mark::Set => self.done = true,
@@ -179,8 +179,8 @@ impl Marks {
             Marks { failed: true, .. } => Ended::Badly,
             Marks { done: true, .. } => Ended::Well,
             Marks { denied: true, .. } => Ended::Not(Why::Denied),
-            Marks { any: true, .. } => Ended::Not(Why::Unsaid),
-            Marks { .. } => return None,
+            Marks { columns: 0, .. } => return None,
+            Marks { .. } => Ended::Not(Why::Unsaid),
         })
     }
 }

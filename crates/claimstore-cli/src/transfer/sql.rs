@@ -46,13 +46,14 @@ pub(super) fn idempotency_key(reading: &Reading, row: &Row) -> Result<Taken, Str
 /// A row of a table of handled messages.
 pub(super) fn processed_message(reading: &Reading, row: &Row) -> Result<Taken, String> {
     let key = reading.key(row, &CONSUMERS, &["message_id", "event_id", "workflow_uuid", "id"])?;
-    let ended = message_ended(reading, row)?;
+    let (ended, is_assumed) = message_ended(reading, row)?;
     let body = match ended {
         // The body of a message that was not handled is the message.
         Ended::Not(_) => Vec::new(),
         Ended::Well | Ended::Badly => body(row, &ended).unwrap_or_default().to_vec(),
     };
-    reading.taken(row, import(key, &ended, body), &ended)
+    let taken = reading.taken(row, import(key, &ended, body), &ended)?;
+    Ok(taken.assumed(is_assumed))
 }
 
 pub(super) fn import(key: Vec<u8>, ended: &Ended, body: Vec<u8>) -> Import {
@@ -91,22 +92,26 @@ fn request_ended(reading: &Reading, row: &Row) -> Result<Ended, String> {
     })
 }
 
-fn message_ended(reading: &Reading, row: &Row) -> Result<Ended, String> {
+/// How the handling ended, and whether that is taken for granted.
+fn message_ended(reading: &Reading, row: &Row) -> Result<(Ended, bool), String> {
     let status = reading.language.status(row);
     match status {
         None | Some(Ended::Not(Why::Unsaid)) => {}
-        Some(ended) => return Ok(ended),
+        Some(ended) => return Ok((ended, false)),
     }
-    Ok(match reading.language.marks(row)? {
+    let ended = match reading.language.marks(row)? {
         // Handled for the last time, and this is what came of it.
         Some(Ended::Well) if has_error(row) => Ended::Badly,
         Some(ended) => ended,
-        None if status.is_some() || row.columns().any(|(name, _)| columns::is_sign_of_work(name.plain())) => {
-            Ended::Not(Why::Unsaid)
+        None if status.is_some() => Ended::Not(Why::Unsaid),
+        // A queue loses its rows when they are done.
+        None if row.columns().any(|(name, _)| columns::is_sign_of_work(name.plain())) => {
+            return Ok(reading.unsaid(Ended::Not(Why::Unsaid), Why::Unsaid));
         }
         // A table without any such column has a row when the message was handled, and none before.
-        None => Ended::Well,
-    })
+        None => return Ok(reading.unsaid(Ended::Well, Why::Unsaid)),
+    };
+    Ok((ended, false))
 }
 
 fn has_error(row: &Row) -> bool {
@@ -158,7 +163,7 @@ mod tests {
             ttl: None,
             nulls: Nulls::default(),
             language: Language { words, times: Times::default(), status: None },
-            other_values: None,
+            unsaid: None,
             now: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         };
         let taken = reading.record(&Row::from_json(row.as_bytes(), &reading.nulls).unwrap());

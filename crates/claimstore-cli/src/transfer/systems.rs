@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 
 use super::columns;
-use super::foreign::{Reading, Source};
+use super::foreign::{Reading, Source, Unsaid};
 use super::row::{self, Nulls, Row};
 use super::said::Language;
 use super::time::Times;
@@ -36,7 +36,7 @@ fn reading(source: Source, key: &str, done: &[&str]) -> Reading {
         ttl: None,
         nulls: Nulls::default(),
         language: Language { words, times: Times::default(), status: None },
-        other_values: None,
+        unsaid: None,
         now: UNIX_EPOCH + Duration::from_secs(1_795_262_400),
     }
 }
@@ -427,6 +427,29 @@ fn tables_of_ones_own() {
             ("s|m|retrying|2026-11-20 10:00:00|2026-11-20 10:00:01", Lands::Unknown),
         ],
     );
+}
+
+/// A table that gets a row when a message was handled; the command line may say otherwise, of a queue too.
+#[test]
+fn a_table_that_says_nothing_is_taken_as_the_command_line_has_it() {
+    for (unsaid, handled, waiting) in [
+        (None, (Completed, true), (Parked, false)),
+        (Some(Unsaid::Done), (Completed, true), (Completed, true)),
+        (Some(Unsaid::Park), (Parked, false), (Parked, false)),
+    ] {
+        let reading = Reading { unsaid, ..reading(Source::SqlProcessedMessages, "id", &[]) };
+        for (header, row, expected) in [
+            ("id|topic|created_at", "7|orders|2026-11-20 10:00:00", handled),
+            ("id|topic|locked_at", "7|orders|", waiting),
+            ("id|topic|status", "7|orders|", (Parked, false)),
+            ("id|topic|processed_at", "7|orders|", (Parked, false)),
+            ("id|topic|status", "7|orders|done", (Completed, false)),
+        ] {
+            let row = delimited(&reading, header, row, b'|');
+            let taken = reading.record(&row).unwrap().unwrap();
+            assert_eq!((lands(&reading, &row), taken.is_assumed), expected, "{unsaid:?} {header}");
+        }
+    }
 }
 
 /// Words that say nothing by themselves.

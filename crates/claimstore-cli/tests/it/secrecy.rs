@@ -177,7 +177,7 @@ fn p18_an_import_names_lines_and_not_what_is_in_them() {
         // A word that is not known may be anything, and so may a value of Redis that looks like one.
         (" --from sql-processed-messages", format!("{{\"message_id\":\"{one}\",\"status\":\"{two}/7\"}}\n").into()),
         (" --from redis", format!("{{\"key\":\"{one}\",\"value\":\"{two}\",\"pttl\":60000}}\n").into()),
-        (" --from redis --other-values park", format!("{{\"key\":\"{one}\",\"value\":\"{two}: 7\",\"pttl\":-1}}\n").into()),
+        (" --from redis --unsaid park", format!("{{\"key\":\"{one}\",\"value\":\"{two}: 7\",\"pttl\":-1}}\n").into()),
     ];
     for (words, input) in inputs {
         for suffix in ["", " --json"] {

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+#[expect(clippy::unnecessary_wraps, reason = "as it is read")]
 fn at(ms: u64) -> Result<When, NoTime> {
     Ok(When::At(UNIX_EPOCH + Duration::from_millis(ms)))
 }
