@@ -1,22 +1,25 @@
-//! `claimstore import`: records from an export, from tables of a database, from Redis.
+//! `claimstore import`: records from an export, a table or Redis.
 
-use std::io::{self, Read};
+use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use claimstore::RecordState;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use crate::args::StoreArgs;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
-use crate::record::{Format, Head, Layout, Reader, Record, RecordArgs, Syntax, parse_names};
+use crate::record::{Format, Head, Layout, Reader, RecordArgs, parse_names};
 use crate::signals::Signals;
-use crate::transfer::foreign::{IN_PROGRESS, Reading, Source};
-use crate::transfer::line::Line;
+use crate::transfer::foreign::{Reading, Source, Unsaid};
 use crate::transfer::load::{Loader, Tally};
-use crate::transfer::row::{self, Row};
+use crate::transfer::row::{self, Name, Nulls};
+use crate::transfer::run::Run;
+use crate::transfer::said::Language;
+use crate::transfer::time::Times;
+use crate::transfer::words::{Given, Unknown, Words};
 use crate::{descriptors, duration, print, store};
 
 /// Writes records from standard input into a store, which is made if there is none.
@@ -27,11 +30,17 @@ use crate::{descriptors, duration, print, store};
 /// review (`claimstore parked`): nobody here knows what came of it.
 ///
 /// Of tables and of Redis, each row is a JSON object on a line, or a record of delimited text under a header
-/// (--format csv). Names of columns are compared without case and `_`.
+/// (--format csv, tsv, copy-text; --columns names the columns where there is no header). Names of columns are compared without case, blanks and `_`. A row is done only if it says so, by a
+/// word of its status, a time, or a flag; it failed only if it says so; every other row is held for review, with its
+/// word in the note, and words that are not known are counted.
 ///
-/// Exit codes: 0 all done; 3 some lines refused, each named on standard error; 64 usage; 65 the header cannot be read, or
-/// the store is damaged; 74 input or store failed; 75 the store is open elsewhere; 130, 143 SIGINT, SIGTERM, after what
-/// was read is written.
+/// A row that does not say until when it is remembered is remembered for --ttl after it was done, else for the ttl of
+/// the namespace: a new namespace remembers for a day, so rows that are older than that are left out without --ttl. "For
+/// ever" (`infinity`, 9999-12-31) is as long as a store remembers anything, 10 years.
+///
+/// Exit codes: 0 all done; 3 some lines refused, each named on standard error; 64 usage; 65 the input is empty or cut
+/// before the last line of an export, its header cannot be read, it is a dump, or the store is damaged; 74 input or store
+/// failed; 75 the store is open elsewhere; 130, 143 SIGINT, SIGTERM, after what was read is written.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     #[command(flatten)]
@@ -60,10 +69,44 @@ pub(crate) struct Import {
     #[arg(long, value_name = "TIME", value_parser = duration::parse_ttl)]
     ttl: Option<Duration>,
 
-    /// A status, or a value of Redis, that says that the work is not done; several times for more. In the place of:
-    /// in_progress, in-progress, inprogress, processing, pending, started, running, locked, lock.
+    /// The column that says how the work stands [default: status, state, job_status and the like].
+    #[arg(long, value_name = "NAME")]
+    status: Option<String>,
+
+    /// A status, or a value of Redis, that says that the work is done, beside done, complete, completed, success,
+    /// succeeded, processed, finished; several times for more. Case and blanks around a word do not count.
+    #[arg(long, value_name = "WORD")]
+    done: Vec<String>,
+
+    /// The words that say that the work is done, in the place of the usual ones.
+    #[arg(long, value_name = "WORD,..", value_delimiter = ',')]
+    only_done: Vec<String>,
+
+    /// A word that says that the work failed for good, beside failed, failure, error, discarded, cancelled, canceled,
+    /// dead.
+    #[arg(long, value_name = "WORD")]
+    failed: Vec<String>,
+
+    /// A word that says that the work goes on, beside in_progress, in-progress, in progress, inprogress, processing,
+    /// pending, started, running, locked, lock. Such rows are held for review like all that are not done; their word
+    /// is not counted as unknown.
     #[arg(long, value_name = "WORD")]
     in_progress: Vec<String>,
+
+    /// A word that stands for null in any column, beside nothing, `\N` and `NULL` of delimited text and the null of
+    /// JSON.
+    #[arg(long, value_name = "WORD")]
+    null: Vec<String>,
+
+    /// How times are written, as strftime has it, beside the usual forms: %Y%m%d, "%d.%m.%Y %H:%M:%S"; several times
+    /// for more. Without a zone it is UTC.
+    #[arg(long, value_name = "FORMAT")]
+    time_format: Vec<String>,
+
+    /// What becomes of a row without any column that says how the work stands, and of a value of Redis that is no
+    /// status [default: done; parked where the table is a queue, or the value looks like the token of a lock].
+    #[arg(long, value_enum)]
+    unsaid: Option<Unsaid>,
 
     /// One JSON object, with names that stay.
     #[arg(long)]
@@ -74,44 +117,32 @@ impl Import {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         self.check()?;
         descriptors::check_input()?;
-        let signals = Signals::install()?;
         let key = parse_names("--key", &self.key)?;
+        let language = self.language()?;
         let layout = self.layout()?;
+        let signals = Signals::install()?;
         // The header comes first: a column it does not have is found before a store is made.
         let input = Input::standard(signals.clone())?;
         let (reader, head) = Reader::open(input, layout, || Ok(signals.check()?))?;
-        let header = reader.syntax().map(|_| header(&head, &key)).transpose()?;
+        let header = reader.syntax().map(|_| self.header(&head, &key)).transpose()?;
         let store = store::open_waiting(&self.store, &signals)?;
-        let now = store.store_time();
-        let reading = Reading { source: self.from, key, ttl: self.ttl, in_progress: self.words(), now };
-        let mut run = Run { import: self, reading, header, loader: Loader::new(&store), ended: false };
+        let reading = Reading {
+            source: self.from,
+            key,
+            ttl: self.ttl,
+            nulls: Nulls::new(&self.null),
+            language,
+            unsaid: self.unsaid,
+            now: store.store_time(),
+        };
+        let mut run = Run::new(self.namespace.as_deref(), reading, header, Loader::new(&store));
         let result = run.take_all(reader, &signals);
-        let (tally, ended) = (run.loader.tally, run.ended);
-        drop(run);
-        if self.from == Source::Claimstore && !ended && tally.read > 0 {
-            say("the input has no last line of an export: it may be cut");
-        }
+        let counted = Counted { tally: run.loader.tally, unknown: run.unknown, assumed: run.assumed };
         // Also with an error: what was written is there.
-        self.tell(&tally)?;
+        self.tell(&counted)?;
         let closed = store.close().context("closing the store");
         let exit = result?;
         closed.map(|()| exit)
-    }
-
-    /// The words that say that work is not done.
-    fn words(&self) -> Vec<String> {
-        if self.in_progress.is_empty() {
-            return IN_PROGRESS.map(str::to_owned).into();
-        }
-        self.in_progress.iter().map(|word| word.to_lowercase()).collect()
-    }
-
-    /// How the input is written. Rows need names.
-    fn layout(&self) -> Result<Layout, Failure> {
-        if self.records.no_header {
-            return Err(Failure::new(Exit::Usage, "--no-header: rows of a table need names: say --columns"));
-        }
-        self.records.layout(self.format.unwrap_or(Format::Ndjson), true)
     }
 
     /// What only makes sense of tables.
@@ -122,167 +153,165 @@ impl Import {
             ("--columns", !self.records.columns.is_empty()),
             ("--key", !self.key.is_empty()),
             ("--ttl", self.ttl.is_some()),
+            ("--status", self.status.is_some()),
+            ("--done", !self.done.is_empty()),
+            ("--only-done", !self.only_done.is_empty()),
+            ("--failed", !self.failed.is_empty()),
             ("--in-progress", !self.in_progress.is_empty()),
+            ("--null", !self.null.is_empty()),
+            ("--time-format", !self.time_format.is_empty()),
+            ("--unsaid", self.unsaid.is_some()),
         ];
-        let usage = |message: String| Err(Failure::new(Exit::Usage, message));
         if let Some((name, _)) = of_rows.iter().find(|(_, given)| *given && self.from == Source::Claimstore) {
-            return usage(format!("{name} is for rows of a table: say --from"));
+            return Err(usage(format!("{name} is for rows of a table: say --from")));
+        }
+        if self.unsaid.is_some() && self.from == Source::SqlIdempotencyKeys {
+            return Err(usage("--unsaid: a request is done only if its row says so"));
         }
         Ok(())
     }
 
-    fn tell(&self, tally: &Tally) -> anyhow::Result<Exit> {
-        let Tally { read, imported, parked, known, expired, refused } = tally;
-        if self.json {
-            return print::json(&json!({
-                "read": read,
-                "imported": imported,
-                "parked": parked,
-                "known": known,
-                "expired": expired,
-                "refused": refused,
-            }));
+    /// How statuses and times are read.
+    fn language(&self) -> Result<Language, Failure> {
+        let words = Words::new(&Given {
+            done: self.done.clone(),
+            only_done: self.only_done.clone(),
+            failed: self.failed.clone(),
+            in_progress: self.in_progress.clone(),
+        });
+        let times = Times::new(&self.time_format);
+        Ok(Language {
+            words: words.map_err(usage)?,
+            times: times.map_err(|message| usage(format!("--time-format: {message}")))?,
+            status: self.status.as_deref().map(row::normal),
+        })
+    }
+
+    /// How the input is written. Rows need names.
+    fn layout(&self) -> Result<Layout, Failure> {
+        if self.records.no_header {
+            return Err(usage("--no-header: rows of a table need names: say --columns"));
         }
-        print::text(&format!(
+        self.records.layout(self.format.unwrap_or(Format::Ndjson), true)
+    }
+
+    /// The names of the columns of delimited text; those that are named are among them.
+    fn header(&self, head: &Head, key: &[String]) -> Result<Vec<Arc<Name>>, Failure> {
+        let data = |message: String| Failure::new(Exit::Data, message);
+        let names = head.names.as_ref().ok_or_else(|| data("the input is empty: it has no header".into()))?;
+        let header = row::header(names).map_err(data)?;
+        let is_there = |name: &str| header.iter().any(|column| column.plain() == row::normal(name));
+        match key.iter().chain(&self.status).find(|name| !is_there(name)) {
+            Some(name) => Err(usage(format!("there is no column `{name}`"))),
+            None => Ok(header),
+        }
+    }
+
+    fn tell(&self, counted: &Counted) -> anyhow::Result<Exit> {
+        if self.json {
+            return print::json(&counted.as_json(self.from));
+        }
+        print::text(&counted.as_text())
+    }
+}
+
+fn usage(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Usage, message)
+}
+
+/// What became of the input.
+struct Counted {
+    tally: Tally,
+    unknown: Unknown,
+    assumed: u64,
+}
+
+impl Counted {
+    fn as_json(&self, source: Source) -> Value {
+        let Tally { read, imported, parked, known, expired, expired_by_ttl, refused } = self.tally;
+        let mut counts: Map<String, Value> = [
+            ("read", read),
+            ("imported", imported),
+            ("parked", parked),
+            ("known", known),
+            ("expired", expired),
+            ("refused", refused),
+        ]
+        .map(|(name, count)| (name.to_owned(), count.into()))
+        .into_iter()
+        .collect();
+        if source != Source::Claimstore {
+            let words = self.unknown.counts().map(|(word, count)| (word.to_owned(), count.into()));
+            counts.extend([
+                ("expired_by_ttl".to_owned(), expired_by_ttl.into()),
+                ("unknown_words".to_owned(), Value::Object(words.collect())),
+                ("assumed_done".to_owned(), self.assumed.into()),
+            ]);
+        }
+        Value::Object(counts)
+    }
+
+    fn as_text(&self) -> String {
+        let Tally { read, imported, parked, known, expired, expired_by_ttl, refused } = self.tally;
+        let mut text = format!(
             "{read} read, {imported} imported ({parked} of them parked), {known} known before, {expired} expired, \
              {refused} refused\n"
-        ))
+        );
+        if expired_by_ttl > 0 {
+            let _ = writeln!(
+                text,
+                "{expired_by_ttl} of the expired do not say until when they are remembered, and are older than the ttl of the \
+                 namespace: --ttl TIME remembers them for longer"
+            );
+        }
+        if !self.unknown.is_empty() {
+            let words: Vec<_> =
+                self.unknown.counts().map(|(word, count)| format!("{word} ({count})")).collect();
+            let _ = writeln!(
+                text,
+                "words that are not known, their rows held for review: {}; --done WORD, --failed WORD and --in-progress WORD say \
+                 what they mean",
+                words.join(", ")
+            );
+        }
+        if self.assumed > 0 {
+            let _ = writeln!(
+                text,
+                "{} do not say how the work stands and count as done: --unsaid park holds them for review",
+                self.assumed
+            );
+        }
+        text
     }
 }
 
-/// The names of the columns of delimited text; those of `key` are among them.
-fn header(head: &Head, key: &[String]) -> anyhow::Result<Vec<String>> {
-    let names = head.names.as_deref().unwrap_or_default();
-    let names = row::header(names).map_err(|message| Failure::new(Exit::Data, message))?;
-    match key.iter().find(|name| !names.contains(&row::normal(name))) {
-        Some(name) => Err(Failure::new(Exit::Usage, format!("the header has no column `{name}`")).into()),
-        None => Ok(names),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-/// One run over one input.
-struct Run<'a> {
-    import: &'a Import,
-    reading: Reading,
-    /// Of delimited text.
-    header: Option<Vec<String>>,
-    loader: Loader<'a>,
-    /// The last line of an export came by.
-    ended: bool,
-}
+    use super::*;
 
-impl Run<'_> {
-    fn take_all<R: Read>(&mut self, mut reader: Reader<R>, signals: &Signals) -> anyhow::Result<Exit> {
-        let syntax = reader.syntax();
-        loop {
-            let ended = match reader.next_record() {
-                Ok(Some(record)) => {
-                    self.take(&record, syntax)?;
-                    if !self.loader.is_full() {
-                        continue;
-                    }
-                    None
-                }
-                Ok(None) => Some(Exit::Done),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match signals.caught() {
-                    None => continue,
-                    Some(signal) => Some(Exit::Signal(signal)),
-                },
-                Err(error) => {
-                    self.write()?;
-                    return Err(error).context("reading the input");
-                }
-            };
-            self.write()?;
-            match ended {
-                Some(Exit::Done) if self.loader.tally.refused > 0 => return Ok(Exit::SomeRefused),
-                Some(exit) => return Ok(exit),
-                None => {}
-            }
+    #[test]
+    fn the_summary_says_what_helps() {
+        let mut counted = Counted { tally: Tally::default(), unknown: Unknown::default(), assumed: 0 };
+        assert_eq!(
+            counted.as_text(),
+            "0 read, 0 imported (0 of them parked), 0 known before, 0 expired, 0 refused\n"
+        );
+        counted.tally.expired_by_ttl = 3;
+        counted.unknown.count("NEW");
+        counted.assumed = 7;
+        let text = counted.as_text();
+        for part in [
+            "\n3 of the expired ",
+            "--ttl TIME",
+            ": new (1); --done WORD",
+            "\n7 do not say ",
+            "--unsaid park",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
         }
+        assert_eq!(counted.as_json(Source::Redis)["unknown_words"], json!({ "new": 1 }));
+        assert_eq!(counted.as_json(Source::Claimstore).as_object().map(Map::len), Some(6));
     }
-
-    /// Takes one record of the input.
-    fn take(&mut self, record: &Record, syntax: Option<Syntax>) -> anyhow::Result<()> {
-        let taken = match record.fault {
-            Some(fault) => {
-                self.loader.tally.read += 1;
-                Err(fault.to_string())
-            }
-            None if self.import.from == Source::Claimstore => self.take_line(record)?,
-            None => self.take_row(record, syntax),
-        };
-        if let Err(reason) = taken {
-            self.loader.tally.refused += 1;
-            tell_refused(record.line, &reason);
-        }
-        Ok(())
-    }
-
-    /// A line of an export.
-    fn take_line(&mut self, record: &Record) -> anyhow::Result<Result<(), String>> {
-        let content = record.content();
-        let Ok(line) = serde_json::from_slice::<Line<'_>>(content) else {
-            self.loader.tally.read += 1;
-            return Ok(Err("not a line of an export".into()));
-        };
-        match line {
-            Line::Namespace(rules) if self.import.namespace.is_none() => {
-                // Records before this line are of namespaces before it, and there already.
-                Ok(self.loader.prepare(&rules)?.map_or(Ok(()), Err))
-            }
-            Line::Namespace(_) => Ok(Ok(())),
-            Line::Record(line) => {
-                self.loader.tally.read += 1;
-                let namespace = self.import.namespace.as_deref().unwrap_or(&line.namespace);
-                let import = match line.import() {
-                    Ok(import) => import,
-                    Err(reason) => return Ok(Err(reason)),
-                };
-                self.loader.add(namespace, import, line.is_unsettled(), record.line, content.len());
-                Ok(Ok(()))
-            }
-            Line::End { records } => {
-                self.ended = true;
-                let read = self.loader.tally.read;
-                let told = format!("the export had {records} records, and {read} came before this line");
-                Ok(if records == read { Ok(()) } else { Err(told) })
-            }
-        }
-    }
-
-    /// A row of a table.
-    fn take_row(&mut self, record: &Record, syntax: Option<Syntax>) -> Result<(), String> {
-        self.loader.tally.read += 1;
-        let content = record.content();
-        let row = match (&self.header, syntax) {
-            (Some(header), Some(syntax)) => Row::from_text(header, content, syntax)?,
-            _ => Row::from_json(content)?,
-        };
-        match self.reading.record(&row)? {
-            None => self.loader.tally.expired += 1,
-            Some(import) => {
-                let namespace = self.import.namespace.as_deref().unwrap_or_default();
-                let parked = import.state() == RecordState::Parked;
-                self.loader.add(namespace, import, parked, record.line, content.len());
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&mut self) -> anyhow::Result<()> {
-        for (line, reason) in self.loader.write()? {
-            tell_refused(line, &reason);
-        }
-        Ok(())
-    }
-}
-
-fn tell_refused(line: u64, reason: &str) {
-    say(&format!("line {line}: {reason}"));
-}
-
-/// A line on standard error. Whoever closed it does not want it.
-fn say(message: &str) {
-    crate::print::say(message);
 }

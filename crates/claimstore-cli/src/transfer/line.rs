@@ -5,10 +5,11 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use claimstore::{FieldDigests, Fingerprint, Happened, Import, Orphaned, Past, Record};
 use serde::{Deserialize, Serialize};
 
-use super::base64;
 mod shown;
 
 use super::rules::Rules;
@@ -121,13 +122,13 @@ fn split(bytes: &[u8]) -> (Text<'_>, Text<'_>) {
     match std::str::from_utf8(bytes) {
         _ if bytes.is_empty() => (None, None),
         Ok(text) => (Some(text.into()), None),
-        Err(_) => (None, Some(base64::encode(bytes).into())),
+        Err(_) => (None, Some(BASE64.encode(bytes).into())),
     }
 }
 
 /// Bytes that are no text, whatever they happen to be.
 fn encoded(bytes: &[u8]) -> Cow<'static, str> {
-    base64::encode(bytes).into()
+    BASE64.encode(bytes).into()
 }
 
 /// The bytes of two such members, or what is wrong with them.
@@ -136,7 +137,7 @@ fn join(name: &str, text: &Text<'_>, encoded: &Text<'_>) -> Result<Vec<u8>, Stri
         (Some(_), Some(_)) => Err(format!("`{name}` and `{name}_base64` are both there")),
         (Some(text), None) => Ok(text.as_bytes().to_vec()),
         (None, Some(encoded)) => {
-            base64::decode(encoded).ok_or_else(|| format!("`{name}_base64` is no base64"))
+            BASE64.decode(&**encoded).map_err(|_| format!("`{name}_base64` is no base64"))
         }
         (None, None) => Ok(Vec::new()),
     }
@@ -214,11 +215,6 @@ impl<'a> RecordLine<'a> {
         }
     }
 
-    /// Whether it was in progress when it was exported, and comes back as parked.
-    pub(crate) fn is_unsettled(&self) -> bool {
-        matches!(&*self.state, "in-progress" | "orphaned")
-    }
-
     /// Keeps the token that whoever worked on the key had: the one to ask the remote side about.
     fn unsettled(&self) -> Result<Past, String> {
         let token = self.token.as_deref().unwrap_or("0").parse().map_err(|_| "`token` is no number")?;
@@ -242,7 +238,8 @@ impl<'a> FingerprintLine<'a> {
         let digest: [u8; 32] = digest.ok_or("`digest_hex` is not of 32 bytes")?;
         let import = import.fingerprint(Fingerprint::with_scheme(self.scheme, digest));
         let Some(fields) = &self.fields_base64 else { return Ok(import) };
-        let fields = base64::decode(fields).and_then(|bytes| FieldDigests::from_bytes(&bytes).ok());
+        let bytes = BASE64.decode(&**fields).ok();
+        let fields = bytes.and_then(|bytes| FieldDigests::from_bytes(&bytes).ok());
         Ok(import.fields(&fields.ok_or("`fields_base64` holds no digests of fields")?))
     }
 }
@@ -293,3 +290,6 @@ fn at(ms: u64) -> SystemTime {
     // Later than any store's end of time is as good as that.
     UNIX_EPOCH + Duration::from_millis(ms.min(1 << 52))
 }
+
+#[cfg(test)]
+mod tests;

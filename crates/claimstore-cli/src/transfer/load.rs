@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use claimstore::{Error, ErrorKind, Import, Imported, Namespace, Policy, Store};
+use claimstore::{Error, ErrorKind, Import, Imported, Namespace, Policy, RecordState, Store};
 
 use super::rules::Rules;
 
@@ -18,12 +18,14 @@ const TRIES: u32 = 5;
 pub(crate) struct Tally {
     pub(crate) read: u64,
     pub(crate) imported: u64,
-    /// Of `imported`: parked, as nobody knows what came of the work.
+    /// Of `imported`: held for review.
     pub(crate) parked: u64,
     /// The store knew the key already.
     pub(crate) known: u64,
     /// No longer to be remembered.
     pub(crate) expired: u64,
+    /// Of `expired`: those that do not say themselves until when, so that the ttl decided.
+    pub(crate) expired_by_ttl: u64,
     pub(crate) refused: u64,
 }
 
@@ -31,8 +33,23 @@ pub(crate) struct Tally {
 struct Item {
     line: u64,
     import: Import,
-    /// It was in progress where it comes from.
+    /// It says itself until when it is remembered.
+    has_end: bool,
+}
+
+impl Item {
+    fn parts(self) -> (Read, Import) {
+        let parked = self.import.state() == RecordState::Parked;
+        (Read { line: self.line, parked, has_end: self.has_end }, self.import)
+    }
+}
+
+/// What is kept of an item while it is written.
+#[derive(Clone, Copy)]
+struct Read {
+    line: u64,
     parked: bool,
+    has_end: bool,
 }
 
 /// Writes records into a store, batch by batch.
@@ -49,9 +66,9 @@ impl<'s> Loader<'s> {
         Loader { store, batch: BTreeMap::new(), records: 0, bytes: 0, tally: Tally::default() }
     }
 
-    /// Takes a record of a line of so many bytes. `parked`: it was in progress.
-    pub(crate) fn add(&mut self, namespace: &str, import: Import, parked: bool, line: u64, bytes: usize) {
-        let item = Item { line, import, parked };
+    /// Takes a record of a line of so many bytes. `has_end`: it says itself until when it is remembered.
+    pub(crate) fn add(&mut self, namespace: &str, import: Import, has_end: bool, line: u64, bytes: usize) {
+        let item = Item { line, import, has_end };
         match self.batch.get_mut(namespace) {
             Some(items) => items.push(item),
             None => drop(self.batch.insert(namespace.to_owned(), vec![item])),
@@ -75,11 +92,10 @@ impl<'s> Loader<'s> {
                 }
                 namespace => namespace.context("opening a namespace")?,
             };
-            let (items, imports): (Vec<_>, Vec<_>) =
-                items.into_iter().map(|Item { line, import, parked }| ((line, parked), import)).unzip();
+            let (reads, imports): (Vec<_>, Vec<_>) = items.into_iter().map(Item::parts).unzip();
             let answers = self.import(&namespace, &imports).context("writing a batch")?;
-            for ((line, parked), answer) in items.into_iter().zip(answers) {
-                refused.extend(self.count(parked, answer)?.map(|reason| (line, reason)));
+            for (read, answer) in reads.into_iter().zip(answers) {
+                refused.extend(self.count(read, answer)?.map(|reason| (read.line, reason)));
             }
         }
         (self.records, self.bytes) = (0, 0);
@@ -106,13 +122,16 @@ impl<'s> Loader<'s> {
     }
 
     /// Counts an answer; why the record was refused, if it was.
-    fn count(&mut self, parked: bool, answer: Result<Imported, Error>) -> anyhow::Result<Option<String>> {
+    fn count(&mut self, read: Read, answer: Result<Imported, Error>) -> anyhow::Result<Option<String>> {
         match answer {
             Ok(Imported::Stored) => {
                 self.tally.imported += 1;
-                self.tally.parked += u64::from(parked);
+                self.tally.parked += u64::from(read.parked);
             }
-            Ok(Imported::Expired) => self.tally.expired += 1,
+            Ok(Imported::Expired) => {
+                self.tally.expired += 1;
+                self.tally.expired_by_ttl += u64::from(!read.has_end);
+            }
             Ok(Imported::Differs) => {
                 return Ok(Some("the key is known with another payload or another result".into()));
             }

@@ -4,15 +4,14 @@
 //! design for Rails and its descendants (`idempotency_key`, `recovery_point`, `locked_at`, `response_code`,
 //! `response_body`), inboxes of message handlers (`message_id`, `consumer`, `processed_at`), MassTransit's `InboxState`
 //! (`MessageId`, `ConsumerId`, `Consumed`), NServiceBus's outbox (`MessageId`, `Dispatched`), Spring Modulith's
-//! `event_publication` (`id`, `listener_id`, `completion_date`).
+//! `event_publication` (`id`, `listener_id`, `completion_date`), and the job tables of queues (`id`, `state`).
 
 use claimstore::Import;
 
-use super::foreign::{Reading, as_json};
-use super::row::{Row, Value};
-
-/// What the note of a key says whose row does not say that the work is done.
-const UNSETTLED: &str = "was in progress when it was imported";
+use super::columns;
+use super::foreign::{Reading, Taken, as_json};
+use super::row::Row;
+use super::said::{Ended, Why};
 
 const SCOPES: [&str; 4] = ["user_id", "account_id", "tenant_id", "scope"];
 const CONSUMERS: [&str; 11] = [
@@ -28,110 +27,113 @@ const CONSUMERS: [&str; 11] = [
     "subscriber_id",
     "subscription",
 ];
-const STATUSES: [&str; 2] = ["status", "state"];
 const CODES: [&str; 4] = ["response_code", "response_status", "status_code", "http_status"];
-const BODIES: [&str; 4] = ["response_body", "response", "body", "result"];
-const SETTLED: [&str; 9] = [
-    "completed_at",
-    "finished_at",
-    "processed_at",
-    "handled_at",
-    "consumed",
-    "consumed_at",
-    "dispatched_at",
-    "completion_date",
-    "updated_at",
-];
-/// Times and flags whose absence in a row that has the column says that the work is not done.
-const DONE_MARKS: [&str; 7] = [
-    "processed_at",
-    "completed_at",
-    "handled_at",
-    "consumed",
-    "consumed_at",
-    "completion_date",
-    "dispatched",
-];
-
-/// How the work of a row ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Not,
-    Well,
-    Badly,
-}
+const BODIES: [&str; 5] = ["response_body", "response", "body", "result", "output"];
+const ERRORS: [&str; 3] = ["error", "error_message", "exception"];
 
 /// A row of a table of idempotency keys.
-pub(super) fn idempotency_key(reading: &Reading, row: &Row) -> Result<Import, String> {
-    let key = reading.key(row, &SCOPES, &["idempotency_key", "key", "request_id", "id"])?;
-    let response = response(row);
-    let import = match request_ended(reading, row)? {
-        Ended::Not => Import::parked(key, UNSETTLED).progress(response),
-        Ended::Well => Import::completed(key, response),
-        Ended::Badly => Import::failed(key, response),
-    };
+pub(super) fn idempotency_key(reading: &Reading, row: &Row) -> Result<Taken, String> {
+    let key = reading.key(row, &SCOPES, &["idempotency_key", "key", "request_id", "workflow_uuid", "id"])?;
+    let ended = request_ended(reading, row)?;
+    let import = import(key, &ended, response(row, &ended));
     let import = match digest(row) {
         Some(digest) => import.fingerprint(digest),
         None => import,
     };
-    reading.with_times(row, import, &SETTLED)
+    reading.taken(row, import, &ended)
 }
 
 /// A row of a table of handled messages.
-pub(super) fn processed_message(reading: &Reading, row: &Row) -> Result<Import, String> {
-    let key = reading.key(row, &CONSUMERS, &["message_id", "event_id", "id"])?;
-    let import = match message_ended(reading, row) {
-        Ended::Not => Import::parked(key, UNSETTLED),
-        Ended::Well => Import::completed(key, row.bytes(&BODIES).unwrap_or_default()),
-        Ended::Badly => Import::failed(key, row.bytes(&BODIES).unwrap_or_default()),
+pub(super) fn processed_message(reading: &Reading, row: &Row) -> Result<Taken, String> {
+    let key = reading.key(row, &CONSUMERS, &["message_id", "event_id", "workflow_uuid", "id"])?;
+    let (ended, is_assumed) = message_ended(reading, row)?;
+    let body = match ended {
+        // The body of a message that was not handled is the message.
+        Ended::Not(_) => Vec::new(),
+        Ended::Well | Ended::Badly => body(row, &ended).unwrap_or_default().to_vec(),
     };
-    reading.with_times(row, import, &SETTLED)
+    let taken = reading.taken(row, import(key, &ended, body), &ended)?;
+    Ok(taken.assumed(is_assumed))
+}
+
+pub(super) fn import(key: Vec<u8>, ended: &Ended, body: Vec<u8>) -> Import {
+    match ended {
+        Ended::Well => Import::completed(key, body),
+        Ended::Badly => Import::failed(key, body),
+        Ended::Not(why) => Import::parked(key, why.note()).progress(body),
+    }
 }
 
 fn request_ended(reading: &Reading, row: &Row) -> Result<Ended, String> {
-    let code = match row.text(&CODES) {
-        Some(code) => Some(code.parse::<u16>().map_err(|_| "the code of the response is no number")?),
-        None => None,
+    let code = code(row)?;
+    let by_code = |code: Option<u16>| match code {
+        None | Some(200..=399) => Ended::Well,
+        Some(400..=599) => Ended::Badly,
+        // None of a response.
+        Some(other) => Ended::Not(Why::Word(other.to_string())),
     };
-    let by_code = if code.is_some_and(|code| code >= 400) { Ended::Badly } else { Ended::Well };
-    if let Some(point) = row.bytes(&["recovery_point"]) {
-        return Ok(if point.eq_ignore_ascii_case(b"finished") { by_code } else { Ended::Not });
+    let point = row.bytes(&["recovery_point"]).map(|point| reading.language.word(point));
+    if let Some(said) = point.or_else(|| reading.language.status(row)) {
+        match said {
+            Ended::Well => return Ok(by_code(code)),
+            // What it does not say, a response or a time may.
+            Ended::Not(Why::Unsaid) => {}
+            ended => return Ok(ended),
+        }
     }
-    Ok(match status(reading, row) {
-        Some(Ended::Well) => by_code,
+    let marks = reading.language.marks(row)?;
+    Ok(match marks {
+        Some(Ended::Well) => by_code(code),
+        Some(ended @ (Ended::Badly | Ended::Not(Why::Word(_) | Why::Both | Why::Denied))) => ended,
+        _ if code.is_some() => by_code(code),
         Some(ended) => ended,
-        None if code.is_some() || row.bytes(&BODIES).is_some() => by_code,
-        None if row.bytes(&["completed_at", "finished_at"]).is_some() => by_code,
-        None => Ended::Not,
+        None if row.bytes(&BODIES).is_some() => Ended::Well,
+        None => Ended::Not(Why::Unsaid),
     })
 }
 
-fn message_ended(reading: &Reading, row: &Row) -> Ended {
-    if let Some(ended) = status(reading, row) {
-        return ended;
+/// How the handling ended, and whether that is taken for granted.
+fn message_ended(reading: &Reading, row: &Row) -> Result<(Ended, bool), String> {
+    let status = reading.language.status(row);
+    match status {
+        None | Some(Ended::Not(Why::Unsaid)) => {}
+        Some(ended) => return Ok((ended, false)),
     }
-    let marks: Vec<&Value> = DONE_MARKS.iter().filter_map(|name| row.find(&[*name])).collect();
-    let is_set =
-        |mark: &&Value| !matches!(mark.bytes(), None | Some(b"0" | b"f" | b"false" | b"False" | b"FALSE"));
-    // A table without such columns has a row when the message was handled, and none before.
-    if marks.is_empty() || marks.iter().any(is_set) { Ended::Well } else { Ended::Not }
+    let ended = match reading.language.marks(row)? {
+        // Handled for the last time, and this is what came of it.
+        Some(Ended::Well) if has_error(row) => Ended::Badly,
+        Some(ended) => ended,
+        None if status.is_some() => Ended::Not(Why::Unsaid),
+        // A queue loses its rows when they are done.
+        None if row.columns().any(|(name, _)| columns::is_sign_of_work(name.plain())) => {
+            return Ok(reading.unsaid(Ended::Not(Why::Unsaid), Why::Unsaid));
+        }
+        // A table without any such column has a row when the message was handled, and none before.
+        None => return Ok(reading.unsaid(Ended::Well, Why::Unsaid)),
+    };
+    Ok((ended, false))
 }
 
-fn status(reading: &Reading, row: &Row) -> Option<Ended> {
-    let status = row.bytes(&STATUSES)?;
-    if reading.is_in_progress(status) {
-        return Some(Ended::Not);
-    }
-    let failed = [&b"failed"[..], b"failure", b"error"].iter().any(|word| status.eq_ignore_ascii_case(word));
-    Some(if failed { Ended::Badly } else { Ended::Well })
+fn has_error(row: &Row) -> bool {
+    row.bytes(&ERRORS).is_some_and(|error| !matches!(error, b"{}" | b"[]"))
+}
+
+/// The code of the response; 0 is none.
+fn code(row: &Row) -> Result<Option<u16>, String> {
+    let Some(code) = row.text(&CODES) else { return Ok(None) };
+    let code = code.trim().parse::<u16>().map_err(|_| "the code of the response is no number")?;
+    Ok((code != 0).then_some(code))
+}
+
+fn body<'r>(row: &'r Row, ended: &Ended) -> Option<&'r [u8]> {
+    let body = row.bytes(&BODIES);
+    if *ended == Ended::Badly { body.or_else(|| row.bytes(&ERRORS)) } else { body }
 }
 
 /// The body as it is; beside a code, one JSON object of both.
-fn response(row: &Row) -> Vec<u8> {
-    let body = row.bytes(&BODIES);
-    let Some(code) = row.text(&CODES).and_then(|code| code.parse::<u16>().ok()) else {
-        return body.unwrap_or_default().to_vec();
-    };
+fn response(row: &Row, ended: &Ended) -> Vec<u8> {
+    let body = body(row, ended);
+    let Ok(Some(code)) = code(row) else { return body.unwrap_or_default().to_vec() };
     let body = body.map_or_else(|| "null".into(), as_json);
     format!("{{\"response_code\":{code},\"response_body\":{body}}}").into_bytes()
 }
@@ -146,19 +148,26 @@ fn digest(row: &Row) -> Option<[u8; 32]> {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::super::foreign::{IN_PROGRESS, Source};
+    use super::super::foreign::Source;
+    use super::super::row::Nulls;
+    use super::super::said::Language;
+    use super::super::time::Times;
+    use super::super::words::{Given, Words};
     use super::*;
 
     fn check(source: Source, row: &str, expected: &str) {
+        let words = Words::new(&Given::default()).unwrap();
         let reading = Reading {
             source,
             key: Vec::new(),
             ttl: None,
-            in_progress: IN_PROGRESS.map(str::to_owned).into(),
-            now: UNIX_EPOCH + Duration::from_secs(1),
+            nulls: Nulls::default(),
+            language: Language { words, times: Times::default(), status: None },
+            unsaid: None,
+            now: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         };
-        let import = reading.record(&Row::from_json(row.as_bytes()).unwrap());
-        let shown = import.map_or_else(|error| error, |import| format!("{:?}", import.unwrap()));
+        let taken = reading.record(&Row::from_json(row.as_bytes(), &reading.nulls).unwrap());
+        let shown = taken.map_or_else(|error| error, |taken| format!("{:?}", taken.unwrap().import));
         assert!(shown.contains(expected), "{row}: {shown}");
     }
 
@@ -166,16 +175,30 @@ mod tests {
     fn requests_that_are_not_finished_are_parked() {
         for (row, state) in [
             (r#""recovery_point":"finished","response_code":201,"response_body":"{}""#, "Completed"),
+            (r#""recovery_point":" FINISHED ""#, "Completed"),
             (r#""recovery_point":"finished","response_code":402"#, "Failed"),
             (r#""recovery_point":"charge_created","locked_at":"2026-01-01 00:00:00""#, "Parked"),
             (r#""recovery_point":"started","locked_at":null"#, "Parked"),
+            (r#""recovery_point":null,"response_code":201"#, "Completed"),
             (r#""response_code":null,"response_body":null,"locked_at":"2026-01-01 00:00:00""#, "Parked"),
+            (r#""response_code":0,"response_body":"""#, "Parked"),
+            (r#""response_code":102"#, "Parked"),
+            (r#""response_code":999"#, "Parked"),
             (r#""status":"COMPLETED""#, "Completed"),
             (r#""status":"completed","response_code":500"#, "Failed"),
             (r#""status":"Processing","response_code":200"#, "Parked"),
+            (r#""status":"new","response_code":200"#, "Parked"),
+            (r#""status":null,"response_code":200"#, "Completed"),
+            (r#""status":null"#, "Parked"),
             (r#""status":"failed""#, "Failed"),
             (r#""response_body":{"id":7}"#, "Completed"),
+            (r#""response_body":{"id":7},"completed_at":null"#, "Parked"),
+            (r#""response_code":200,"completed_at":null"#, "Completed"),
+            (r#""response_code":200,"completed":false"#, "Parked"),
             (r#""completed_at":"2026-01-01""#, "Completed"),
+            (r#""completed_at":"0001-01-01T00:00:00Z""#, "Parked"),
+            (r#""completed_at":0"#, "Parked"),
+            (r#""completed_at":20261128"#, "`completed_at` is no time"),
             (r#""created_at":"2026-01-01""#, "Parked"),
             (r#""response_code":"abc""#, "the code of the response is no number"),
             (r#""response_code":200,"created_at":"soon""#, "`created_at` is no time"),
@@ -190,12 +213,25 @@ mod tests {
         for (row, state) in [
             (r#""processed_at":"2026-01-01T00:00:00Z""#, "Completed"),
             (r#""processed_at":null"#, "Parked"),
+            (r#""processed_at":"infinity""#, "Parked"),
+            (r#""ProcessedOnUtc":null,"Error":null"#, "Parked"),
+            (r#""ProcessedOnUtc":"2026-01-01","Error":null"#, "Completed"),
+            (r#""ProcessedOnUtc":"2026-01-01","Error":"no such order""#, "Failed"),
             (r#""ConsumerId":"c","Consumed":null,"Received":"2026-01-01""#, "Parked"),
             (r#""ConsumerId":"c","Consumed":"2026-01-01","Delivered":null"#, "Completed"),
             (r#""Dispatched":true"#, "Completed"),
             (r#""Dispatched":false"#, "Parked"),
             (r#""Dispatched":0,"DispatchedAt":null"#, "Parked"),
+            (r#""Dispatched":0,"DispatchedAt":"2026-01-01""#, "Parked"),
+            (r#""is_processed":0,"processed_at":"2026-01-01""#, "Parked"),
+            (r#""completed_at":"2026-01-01","failed_at":"2026-01-01""#, "Parked"),
+            (r#""completed_at":null,"failed_at":"2026-01-01""#, "Failed"),
             (r#""status":"pending","processed_at":"2026-01-01""#, "Parked"),
+            (r#""status":null,"processed_at":"2026-01-01""#, "Completed"),
+            (r#""status":null,"processed_at":null"#, "Parked"),
+            (r#""status":null"#, "Parked"),
+            (r#""order_status":"new""#, "Completed"),
+            (r#""locked_at":null"#, "Parked"),
             (r#""topic":"orders""#, "Completed"),
         ] {
             check(Source::SqlProcessedMessages, &format!("{{\"MessageId\":\"m\",{row}}}"), state);
@@ -221,8 +257,8 @@ mod tests {
             (r#"{"response_body":"plain"}"#, "plain"),
             ("{}", ""),
         ] {
-            let row = Row::from_json(row.as_bytes()).unwrap();
-            assert_eq!(String::from_utf8(response(&row)).unwrap(), expected);
+            let row = Row::from_json(row.as_bytes(), &Nulls::default()).unwrap();
+            assert_eq!(String::from_utf8(response(&row, &Ended::Well)).unwrap(), expected);
         }
     }
 }

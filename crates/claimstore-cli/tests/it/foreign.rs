@@ -1,7 +1,9 @@
 //! `claimstore import --from`: rows of tables, and keys of Redis.
 
+use std::time::Duration;
+
 use claimstore::{Claim, ClaimRequest, ErrorKind, Namespace};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::sandbox::{Sandbox, run};
 
@@ -140,7 +142,7 @@ fn keys_of_redis_keep_the_time_they_have_left() {
 {\"key\":\"idem:1\",\"value\":\"1\",\"pttl\":3600000}
 {\"key\":\"idem:2\",\"value\":\"processing\",\"pttl\":3600000}
 {\"key\":\"idem:3\",\"value\":false,\"pttl\":-2}
-{\"key\":\"idem:4\",\"value\":\"{\\\"id\\\":7}\",\"pttl\":-1}
+{\"key\":\"idem:4\",\"value\":\"{\\\"id\\\":7}\",\"pttl\":9223372036854775807}
 ";
     let (counted, _) = import(&sandbox, "redis", rows, 0);
     assert_eq!(
@@ -152,4 +154,221 @@ fn keys_of_redis_keep_the_time_they_have_left() {
     let record = sandbox.json("get idem:1 --namespace api");
     let left = record["expires_at_ms"].as_u64().unwrap() - record["settled_at_ms"].as_u64().unwrap();
     assert_eq!(left, 3_600_000);
+}
+
+/// How a key stands: its state, and the note of one that is held for review.
+fn stands(sandbox: &Sandbox, key: &str) -> String {
+    let record = sandbox.json(&format!("get {key} --namespace api --show-payload"));
+    let state = record["state"].as_str().unwrap();
+    match record["note"].as_str() {
+        Some(note) if !note.is_empty() => format!("{state}: {note}"),
+        _ => state.to_owned(),
+    }
+}
+
+#[test]
+fn a_word_that_is_not_known_is_parked_with_the_word_and_counted() {
+    let sandbox = Sandbox::new();
+    let rows = "\
+message_id,status,received_at
+m1,ENQUEUED,2026-11-20
+m2,DELAYED,2026-11-20
+m3,new,2026-11-20
+m4,in progress,2026-11-20
+m5,0,2026-11-20
+m6,NULL,2026-11-20
+m7,FAILED  ,2026-11-20
+m8,  Succeeded,2026-11-20
+m9,New ,2026-11-20
+";
+    let words = "sql-processed-messages --format csv --ttl 3650d";
+    let (counted, _) = import(&sandbox, words, rows, 0);
+    assert_eq!(
+        counted,
+        json!({
+            "read": 9, "imported": 9, "parked": 7, "known": 0, "expired": 0, "refused": 0, "expired_by_ttl": 0,
+            "unknown_words": { "enqueued": 1, "delayed": 1, "new": 2, "0": 1 }, "assumed_done": 0,
+        })
+    );
+    for (key, expected) in [
+        ("m1", "parked: its status was `ENQUEUED` when it was imported"),
+        ("m4", "parked: its status was `in progress` when it was imported"),
+        ("m5", "parked: its status was `0` when it was imported"),
+        ("m6", "parked: it did not say that it was done when it was imported"),
+        ("m7", "failed"),
+        ("m8", "completed"),
+    ] {
+        assert_eq!(stands(&sandbox, key), expected);
+    }
+    let other = Sandbox::new();
+    let words = format!("import --from {words} --done Enqueued --in-progress NEW --failed delayed");
+    let ran = run(other.command(&words).stdin(other.file(rows.as_bytes())));
+    let said = String::from_utf8(ran.out).unwrap();
+    assert!(
+        said.starts_with("9 read, 9 imported (5 of them parked)") && said.contains(": 0 (1); --done WORD"),
+        "{said}"
+    );
+    let (counted, _) =
+        import(&Sandbox::new(), "sql-processed-messages --format csv --only-done a,b", rows, 0);
+    assert_eq!((&counted["parked"], &counted["unknown_words"]["succeeded"]), (&8.into(), &1.into()));
+}
+
+#[test]
+fn an_end_far_away_is_as_long_as_a_store_remembers() {
+    let sandbox = Sandbox::new();
+    let rows = "\
+id,status,completed_at,expires_at
+k1,done,2026-11-20 10:00:00+00,infinity
+k2,done,2026-11-20 10:00:00 UTC,9999-12-31 23:59:59.9999999
+k3,done,2026-11-20 10:00:00 +0000 UTC,2999-01-01
+k4,done,1795168800.25,0
+k5,done,2026-11-20T10:00:00Z,0001-01-01T00:00:00Z
+k6,done,2026-11-20T10:00:00Z,2020-01-01
+k7,done,20261120,
+k8,done,2026-11-20,-infinity
+k9,done,n/a,
+k10,done,2026-11-20,2050-01-01
+";
+    let words = "sql-idempotency-keys --format csv --null n/a --ttl 3650d";
+    let (counted, said) = import(&sandbox, words, rows, 3);
+    assert_eq!(
+        (&counted["imported"], &counted["expired"], &counted["expired_by_ttl"], &counted["refused"]),
+        (&7.into(), &1.into(), &0.into(), &2.into())
+    );
+    assert!(said.contains("line 8: `completed_at` is no time: the number"), "{said}");
+    assert!(said.contains("line 9: `expires_at` is no time that can be read: --time-format"), "{said}");
+    let left = |key: &str| {
+        let store = sandbox.open();
+        let record = store.namespace("api").unwrap().get(key).unwrap().unwrap();
+        let left = record.expires_at().unwrap().duration_since(store.store_time()).unwrap();
+        store.close().unwrap();
+        left.as_secs() / 86_400
+    };
+    for key in ["k1", "k2", "k3", "k10"] {
+        assert!((3_651..=3_652).contains(&left(key)), "{key}: {}", left(key));
+    }
+    assert!(left("k4") <= 3_650 && left("k5") <= 3_650, "0 and year 1 are no ends: the ttl counts");
+    let (counted, _) = import(&sandbox, &format!("{words} --time-format %Y%m%d"), rows, 3);
+    assert_eq!((&counted["imported"], &counted["refused"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn what_the_ttl_leaves_out_is_told_with_what_helps() {
+    let sandbox = Sandbox::new();
+    let store = sandbox.open();
+    let old = store.store_time() - Duration::from_secs(3 * 86_400);
+    let old_s = old.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    store.close().unwrap();
+    let rows = format!("{{\"message_id\":\"m1\",\"processed_at\":{old_s}}}\n{{\"message_id\":\"m2\"}}\n");
+    let command = "import --namespace api --from sql-processed-messages";
+    let ran = run(sandbox.command(command).stdin(sandbox.file(rows.as_bytes())));
+    let said = String::from_utf8(ran.out).unwrap();
+    assert!(
+        said.contains("1 expired, 0 refused\n1 of the expired do not say") && said.contains("--ttl TIME"),
+        "{said}"
+    );
+    let (counted, _) = import(&sandbox, "sql-processed-messages --ttl 7d", &rows, 0);
+    assert_eq!(
+        (&counted["imported"], &counted["known"], &counted["expired_by_ttl"]),
+        (&1.into(), &1.into(), &0.into())
+    );
+}
+
+#[test]
+fn no_input_and_a_dump_are_told() {
+    let sandbox = Sandbox::new();
+    for (words, input, code, said) in [
+        ("sql-processed-messages", "", 0, "the input has no rows"),
+        ("sql-processed-messages", "\n \n", 0, "the input has no rows"),
+        ("sql-processed-messages --format csv", "id,status\n", 0, "the input has no rows"),
+        ("redis", "", 0, "the input has no rows"),
+    ] {
+        let (counted, told) = import(&sandbox, words, input, code);
+        assert!(counted["read"] == 0 && told.contains(said), "{words}: {told}");
+    }
+    for (words, input, said) in [
+        ("sql-processed-messages --format csv", "", "the input is empty"),
+        ("sql-processed-messages --format csv", "--\n-- PostgreSQL database dump\n--\n", "pg_dump"),
+        ("sql-processed-messages", "COPY public.inbox (id) FROM stdin;\n7\n\\.\n", "pg_dump"),
+        ("sql-processed-messages", "-- MySQL dump 10.13\n--\n", "mysqldump"),
+        ("claimstore", "--\n-- PostgreSQL database dump\n", "pg_dump"),
+    ] {
+        let mut command = sandbox.command(&format!("import --from {words}"));
+        let ran = run(command.stdin(sandbox.file(input.as_bytes())));
+        assert!(ran.code == 65 && ran.err.contains(said), "{words}: {} {}", ran.code, ran.err);
+    }
+}
+
+/// Each format, with all that can be wrong in it: a row that cannot be trusted is refused with its line, the others come in.
+#[test]
+fn rows_are_read_by_the_reader_of_dedupe() {
+    for (words, input, keys, refused) in [
+        // More or fewer fields, a footer, a decimal comma.
+        (
+            "csv",
+            "name,invoice,state\nSmith, John,INV-7,done\nMeier,INV-8,done\n2 rows\n",
+            &["INV-8"][..],
+            &[2, 4][..],
+        ),
+        // Line ends of old systems, also one among others; blank lines anywhere.
+        ("csv", "invoice,state\rINV-1,done\rINV-2,done\r", &["INV-1", "INV-2"], &[]),
+        (
+            "csv",
+            "\n\ninvoice,state\n\nINV-1,done\r\r\n  \nINV-2,done\rINV-3,done\n\n",
+            &["INV-1", "INV-2", "INV-3"],
+            &[],
+        ),
+        // Quotes in disorder take no other row along.
+        (
+            "tsv",
+            "invoice\tstate\ttext\nINV-1\tdone\t\"Deluxe\nINV-2\tdone\te\nINV-3\tdone\t\"X\n",
+            &["INV-2"],
+            &[2, 4],
+        ),
+        (
+            "tsv --no-quotes",
+            "invoice\tstate\ttext\nINV-1\tdone\t\"Deluxe\nINV-2\tdone\te\n",
+            &["INV-1", "INV-2"],
+            &[],
+        ),
+        // COPY has no header and escapes; `mysql --batch` has both.
+        (
+            "copy-text --columns invoice,state",
+            "acme\\\\7\tdone\na\\tb\tdone\nx\t\\N\n\\.\n",
+            &["acme\\7", "a\tb", "x"],
+            &[],
+        ),
+        ("copy-text", "invoice\tstate\nacme\\\\7\tNULL\nx\\q\tdone\n", &["acme\\7"], &[3]),
+        ("csv --delimiter ; --skip-lines 1", "Report\ninvoice;state\nINV-1;done\n", &["INV-1"], &[]),
+        ("csv", "sep=;\ninvoice;state\nINV-1;done\n", &["INV-1"], &[]),
+        (
+            "jsonl",
+            "{\"invoice\":\"INV-1\",\"state\":\"done\"}\n\n{\"invoice\":1}{\"invoice\":2}\n",
+            &["INV-1"],
+            &[3],
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        let exit = if refused.is_empty() { 0 } else { 3 };
+        let words = format!("sql-processed-messages --key invoice --ttl 7d --format {words}");
+        let (counted, said) = import(&sandbox, &words, input, exit);
+        assert_eq!(
+            (&counted["imported"], &counted["refused"]),
+            (&keys.len().into(), &refused.len().into()),
+            "{words}: {said}"
+        );
+        for line in refused {
+            assert!(said.contains(&format!("line {line}: ")), "{words}: {said}");
+        }
+        let store = sandbox.open();
+        let api = store.namespace("api").unwrap();
+        for key in keys {
+            assert!(api.get(key.as_bytes()).unwrap().is_some(), "{words}: {key}");
+        }
+        store.close().unwrap();
+    }
+    let utf16: Vec<u8> = "\u{feff}id,state\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let sandbox = Sandbox::new();
+    let ran = run(sandbox.command("import --from redis --format csv").stdin(sandbox.file(&utf16)));
+    assert!(ran.code == 65 && ran.err.contains("UTF-16") && !sandbox.store().exists(), "{}", ran.err);
 }

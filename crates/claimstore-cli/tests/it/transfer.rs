@@ -58,7 +58,7 @@ fn what_was_exported_comes_back_with_times_and_history() {
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     assert_eq!(
         String::from_utf8(ran.out).unwrap(),
-        "6 read, 6 imported (2 of them parked), 0 known before, 0 expired, 0 refused\n"
+        "6 read, 6 imported (3 of them parked), 0 known before, 0 expired, 0 refused\n"
     );
     let (before, after) = (records(&sandbox, &sandbox.store()), records(&sandbox, &copy));
     for name in ["done", "failed", "retry", "parked"] {
@@ -234,13 +234,13 @@ fn what_contradicts_the_store_is_refused_and_what_is_over_is_left_out() {
     let later = 1_900_000_000_000;
     let input =
         lines(&[&line("known", "mine", later), &line("known", "theirs", later), &line("over", "", 2)]);
-    let (counted, said) = import(&sandbox, "", &input, 3);
+    let (counted, said) = import(&sandbox, "", &input, 65);
     assert_eq!(
         counted,
         json!({ "read": 3, "imported": 0, "parked": 0, "known": 1, "expired": 1, "refused": 1 })
     );
     assert!(said.contains("line 2: the key is known with another payload or another result"), "{said}");
-    assert!(said.contains("may be cut"), "there was no last line: {said}");
+    assert!(said.contains("the input is cut"), "there was no last line: {said}");
     let record = sandbox.json("get known --show-payload");
     assert_eq!(record["response"], "mine");
 }
@@ -289,7 +289,9 @@ fn a_killed_import_is_finished_by_the_next() {
             number % 3
         )
     };
-    let input: Vec<u8> = (0..60_000).flat_map(|number| [line(number).as_bytes(), b"\n"].concat()).collect();
+    let mut input: Vec<u8> =
+        (0..60_000).flat_map(|number| [line(number).as_bytes(), b"\n"].concat()).collect();
+    input.extend_from_slice(b"{\"kind\":\"end\",\"records\":60000}\n");
     let mut child = sandbox.command("import").stdin(sandbox.file(&input)).spawn().unwrap();
     // Some of it is there once the journal has a segment.
     let journal = sandbox.store().join("journal");
@@ -322,7 +324,7 @@ fn a_signal_ends_an_import_with_what_it_read() {
     send(&child, Signal::TERM);
     assert_eq!(code(child.wait().unwrap()), 143);
     drop(input);
-    let (counted, _) = import(&sandbox, "", format!("{line}\n").as_bytes(), 0);
+    let (counted, _) = import(&sandbox, "", &lines(&[line, r#"{"kind":"end","records":1}"#]), 0);
     assert_eq!(counted["imported"].as_u64().unwrap() + counted["known"].as_u64().unwrap(), 1);
 }
 
@@ -335,6 +337,18 @@ fn nonsense_and_places_that_are_no_store() {
         "import --ttl 1d",
         "import --format csv",
         "import --in-progress x",
+        "import --done x",
+        "import --only-done x",
+        "import --failed x",
+        "import --status x",
+        "import --null x",
+        "import --time-format %Y%m%d",
+        "import --unsaid done",
+        "import --from sql-idempotency-keys --unsaid done",
+        "import --from redis --done x --failed X",
+        "import --from redis --only-done a,b --in-progress b",
+        "import --from redis --time-format %H:%M",
+        "import --from redis --time-format %Q",
         "import --from redis --delimiter ;",
         "import --from redis --ttl soon",
         "import --from redis --key a,,b",
@@ -354,8 +368,105 @@ fn nonsense_and_places_that_are_no_store() {
     let store = sandbox.open();
     assert_eq!(sandbox.run("import --wait 0s").code, 75);
     store.close().unwrap();
-    let (counted, _) = import(&sandbox, "", b"", 0);
-    assert_eq!(counted["read"], 0);
+}
+
+/// An export that broke off, in any place and after any line, is not taken for a small one.
+#[test]
+fn an_export_that_was_cut_is_told_from_a_whole_one() {
+    let sandbox = Sandbox::new();
+    sandbox.fill();
+    let exported = export(&sandbox, "");
+    let whole: Vec<&[u8]> = exported.split_inclusive(|byte| *byte == b'\n').collect();
+    let copy = sandbox.path("copy");
+    let cuts = (0..whole.len()).map(|lines| whole[..lines].concat());
+    // And in the middle of the last line, and of the one before.
+    let inside =
+        [1, 40, whole[whole.len() - 1].len() + 1].map(|less| exported[..exported.len() - less].to_vec());
+    for cut in cuts.chain(inside.into_iter().skip(1)) {
+        let ran = import_at(&sandbox, "", &copy, &cut);
+        assert_eq!(ran.code, 65, "{} bytes: {}", cut.len(), ran.err);
+        assert!(ran.err.contains(if cut.is_empty() { "is empty" } else { "is cut" }), "{}", ran.err);
+        assert!(String::from_utf8(ran.out).unwrap().contains(" read, "), "what was read is there, and told");
+    }
+    // Without its last line end it is whole; so are two after each other, but not one and the beginning of the next.
+    for (input, code) in [
+        (exported[..exported.len() - 1].to_vec(), 0),
+        ([exported.clone(), exported.clone()].concat(), 0),
+        ([&exported[..], whole[0]].concat(), 65),
+        ([&exported[..], whole[whole.len() - 2]].concat(), 65),
+    ] {
+        let ran = import_at(&sandbox, "", &copy, &input);
+        assert_eq!(ran.code, code, "{}", ran.err);
+    }
+    let mut empty = Sandbox::command_at("export", &sandbox.path("empty"));
+    let store = open(&sandbox.path("empty"));
+    store.close().unwrap();
+    let none = run(&mut empty).out;
+    let ran = import_at(&sandbox, "", &copy, &none);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "an empty store has a whole export");
+}
+
+/// All that a history can tell, of records in every state, through both commands.
+#[test]
+fn a_history_comes_along_in_full() {
+    use claimstore::{Happened, Import, Orphaned, Past};
+
+    let sandbox = Sandbox::new();
+    let at = |ms| UNIX_EPOCH + Duration::from_millis(ms);
+    let all = [
+        Happened::Orphaned(Orphaned::EarlierLife),
+        Happened::Orphaned(Orphaned::Abandoned),
+        Happened::Orphaned(Orphaned::Lapsed),
+        Happened::Failed,
+        Happened::Parked,
+        Happened::Requeued,
+        Happened::Completed,
+        Happened::FailedForGood,
+    ];
+    let past = |(what, number): (Happened, u32)| {
+        let ms = 1_000_000 + u64::from(number);
+        Past::new(what, number, at(ms))
+            .with_token(u64::MAX - u64::from(number))
+            .with_claimed_at(at(ms - 500))
+            .with_note(
+                format!("by {number}"),
+                [b"note ", &[0xff, 0, u8::try_from(number).unwrap()][..]].concat(),
+            )
+    };
+    let history: Vec<Past> = all.into_iter().chain(all).zip(1..).map(past).collect();
+    let end = at(1_900_000_000_000);
+    let records = [
+        Import::completed("completed", "r").expires_at(end),
+        Import::failed("failed", b"\xff").expires_at(end),
+        Import::retry("retry", at(7)).progress("p"),
+        Import::parked("parked", "n").progress("p"),
+    ];
+    let store = sandbox.open();
+    let imports = records.map(|import| import.claimed_at(at(5)).settled_at(at(6)).history(history.clone()));
+    store
+        .namespace("n")
+        .unwrap()
+        .import_many(&imports)
+        .unwrap()
+        .into_iter()
+        .for_each(|answer| assert_eq!(answer.unwrap(), claimstore::Imported::Stored));
+    store.close().unwrap();
+    let copy = sandbox.path("copy");
+    assert_eq!(import_at(&sandbox, "", &copy, &export(&sandbox, "")).code, 0);
+    let (from, to) = (sandbox.open(), open(&copy));
+    let copied = to.namespace("n").unwrap();
+    for record in from.scan(claimstore::Filter::new()) {
+        let record = record.unwrap();
+        assert_eq!(record.history(), history, "sixteen are kept");
+        let other = copied.get(record.key()).unwrap().unwrap();
+        assert_eq!(other.history(), history, "{:?}", record.state());
+        assert_eq!(
+            (other.state(), other.note(), other.progress()),
+            (record.state(), record.note(), record.progress())
+        );
+    }
+    to.close().unwrap();
+    from.close().unwrap();
 }
 
 #[test]

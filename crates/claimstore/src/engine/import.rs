@@ -264,7 +264,10 @@ fn extra(import: &Import) -> Option<Box<Extra>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fingerprint, Imported, Record, State, judge};
+    use super::{Extra, Fingerprint, Imported, Record, State, judge};
+    use crate::{Happened, Import, Orphaned, Past, Policy, Store};
+    use claimstore_hash::{Fingerprinter, JsonRules};
+    use std::time::{Duration, UNIX_EPOCH};
 
     fn record(state: State, body: &str, fingerprint: Option<u8>) -> Record {
         let mut record = Record::erased(1);
@@ -301,6 +304,76 @@ mod tests {
             (record(State::InProgress, "", Some(1)), done("r", Some(2)), Imported::Differs),
         ] {
             check(Some(&known), &import, 0, expected);
+        }
+    }
+
+    /// Every field of a record is compared with what was imported; one that is new does not compile before it is.
+    #[test]
+    fn every_field_of_an_import_is_in_the_record() {
+        let at = |ms| UNIX_EPOCH + Duration::from_millis(ms);
+        let maker = Fingerprinter::with_key([7; 32]);
+        let (fingerprint, digests) = maker.json_with_fields(&JsonRules::new(), b"{\"id\":7}").unwrap();
+        let past =
+            Past::new(Happened::Orphaned(Orphaned::Lapsed), 2, at(400)).with_token(9).with_note("by", "why");
+        let store = Store::in_memory().unwrap();
+        let space = store.namespace_with("n", Policy::daily()).unwrap();
+        for import in [
+            Import::completed("completed", "body").expires_at(at(1_900_000_000_000)),
+            Import::failed("failed", "body").expires_at(at(1_900_000_000_000)),
+            Import::retry("retry", at(600)).progress("body"),
+            Import::parked("parked", "note").progress("body"),
+        ] {
+            let import = import
+                .claimed_at(at(300))
+                .settled_at(at(500))
+                .ttl(Duration::from_millis(7_000))
+                .attempt(3)
+                .attempts_granted(4)
+                .replays(5)
+                .mismatches(6)
+                .fingerprint(fingerprint)
+                .fields(&digests)
+                .origin("origin")
+                .history(vec![past.clone()]);
+            assert_eq!(
+                space.import_many(std::slice::from_ref(&import)).unwrap().remove(0).unwrap(),
+                Imported::Stored
+            );
+            let shown = space.get(&import.key).unwrap().unwrap();
+            assert_eq!((shown.replays(), shown.mismatches()), (5, 6));
+            let Import { key, state: to_be, until_ms: end_ms, note: words, body: bytes, .. } = import;
+            let Record {
+                seq,
+                token,
+                attempt,
+                state,
+                claimed_at_ms,
+                settled_at_ms,
+                until_ms,
+                ttl_ms,
+                lease_ms: _,
+                fingerprint: stored,
+                body,
+                extra,
+            } = shown.version;
+            assert!(token == seq && state == to_be && *shown.key == *key);
+            assert_eq!((attempt, claimed_at_ms, settled_at_ms, ttl_ms), (3, 300, 500, 7_000));
+            assert_eq!((until_ms, &body), (end_ms.unwrap_or(0), &bytes));
+            assert!(stored.is_some_and(|stored| stored.digest == fingerprint.to_bytes()));
+            let Extra {
+                origin,
+                earlier_progress,
+                note,
+                fields,
+                history,
+                asked,
+                granted,
+                repeats: _,
+                unknown,
+            } = *extra.unwrap();
+            assert_eq!((&*origin, &note, &*fields), (&b"origin"[..], &words, &*digests.to_bytes()));
+            assert!(crate::history::read(&history) == [past.clone()], "the history is another");
+            assert_eq!((granted, earlier_progress, asked, unknown.len()), (4, None, None, 0));
         }
     }
 }

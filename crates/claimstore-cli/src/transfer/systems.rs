@@ -1,0 +1,583 @@
+//! Tables as other systems keep them, and in which state each of their rows lands.
+//!
+//! The columns and the words are those that the systems have; the rows are made up. Each enumeration is given in full.
+
+use std::fmt::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
+
+use proptest::prelude::*;
+
+use super::columns;
+use super::foreign::{Reading, Source, Unsaid};
+use super::row::{self, Nulls, Row};
+use super::said::Language;
+use super::time::Times;
+use super::words::{DONE, FAILED, Given, IN_PROGRESS, Unknown, Words};
+use crate::record::{Syntax, fields};
+
+/// What becomes of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lands {
+    Completed,
+    Failed,
+    Parked,
+    /// Parked, with a word that is not known.
+    Unknown,
+}
+
+use Lands::{Completed, Failed, Parked};
+
+fn reading(source: Source, key: &str, done: &[&str]) -> Reading {
+    let done = done.iter().map(|&word| word.to_owned()).collect();
+    let words = Words::new(&Given { done, ..Given::default() }).unwrap();
+    Reading {
+        source,
+        key: vec![key.to_owned()],
+        ttl: None,
+        nulls: Nulls::default(),
+        language: Language { words, times: Times::default(), status: None },
+        unsaid: None,
+        now: UNIX_EPOCH + Duration::from_secs(1_795_262_400),
+    }
+}
+
+fn lands(reading: &Reading, row: &Row) -> Lands {
+    let taken = reading.record(row).unwrap().unwrap();
+    let mut unknown = Unknown::default();
+    taken.count_unknown(&mut unknown);
+    match format!("{:?}", taken.import.state()).as_str() {
+        "Completed" => Completed,
+        "Failed" => Failed,
+        "Parked" if unknown.is_empty() => Parked,
+        "Parked" => Lands::Unknown,
+        other => panic!("{other}"),
+    }
+}
+
+/// Each row of a table of messages or jobs, `|` between its fields, lands where the table says.
+fn check_with(done: &[&str], key: &str, header: &str, rows: &[(&str, Lands)]) {
+    let reading = reading(Source::SqlProcessedMessages, key, done);
+    check_rows(&reading, header, rows);
+}
+
+fn check(key: &str, header: &str, rows: &[(&str, Lands)]) {
+    check_with(&[], key, header, rows);
+}
+
+fn delimited(reading: &Reading, header: &str, text: &str, delimiter: u8) -> Row {
+    let syntax = Syntax::csv(delimiter);
+    let names: Vec<_> =
+        fields(header.as_bytes(), syntax).into_iter().map(|name| name.value.into_owned()).collect();
+    Row::from_text(&row::header(&names).unwrap(), text.as_bytes(), syntax, &reading.nulls).unwrap()
+}
+
+fn check_rows(reading: &Reading, header: &str, rows: &[(&str, Lands)]) {
+    for (text, expected) in rows {
+        let row = delimited(reading, header, text, b'|');
+        assert_eq!(lands(reading, &row), *expected, "{header}\n{text}");
+    }
+}
+
+#[test]
+fn workflows_of_dbos() {
+    let header = "workflow_uuid|status|name|authenticated_user|assumed_role|authenticated_roles|output|error|executor_id|\
+                  created_at|updated_at|application_version|application_id|class_name|config_name|recovery_attempts|queue_name|\
+                  workflow_timeout_ms|workflow_deadline_epoch_ms|started_at_epoch_ms|deduplication_id|inputs|priority";
+    let row = |status: &str, output: &str, error: &str| {
+        format!(
+            "w-{status}|{status}|charge||||{output}|{error}|local|1795168800000|1795168801000|v1||Shop|prod|1|charges|60000|\
+             1795168860000|1795168800500||{{}}|0"
+        )
+    };
+    let rows = [
+        (row("PENDING", "", ""), Parked),
+        (row("SUCCESS", "{\"ok\":1}", ""), Completed),
+        (row("ERROR", "", "declined"), Failed),
+        (row("CANCELLED", "", ""), Failed),
+        (row("ENQUEUED", "", ""), Lands::Unknown),
+        (row("DELAYED", "", ""), Lands::Unknown),
+        (row("MAX_RECOVERY_ATTEMPTS_EXCEEDED", "", ""), Lands::Unknown),
+        (row("RETRIES_EXCEEDED", "", ""), Lands::Unknown),
+    ];
+    let rows: Vec<_> = rows.iter().map(|(row, lands)| (row.as_str(), *lands)).collect();
+    check("workflow_uuid", header, &rows);
+    // As requests they land where they do as messages.
+    check_rows(&reading(Source::SqlIdempotencyKeys, "workflow_uuid", &[]), header, &rows);
+}
+
+#[test]
+fn jobs_of_oban() {
+    let header = "id|state|queue|worker|args|meta|tags|errors|attempt|max_attempts|priority|inserted_at|scheduled_at|\
+                  attempted_at|attempted_by|completed_at|discarded_at|cancelled_at";
+    let rows = [
+        "available|||",
+        "scheduled|||",
+        "suspended|||",
+        "executing|||",
+        "retryable|||",
+        "completed|2026-11-20 10:00:02.123456||",
+        "discarded||2026-11-20 10:00:02|",
+        "cancelled|||2026-11-20 10:00:02",
+    ];
+    let lands = [
+        Lands::Unknown,
+        Lands::Unknown,
+        Lands::Unknown,
+        Lands::Unknown,
+        Lands::Unknown,
+        Completed,
+        Failed,
+        Failed,
+    ];
+    for (row, lands) in rows.into_iter().zip(lands) {
+        let (state, times) = row.split_once('|').unwrap();
+        let row = format!(
+            "7|{state}|mail|Shop.Mail|{{}}|{{}}|{{}}|{{}}|1|20|0|2026-11-20 10:00:00.000001|2026-11-20 10:00:00|\
+             2026-11-20 10:00:01|{{}}|{times}"
+        );
+        check("id", header, &[(&row, lands)]);
+    }
+}
+
+#[test]
+fn jobs_of_river() {
+    let header = "id|state|attempt|max_attempts|attempted_at|created_at|finalized_at|scheduled_at|priority|args|attempted_by|\
+                  errors|kind|metadata|queue|tags|unique_key|unique_states";
+    for (state, finalized_at, lands) in [
+        ("available", r"\N", Lands::Unknown),
+        ("pending", r"\N", Parked),
+        ("retryable", r"\N", Lands::Unknown),
+        ("running", r"\N", Parked),
+        ("scheduled", r"\N", Lands::Unknown),
+        ("completed", "2026-11-20 10:00:02.5+00", Completed),
+        ("discarded", "2026-11-20 10:00:02.5+00", Failed),
+        ("cancelled", "2026-11-20 10:00:02.5+00", Failed),
+    ] {
+        let row = format!(
+            r"7|{state}|1|25|2026-11-20 10:00:01+00|2026-11-20 10:00:00+00|{finalized_at}|2026-11-20 10:00:00+00|1|{{}}|\N|\N|mail|{{}}|default|{{}}|\N|\N"
+        );
+        check("id", header, &[(&row, lands)]);
+    }
+}
+
+/// The words that sidekiq-status keeps with each job, as JSON in a value of Redis.
+#[test]
+fn jobs_of_sidekiq() {
+    let reading = reading(Source::Redis, "key", &[]);
+    for (status, expected) in [
+        ("queued", Lands::Unknown),
+        ("working", Lands::Unknown),
+        ("retrying", Lands::Unknown),
+        ("interrupted", Lands::Unknown),
+        ("stopped", Lands::Unknown),
+        ("complete", Completed),
+        ("failed", Failed),
+    ] {
+        let value = format!(
+            r#"{{"status":"{status}","jid":"b4a577edbccf1d805744efa9","worker":"Mail","updated_at":"1795168800"}}"#
+        );
+        for value in [value, status.to_owned()] {
+            let row =
+                serde_json::json!({ "key": "sidekiq:status:7", "value": value, "pttl": 60_000 }).to_string();
+            let row = Row::from_json(row.as_bytes(), &reading.nulls).unwrap();
+            assert_eq!(lands(&reading, &row), expected, "{value}");
+        }
+    }
+}
+
+#[test]
+fn jobs_of_pg_boss() {
+    let header = "id|name|priority|data|state|retry_limit|retry_count|start_after|started_on|singleton_key|expire_in|\
+                  created_on|completed_on|keep_until|output";
+    for (state, completed_on, lands) in [
+        ("created", "", Lands::Unknown),
+        ("retry", "", Lands::Unknown),
+        ("active", "", Lands::Unknown),
+        ("expired", "", Lands::Unknown),
+        ("completed", "2026-11-20 10:00:02.1+00", Completed),
+        ("cancelled", "2026-11-20 10:00:02.1+00", Failed),
+        ("failed", "2026-11-20 10:00:02.1+00", Failed),
+    ] {
+        let row = format!(
+            "7|mail|0|{{}}|{state}|2|0|2026-11-20 10:00:00+00|2026-11-20 10:00:01+00||00:15:00|2026-11-20 10:00:00+00|\
+             {completed_on}|2026-12-04 10:00:00+00|"
+        );
+        check("id", header, &[(&row, lands)]);
+    }
+}
+
+#[test]
+fn jobs_of_hangfire() {
+    let header = "Id|StateId|StateName|InvocationData|Arguments|CreatedAt|ExpireAt";
+    for (state, lands) in [
+        ("Enqueued", Lands::Unknown),
+        ("Scheduled", Lands::Unknown),
+        ("Awaiting", Lands::Unknown),
+        ("Processing", Parked),
+        ("Deleted", Lands::Unknown),
+        ("Succeeded", Completed),
+        ("Failed", Failed),
+    ] {
+        let row = format!("7|12|{state}|{{}}|[]|2026-11-20 10:00:00.000|NULL");
+        check("Id", header, &[(&row, lands)]);
+    }
+}
+
+/// `date_done` says when the row was last written, whatever its status.
+#[test]
+fn results_of_celery() {
+    let header = "id|task_id|status|result|date_done|traceback|date_created";
+    for (status, lands) in [
+        ("PENDING", Parked),
+        ("RECEIVED", Lands::Unknown),
+        ("STARTED", Parked),
+        ("RETRY", Lands::Unknown),
+        ("REVOKED", Lands::Unknown),
+        ("REJECTED", Lands::Unknown),
+        ("IGNORED", Lands::Unknown),
+        ("SUCCESS", Completed),
+        ("FAILURE", Failed),
+    ] {
+        let row = format!("7|t-7|{status}|null|2026-11-20 10:00:02.5+00|NULL|2026-11-20 10:00:00+00");
+        check("task_id", header, &[(&row, lands)]);
+    }
+}
+
+/// Tables of work that waits, and loses its rows when it is done; and one of work that failed.
+#[test]
+fn queues_without_a_status() {
+    check(
+        "id",
+        "id|priority|attempts|handler|last_error|run_at|locked_at|failed_at|locked_by|queue|created_at|updated_at",
+        &[
+            ("7|0|0|--- mail|||||||2026-11-20 10:00:00|2026-11-20 10:00:00", Parked),
+            ("7|0|3|--- mail|no|2026-11-20 10:00:00||2026-11-20 10:00:00||||", Failed),
+        ],
+    );
+    check(
+        "id",
+        "id|queue|payload|attempts|reserved_at|available_at|created_at",
+        &[("7|default|{}|0||1795168800|1795168800", Parked)],
+    );
+    check(
+        "uuid",
+        "id|uuid|connection|queue|payload|exception|failed_at",
+        &[("7|u-7|database|default|{}|RuntimeException|2026-11-20 10:00:00", Failed)],
+    );
+    check(
+        "id",
+        "id|queue_name|priority|serialized_params|scheduled_at|performed_at|finished_at|error|created_at|updated_at|job_class",
+        &[
+            ("7|mail|0|{}|||||2026-11-20 10:00:00|2026-11-20 10:00:00|Mail", Parked),
+            (
+                "7|mail|0|{}||2026-11-20 10:00:01||StandardError: no|2026-11-20 10:00:00|2026-11-20 10:00:00|Mail",
+                Parked,
+            ),
+            (
+                "7|mail|0|{}||2026-11-20 10:00:01|2026-11-20 10:00:02||2026-11-20 10:00:00|2026-11-20 10:00:00|Mail",
+                Completed,
+            ),
+            (
+                "7|mail|0|{}||2026-11-20 10:00:01|2026-11-20 10:00:02|StandardError: no|2026-11-20 10:00:00|2026-11-20 10:00:00|Mail",
+                Failed,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_inbox_of_mass_transit() {
+    let header = "Id|MessageId|ConsumerId|LockId|RowVersion|Received|ReceiveCount|ExpirationTime|Consumed|Delivered|\
+                  LastSequenceNumber";
+    for (consumed, delivered, lands) in [
+        ("NULL", "NULL", Parked),
+        ("", "", Parked),
+        ("0001-01-01 00:00:00.0000000", "NULL", Parked),
+        ("2026-11-20 10:00:01.1234567", "NULL", Completed),
+        ("2026-11-20 10:00:01.1234567", "2026-11-20 10:00:02.1234567", Completed),
+    ] {
+        let row = format!(
+            "7|m-7|c-1|l-1|0x00000000000007D1|2026-11-20 10:00:00.1234567|1|NULL|{consumed}|{delivered}|NULL"
+        );
+        check("MessageId", header, &[(&row, lands)]);
+    }
+}
+
+#[test]
+fn the_outbox_of_nservicebus() {
+    let header = "MessageId|Dispatched|DispatchedAt|PersistenceVersion|Operations";
+    for (flags, at, lands) in [
+        ("0 f F false False FALSE N no NULL", "NULL", Parked),
+        ("0 f F false False FALSE N no NULL", "", Parked),
+        ("1 t T true True TRUE Y yes", "2026-11-20 10:00:01.123", Completed),
+        ("2 maybe", "NULL", Lands::Unknown),
+    ] {
+        for flag in flags.split(' ').chain(if lands == Parked { ["\0", "0001-01-01"] } else { ["", ""] }) {
+            let row = format!("m-7|{flag}|{at}|8.2.0.0|[]");
+            if !flag.is_empty() || lands == Parked {
+                check("MessageId", header, &[(&row, lands)]);
+            }
+        }
+    }
+}
+
+#[test]
+fn publications_of_spring_modulith() {
+    let header = "id|listener_id|event_type|serialized_event|publication_date|completion_date|status|completion_attempts|\
+                  last_resubmission_date";
+    for (completion_date, status, lands) in [
+        ("", "PUBLISHED", Lands::Unknown),
+        ("", "PROCESSING", Parked),
+        ("", "RESUBMITTED", Lands::Unknown),
+        ("", "FAILED", Failed),
+        ("2026-11-20 10:00:01.5+00", "COMPLETED", Completed),
+        // Of a version without the column of the status.
+        ("2026-11-20 10:00:01.5+00", "", Completed),
+        ("", "", Parked),
+    ] {
+        let row = format!("7|l-1|OrderPaid|{{}}|2026-11-20 10:00:00.5+00|{completion_date}|{status}|1|");
+        check("id", header, &[(&row, lands)]);
+    }
+}
+
+#[test]
+fn messages_received_by_cap() {
+    let header = "Id|Version|Name|Group|Content|Retries|Added|ExpiresAt|StatusName";
+    for (status, expires_at, lands) in [
+        ("Scheduled", "NULL", Lands::Unknown),
+        ("Failed", "2026-12-20 10:00:00", Failed),
+        ("Succeeded", "2026-11-30 10:00:00", Completed),
+    ] {
+        let row = format!("7|v1|order.paid|shop|{{}}|0|2026-11-20 10:00:00|{expires_at}|{status}");
+        check("Id", header, &[(&row, lands)]);
+    }
+}
+
+#[test]
+fn envelopes_of_wolverine() {
+    let header = "id|status|owner_id|execution_time|attempts|body|message_type|received_at|keep_until";
+    let row = |status: &str| {
+        format!("7|{status}|0|NULL|0|\\x7b7d|OrderPaid|rabbitmq://queue/orders|2026-12-20 10:00:00+00")
+    };
+    for status in ["Incoming", "Scheduled", "Handled"] {
+        check("id", header, &[(&row(status), Lands::Unknown)]);
+    }
+    check_with(&["handled"], "id", header, &[(&row("Handled"), Completed)]);
+}
+
+#[test]
+fn an_outbox_with_the_time_it_was_processed() {
+    let header = "Id|Type|Content|OccurredOnUtc|ProcessedOnUtc|Error";
+    check(
+        "Id",
+        header,
+        &[
+            ("7|OrderPaid|{}|2026-11-20T10:00:00Z||", Parked),
+            ("7|OrderPaid|{}|2026-11-20T10:00:00Z|0001-01-01T00:00:00Z|", Parked),
+            ("7|OrderPaid|{}|2026-11-20T10:00:00Z|2026-11-20T10:00:01Z|", Completed),
+            ("7|OrderPaid|{}|2026-11-20T10:00:00Z|2026-11-20T10:00:01Z|no such order", Failed),
+        ],
+    );
+}
+
+/// Records of the idempotency utility for AWS Lambda, as JSON.
+#[test]
+fn records_of_powertools() {
+    let reading = reading(Source::SqlIdempotencyKeys, "id", &[]);
+    for (status, expected) in [
+        ("INPROGRESS", Parked),
+        ("COMPLETED", Completed),
+        ("COMPLETE", Completed),
+        ("EXPIRED", Lands::Unknown),
+    ] {
+        let row = format!(
+            r#"{{"id":"charge#7","status":"{status}","expiration":1795348800,"in_progress_expiration":1795262460000,"data":"{{}}","validation":""}}"#
+        );
+        let row = Row::from_json(row.as_bytes(), &reading.nulls).unwrap();
+        assert_eq!(lands(&reading, &row), expected, "{status}");
+    }
+}
+
+/// Tables that an application makes for itself.
+#[test]
+fn tables_of_ones_own() {
+    let keys = reading(Source::SqlIdempotencyKeys, "idempotency_key", &[]);
+    check_rows(
+        &keys,
+        "idempotency_key|request_path|request_hash|status|response_code|response_body|created_at|expires_at",
+        &[
+            ("k|/pay|5e|completed|201|{}|2026-11-20 10:00:00+00|2026-11-21 10:00:00+00", Completed),
+            ("k|/pay|5e|completed|402|{}|2026-11-20 10:00:00+00|infinity", Failed),
+            ("k|/pay|5e|processing|||2026-11-20 10:00:00+00|2026-11-21 10:00:00+00", Parked),
+            ("k|/pay|5e|new|||2026-11-20 10:00:00+00|", Lands::Unknown),
+            ("k|/pay|5e||0||2026-11-20 10:00:00+00|", Parked),
+            ("k|/pay|5e||201|{}|2026-11-20 10:00:00+00|", Completed),
+            ("k|/pay|5e|error|500||2026-11-20 10:00:00+00|", Failed),
+        ],
+    );
+    check(
+        "message_id",
+        "subscriber_id|message_id|status|received_at|processed_at",
+        &[
+            ("s|m|received|2026-11-20 10:00:00|", Lands::Unknown),
+            ("s|m|processed|2026-11-20 10:00:00|2026-11-20 10:00:01", Completed),
+            ("s|m|failed|2026-11-20 10:00:00|2026-11-20 10:00:01", Failed),
+            ("s|m||2026-11-20 10:00:00|2026-11-20 10:00:01", Completed),
+            ("s|m||2026-11-20 10:00:00|", Parked),
+            ("s|m|retrying|2026-11-20 10:00:00|2026-11-20 10:00:01", Lands::Unknown),
+        ],
+    );
+}
+
+/// A table that gets a row when a message was handled; the command line may say otherwise, of a queue too.
+#[test]
+fn a_table_that_says_nothing_is_taken_as_the_command_line_has_it() {
+    for (unsaid, handled, waiting) in [
+        (None, (Completed, true), (Parked, false)),
+        (Some(Unsaid::Done), (Completed, true), (Completed, true)),
+        (Some(Unsaid::Park), (Parked, false), (Parked, false)),
+    ] {
+        let reading = Reading { unsaid, ..reading(Source::SqlProcessedMessages, "id", &[]) };
+        for (header, row, expected) in [
+            ("id|topic|created_at", "7|orders|2026-11-20 10:00:00", handled),
+            ("id|topic|locked_at", "7|orders|", waiting),
+            ("id|topic|status", "7|orders|", (Parked, false)),
+            ("id|topic|processed_at", "7|orders|", (Parked, false)),
+            ("id|topic|status", "7|orders|done", (Completed, false)),
+        ] {
+            let row = delimited(&reading, header, row, b'|');
+            let taken = reading.record(&row).unwrap().unwrap();
+            assert_eq!((lands(&reading, &row), taken.is_assumed), expected, "{unsaid:?} {header}");
+        }
+    }
+}
+
+/// Words that say nothing by themselves.
+const UNKNOWN: [&str; 24] = [
+    "enqueued",
+    "delayed",
+    "new",
+    "queued",
+    "retrying",
+    "retry",
+    "scheduled",
+    "available",
+    "executing",
+    "retryable",
+    "received",
+    "handled",
+    "sent",
+    "accepted",
+    "ok",
+    "expired",
+    "deleted",
+    "skipped",
+    "0",
+    "1",
+    "2",
+    "n",
+    "f",
+    "false",
+];
+const COLUMNS: [&str; 8] = [
+    "status",
+    "State",
+    "STATUS",
+    "StatusName",
+    "job_state",
+    "message_status",
+    "workflow-status",
+    "current status",
+];
+
+fn spellings(word: &str) -> Vec<String> {
+    let title = word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect();
+    [word.to_owned(), word.to_uppercase(), title]
+        .into_iter()
+        .flat_map(|word| [word.clone(), format!(" {word}"), format!("{word}  "), format!("\t{word}\u{a0}")])
+        .collect()
+}
+
+/// Every word in every spelling, in every column, of every source, as JSON and as delimited text.
+#[test]
+fn a_status_lands_alike_wherever_it_stands() {
+    let lists = [
+        (&DONE[..], Completed),
+        (&FAILED[..], Failed),
+        (&IN_PROGRESS[..], Parked),
+        (&UNKNOWN[..], Lands::Unknown),
+    ];
+    let mut checked = 0;
+    for source in [Source::SqlIdempotencyKeys, Source::SqlProcessedMessages, Source::Redis] {
+        let reading = reading(source, "key", &[]);
+        for (word, expected) in
+            lists.iter().flat_map(|(list, lands)| list.iter().map(move |word| (word, *lands)))
+        {
+            for (spelled, column) in
+                spellings(word).iter().flat_map(|word| COLUMNS.map(|column| (word, column)))
+            {
+                let object = serde_json::json!({ column: spelled, "key": "k", "processed_at": "2026-11-20" });
+                let row = match source {
+                    Source::Redis => {
+                        serde_json::json!({ "key": "k", "value": object.to_string(), "pttl": -1 })
+                    }
+                    _ => object,
+                };
+                let row = Row::from_json(row.to_string().as_bytes(), &reading.nulls).unwrap();
+                assert_eq!(lands(&reading, &row), expected, "{source:?} {column} {spelled:?}");
+                checked += 1;
+                if source != Source::Redis {
+                    let header = format!("processed_at;{column};key");
+                    check_csv(&reading, &header, &format!("2026-11-20;\"{spelled}\";k"), expected);
+                }
+            }
+        }
+    }
+    assert_eq!(
+        checked,
+        3 * (DONE.len() + FAILED.len() + IN_PROGRESS.len() + UNKNOWN.len()) * 12 * COLUMNS.len()
+    );
+}
+
+fn check_csv(reading: &Reading, header: &str, row: &str, expected: Lands) {
+    let row = delimited(reading, header, row, b';');
+    assert_eq!(lands(reading, &row), expected, "{header}");
+}
+
+proptest! {
+    /// Whatever stands in whatever columns: a row is only done if a word, a flag or a time in it says so.
+    #[test]
+    fn nothing_is_done_that_does_not_say_so(
+        fields in prop::collection::btree_map(
+            prop::sample::select(vec![
+                "status", "state", "processed_at", "ProcessedOnUtc", "consumed", "dispatched", "completed_at", "is_done",
+                "failed_at", "locked_at", "run_at", "error", "recovery_point", "topic",
+            ]),
+            prop::sample::select(vec![
+                "", "NULL", "0", "N", "F", "false", "0001-01-01", "0001-01-01T00:00:00Z", "infinity", "9999-12-31", "new",
+                "ENQUEUED", "retrying", "pending", "failed", "in progress", "  ",
+            ]),
+            1..6,
+        ),
+        is_request: bool,
+    ) {
+        let source = if is_request { Source::SqlIdempotencyKeys } else { Source::SqlProcessedMessages };
+        let reading = reading(source, "key", &[]);
+        let (mut header, mut text) = ("key".to_owned(), "k".to_owned());
+        for (name, value) in &fields {
+            write!(header, "|{name}").unwrap();
+            write!(text, "|{value}").unwrap();
+        }
+        let row = delimited(&reading, &header, &text, b'|');
+        if let Ok(taken) = reading.record(&row) {
+            let state = format!("{:?}", taken.unwrap().import.state());
+            // A table of handled messages without any column that could say so has a row for each of them.
+            let says_nothing = fields.keys().all(|name| {
+                let name = row::normal(name);
+                let says = columns::is_status(&name) || columns::says_done(&name).is_some();
+                !says && columns::says_failed(&name).is_none() && !columns::is_sign_of_work(&name)
+            });
+            prop_assert!(state != "Completed" || (says_nothing && !is_request), "{header}\n{text}");
+        }
+    }
+}
