@@ -3,25 +3,26 @@
 //! The directory of the store is open only while the store is touched: to claim, to renew, to record. Between that
 //! the claim is detached, and a token carries it across (docs/decisions/0030).
 
-mod child;
+mod drive;
 mod hold;
+mod machine;
+#[cfg(test)]
+mod model;
 mod outcome;
+mod program;
+mod pump;
+mod told;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use claimstore::OnOrphan;
 use clap::{Args, ValueEnum};
 
 use crate::duration;
-use crate::exec::child::{Ended, PASSED_ON, Passing};
-use crate::exec::hold::{Answer, Grant, Hold};
-use crate::exec::outcome::Outcome;
-use crate::exit::{Exit, Failure};
-use crate::signals::Signals;
+use crate::exit::Exit;
 
 /// Runs a command at most once per key, and replays its output and exit code to whoever asks again.
 ///
@@ -124,20 +125,7 @@ fn parse_lease(text: &str) -> Result<Duration, String> {
 
 impl Exec {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        // Until the command runs, a signal ends the wait for it, in good order.
-        let signals = Signals::noting(&PASSED_ON.map(|(number, _)| number))?;
-        let hold = Hold::new(self, signals.clone());
-        match hold.claim()? {
-            Answer::Granted(grant) => self.work(&hold, grant, &signals),
-            Answer::Known(outcome) => outcome.replay(),
-            Answer::Busy(retry_after) => {
-                let message = format!(
-                    "the command is running elsewhere, or is to be retried later; ask again in {}",
-                    duration::format(retry_after)
-                );
-                Err(Failure::new(Exit::Busy, message).into())
-            }
-        }
+        drive::run(self)
     }
 
     fn program(&self) -> (&OsStr, &[OsString]) {
@@ -145,38 +133,6 @@ impl Exec {
             Some((program, arguments)) => (program, arguments),
             None => (OsStr::new(""), &[]),
         }
-    }
-
-    fn work(&self, hold: &Hold<'_>, grant: Grant, signals: &Signals) -> anyhow::Result<Exit> {
-        // In this order every signal is either seen here or passed on.
-        let passing = Passing::install()?;
-        if let Some(signal) = signals.caught() {
-            hold.release(grant)?;
-            return Ok(Exit::Signal(signal));
-        }
-        let child = match child::start(self, &grant) {
-            Ok(child) => child,
-            Err(error) => {
-                // Nothing ran: as if the command had never been asked for.
-                hold.release(grant)?;
-                let exit = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
-                return Err(
-                    Failure::new(Exit::Command(exit), format!("the command cannot be run: {error}")).into()
-                );
-            }
-        };
-        // An error leaves the claim to its term: what cannot be recorded must not be undone either.
-        let ended = child::attend(self, hold, &grant, &passing, child)
-            .context("the command ran, and how it ended is not known")?;
-        let exit = ended.exit();
-        let recorded = match ended {
-            Ended::Signal(signal) => hold.retry(grant, &format!("ended by signal {signal}")),
-            Ended::Code(0, outcome) => hold.complete(grant, &outcome),
-            Ended::Code(_, outcome) if self.on_failure == OnFailure::Store => hold.fail(grant, &outcome),
-            Ended::Code(code, _) => hold.retry(grant, &format!("exit code {code}")),
-        };
-        recorded.map_err(|error| error.context("the command ran, and its result could not be recorded"))?;
-        Ok(exit)
     }
 }
 
