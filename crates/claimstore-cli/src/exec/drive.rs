@@ -510,11 +510,11 @@ impl Note {
         match self {
             Note::TakenOver => "the claim was taken over: what this run comes to will not count",
             Note::StillRecording => {
-                "the command has ended, and its result waits to be recorded, because the store is open elsewhere; \
+                "the command has ended, and its end waits to be recorded, because the store is open elsewhere; \
                  another signal gives it up, and then the command may run again"
             }
             Note::LeftOpen => {
-                "the command has ended, and its result is recorded; something that it started still has its output \
+                "the command has ended, and its end is recorded; something that it started still has its output \
                  open: what that writes is passed on and not recorded, and a signal ends the wait for it"
             }
         }

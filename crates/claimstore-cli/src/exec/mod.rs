@@ -27,17 +27,19 @@ use crate::exit::Exit;
 /// Runs a command at most once per key, and replays its output and exit code to whoever asks again.
 ///
 /// The command gets CLAIMSTORE_KEY, CLAIMSTORE_TOKEN (which rises from attempt to attempt) and CLAIMSTORE_ATTEMPT in its
-/// environment. Its output is passed on as it comes, and recorded when it ends. Signals are passed on to it. A command
-/// that a signal ended has no result: it is retried.
+/// environment. Its output is passed on as it comes. When it ends, its exit code is recorded with the output so far;
+/// what a process that it left behind writes after that is passed on, and not recorded. A script without a first line
+/// `#!` is run by /bin/sh.
+///
+/// SIGHUP, SIGINT, SIGQUIT and SIGTERM are passed on to the command, each once; those that are ignored already (nohup)
+/// stay ignored. Before the command runs, such a signal ends the call; after the command has ended, it ends the wait for
+/// processes and readers. A command that a signal ended has no result: it is retried, and counts as an attempt.
 ///
 /// While it runs, the claim is renewed at half the lease. If this process is killed, the claim is trusted until the
 /// lease is over; then --on-orphan decides. The command itself may outlive this process: give the token to whoever must
 /// not be told twice.
-///
-/// Exit codes: those of the command; else 4 the key is held for review; 64 usage; 65 the key is known with other
-/// arguments, or the store is damaged; 74 the store failed, or the result could not be recorded; 75 the command is
-/// running elsewhere or is to be retried later, or the store stayed busy; 126, 127 the command cannot be run, is not there.
 #[derive(Debug, Args)]
+#[command(after_help = exit_codes())]
 pub(crate) struct Exec {
     /// The directory of the store, made if absent.
     #[arg(long, value_name = "DIR")]
@@ -136,7 +138,54 @@ impl Exec {
     }
 }
 
+/// What the exit codes mean. The README has the same table.
+const EXIT_CODES: [(&str, &str); 10] = [
+    ("the command's", "it ran, or ran before; 128 and the signal if one ended it"),
+    ("4", "the key is held for review: `claimstore explain`, then `requeue`, `complete`, `fail` or `forget`"),
+    ("64", "usage; nothing ran"),
+    (
+        "65",
+        "the key is known with other arguments, or its record is of something else, or the store is damaged; nothing ran",
+    ),
+    (
+        "74",
+        "the store failed; or the command ran, and its end could not be recorded, or does not count because the claim was \
+         taken over; or its end is recorded, and its output could not be written. Standard error says which",
+    ),
+    (
+        "75",
+        "the command is running elsewhere or is to be retried later, or the store is busy; nothing ran. The message says \
+         when to ask again",
+    ),
+    ("126", "the program of the command is there and cannot be run; the key is as it was"),
+    ("127", "there is no such program; the key is as it was"),
+    (
+        "129, 130, 131, 143",
+        "also: a signal came before the command ran, and nothing ran; or one ended the wait for a reader, and the end is \
+         recorded",
+    ),
+    ("141", "it ran before, and the reader of its output is gone"),
+];
+
+fn exit_codes() -> String {
+    EXIT_CODES
+        .iter()
+        .fold("Exit codes:\n".to_owned(), |text, (codes, what)| text + &format!("  {codes}: {what}\n"))
+}
+
 /// A line on standard error. Whoever closed it does not want it.
 fn say(message: &str) {
     let _ = writeln!(std::io::stderr(), "claimstore: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EXIT_CODES;
+
+    #[test]
+    fn the_readme_has_the_table_of_exit_codes() {
+        let rows = EXIT_CODES.map(|(codes, what)| format!("| {codes} | {what} |\n")).concat();
+        let readme = include_str!("../../README.md");
+        assert!(readme.contains(&format!("| exit code | |\n|---|---|\n{rows}\n")), "expected\n{rows}");
+    }
 }

@@ -74,7 +74,6 @@ impl Writer<'_> {
         let piece = waiting.get(..PIECE_BYTES).unwrap_or(waiting);
         match rustix::io::write(self.to, piece) {
             Ok(count) => drop(self.waiting.drain(..count)),
-            Err(Errno::AGAIN) if planted::active(44) => self.end(Ok(())),
             // Somebody else was quicker to use the room that there was.
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(Errno::PIPE) => self.end(Ok(())),
@@ -178,6 +177,9 @@ impl<'a, F: Read + AsFd> Pump<'a, F> {
         if is_rung {
             let there = self.from.as_ref().map(ioctl_fionread);
             self.owed = Some(there.and_then(Result::ok).unwrap_or(0));
+            if planted::active(44) {
+                self.owed = Some(0);
+            }
         }
         if is_readable {
             self.read();

@@ -87,27 +87,31 @@ mod tests {
 
     use super::*;
 
-    /// Every signal, sender and place.
+    /// Every sender and place; signals by what a terminal does with them.
     #[test]
     fn each_signal_reaches_the_command_once() {
-        let both = [false, true];
-        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-            for sender in [Sender::Kernel, Sender::Process(7), Sender::Unknown] {
-                for (same_group, leads_session, from_command) in both
-                    .iter()
-                    .flat_map(|a| both.iter().flat_map(move |b| both.iter().map(move |c| (*a, *b, *c))))
+        let hang_up: &[i32] = &[SIGHUP];
+        let keys: &[i32] = &[SIGINT, SIGQUIT, SIGTERM];
+        let all: &[i32] = &[SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+        let any = [false, true];
+        // Signals, sender, in our group, we lead the session, from the command: whether the command has it.
+        for (signals, sender, same_group, leads, from_command, expected) in [
+            (keys, Sender::Kernel, &[true][..], &any[..], &any[..], true),
+            (all, Sender::Kernel, &[false], &any, &any, false),
+            (hang_up, Sender::Kernel, &[true], &[true], &any, false),
+            (hang_up, Sender::Kernel, &[true], &[false], &any, true),
+            (all, Sender::Process(7), &any, &any, &[true], true),
+            (all, Sender::Process(7), &any, &any, &[false], false),
+            (all, Sender::Unknown, &any, &any, &any, false),
+        ] {
+            for &signal in signals {
+                for (&same_group, &leads_session) in
+                    same_group.iter().flat_map(|group| leads.iter().map(move |leads| (group, leads)))
                 {
-                    let has_it = decide(signal, sender, Place { same_group, leads_session, from_command });
-                    let expected = match sender {
-                        // A terminal that goes tells its session's leader; all else it tells the group.
-                        Sender::Kernel => same_group && (signal != SIGHUP || !leads_session),
-                        Sender::Process(_) => from_command,
-                        Sender::Unknown => false,
-                    };
-                    assert_eq!(
-                        has_it, expected,
-                        "{signal} {sender:?} {same_group} {leads_session} {from_command}"
-                    );
+                    for &from_command in from_command {
+                        let place = Place { same_group, leads_session, from_command };
+                        assert_eq!(decide(signal, sender, place), expected, "{signal} {sender:?} {place:?}");
+                    }
                 }
             }
         }
