@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use claimstore::LeaseToken;
+use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -293,12 +294,13 @@ impl<'scope, 'env> Drive<'scope, 'env> {
         let signal = u8::try_from(origin.signal).unwrap_or(u8::MAX);
         let is_early = self.early.take_if(|early| *early == signal).is_some();
         let running = self.child.as_ref().filter(|_| self.ended.is_none());
+        let sender = told::Sender::of(origin);
         let has_it = match running {
             None if is_early => return None,
-            // Whoever sent it may have been too early for the command.
             None => false,
-            Some(_) if is_early => false,
-            Some(child) => told::has_it(origin.signal, told::Sender::of(origin), Pid::from_child(child)),
+            // The terminal may have been too early for the command.
+            Some(_) if is_early && sender == told::Sender::Kernel => false,
+            Some(child) => told::has_it(origin.signal, sender, Pid::from_child(child)),
         };
         Some(Event::Told { signal, has_it })
     }
@@ -404,6 +406,9 @@ impl<'scope, 'env> Drive<'scope, 'env> {
             self.error = Some(Failure::new(Exit::Signal(signal), "ended by a signal").into());
             return Event::NotStarted;
         }
+        if is_closed(io::stdout()) {
+            say("standard output is closed: what the command prints is recorded, and shown to nobody");
+        }
         match self.start_with_threads() {
             Ok(()) => {
                 self.early = self.noted.caught();
@@ -479,6 +484,14 @@ impl<'scope, 'env> Drive<'scope, 'env> {
             report(&news, News::Delivered(Which::Stderr, delivery, error));
         })
     }
+}
+
+/// A descriptor that was closed when we were started is `/dev/null` by now, open for reading too. Whoever wants nothing
+/// opens that for writing.
+fn is_closed(out: impl AsFd) -> bool {
+    let Ok(null) = stat("/dev/null") else { return false };
+    let is_null = fstat(&out).is_ok_and(|out| out.st_rdev == null.st_rdev && out.st_mode == null.st_mode);
+    is_null && fcntl_getfl(&out).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR)
 }
 
 fn busy(retry_after: Duration) -> anyhow::Error {

@@ -115,8 +115,10 @@ impl Directory for Place {
         if self.is_free() {
             return Ok(self.open_now());
         }
-        // Whoever waits long enough is asked again when it is free.
-        self.queued.set(self.occupied_until.get() - self.now.get() <= wait);
+        // Whoever waits long enough is asked again when it is free, or when a signal came.
+        let is_for_ever = self.occupied_until.get() == Duration::MAX;
+        let left = self.occupied_until.get() - self.now.get();
+        self.queued.set(left <= wait || is_for_ever && !wait.is_zero());
         anyhow::bail!("occupied")
     }
 }
