@@ -389,8 +389,12 @@ impl World<'_> {
                 caller.events.push_back(Event::Started);
             }
             Step::Start => caller.events.push_back(Event::NotStarted),
+            // Nobody else can have its number: it has not ended, or nobody has heard of it yet.
             Step::PassOn(signal) => {
-                assert_eq!((signal, command.map(|command| command.ended)), (TERM, Some(None)))
+                let is_its_own = |command: Command| {
+                    command.ended.is_none_or(|(end, _)| caller.events.contains(&Event::Ended(end)))
+                };
+                assert!(signal == TERM && command.is_some_and(is_its_own));
             }
             Step::Cut => {
                 caller.command.as_mut().unwrap().is_cut = true;
