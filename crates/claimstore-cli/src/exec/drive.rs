@@ -1,14 +1,13 @@
 //! Does what the [`Machine`] says, and tells it what happened.
 //!
-//! Threads wait for one thing each and report it: signals, the store, the end of the command, its two streams. All of
-//! them are there before the command is started, so that none can be missing afterwards.
-//!
 //! The command is reaped by the thread that also sends it signals, after it ended: until then its process id is its own.
 
-use std::io::{self, PipeReader, PipeWriter, Read};
+use std::io::{self, PipeWriter};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, ChildStderr, ChildStdout, ExitStatus};
+use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
@@ -16,9 +15,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use claimstore::LeaseToken;
 use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::Origin;
@@ -26,7 +25,8 @@ use signal_hook::low_level::siginfo::Origin;
 use super::hold::{Answer, Grant, Hold, Settlement};
 use super::machine::{Delivery, End, Event, Machine, Note, Step, Terms};
 use super::outcome::{Outcome, Stream};
-use super::pump::{Patience, Pump, write_out};
+use super::pump::Patience;
+use super::threads::{self, Job, News, Shared, Which, make_ready, report, spawn};
 use super::{Exec, program, say, told};
 use crate::duration;
 use crate::exit::{Exit, Failure};
@@ -35,55 +35,14 @@ use crate::signals::{Signals, heeded};
 /// The signals that ask a process to end, which the command gets in our place.
 const PASSED_ON: [(i32, Signal); 4] =
     [(SIGHUP, Signal::HUP), (SIGINT, Signal::INT), (SIGQUIT, Signal::QUIT), (SIGTERM, Signal::TERM)];
-/// So many descriptors more than claiming does, recording needs at most: the command's output is open then. They are
-/// taken while the claim is made, so that where there are too few nothing has run.
-const SPARE_DESCRIPTORS: usize = 4;
-
-/// The two streams of the command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Which {
-    Stdout,
-    Stderr,
-}
-
-/// What the threads report.
-#[derive(Debug)]
-enum News {
-    Signal(Origin),
-    Claimed(anyhow::Result<Answer>),
-    Renewed(anyhow::Result<bool>),
-    Settled(anyhow::Result<()>),
-    Ended(io::Result<()>),
-    Output(Which, Stream, bool),
-    Delivered(Which, Delivery, Option<io::Error>),
-}
-
-/// What is to be done with the store. The signals are those that end the queue for it.
-#[derive(Debug)]
-enum Job {
-    Claim(Signals),
-    Renew(LeaseToken, Signals),
-    Settle(LeaseToken, Settlement, Signals),
-}
-
-/// What the threads of a command wait for, to begin.
-struct Ready {
-    end: Sender<Pid>,
-    stdout: Sender<ChildStdout>,
-    stderr: Sender<ChildStderr>,
-}
-
-/// What all threads use.
-struct Shared<'a> {
-    exec: &'a Exec,
-    hold: Hold<'a, Exec>,
-    /// Hung up when the output is over for what is recorded.
-    bell: PipeReader,
-    patience: Patience,
-}
 
 pub(super) fn run(exec: &Exec) -> anyhow::Result<Exit> {
     let numbers = heeded(&PASSED_ON.map(|(number, _)| number));
+    // Once all is decided, a signal ends a process that is still writing its last line.
+    let is_over = Arc::new(AtomicBool::new(false));
+    for number in &numbers {
+        flag::register_conditional_default(*number, Arc::clone(&is_over)).context("attending to signals")?;
+    }
     // In this order whoever hears of a signal sees that it is noted.
     let noted = Signals::noting(&numbers).context("attending to signals")?;
     let mut signals = SignalsInfo::<WithOrigin>::new(&numbers).context("attending to signals")?;
@@ -103,41 +62,9 @@ pub(super) fn run(exec: &Exec) -> anyhow::Result<Exit> {
         // The drive is gone, and with it what its threads wait for.
         shared.patience.stop();
         handle.close();
+        is_over.store(true, Ordering::SeqCst);
         result
     })
-}
-
-fn spawn<'scope>(scope: &'scope Scope<'scope, '_>, work: impl FnOnce() + Send + 'scope) -> io::Result<()> {
-    thread::Builder::new().spawn_scoped(scope, work).map(drop)
-}
-
-/// Nobody listens any more once the end is decided.
-fn report(news: &Sender<News>, what: News) {
-    let _ = news.send(what);
-}
-
-impl Shared<'_> {
-    /// Does jobs at the store, one after the other.
-    fn work(&self, jobs: &Receiver<Job>, news: &Sender<News>) {
-        for job in jobs {
-            report(
-                news,
-                match job {
-                    Job::Claim(queue) => News::Claimed(self.claim(&queue)),
-                    Job::Renew(token, queue) => News::Renewed(self.hold.renew(&token, &queue)),
-                    Job::Settle(token, result, queue) => {
-                        News::Settled(self.hold.settle(&token, &result, &queue))
-                    }
-                },
-            );
-        }
-    }
-
-    fn claim(&self, queue: &Signals) -> anyhow::Result<Answer> {
-        let spare = (0..SPARE_DESCRIPTORS).map(|_| self.bell.try_clone()).collect::<io::Result<Vec<_>>>();
-        let _spare = spare.context("there are too few descriptors: see `ulimit -n`")?;
-        self.hold.claim(queue)
-    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a command runs in real time; there is no clock to step here")]
@@ -424,7 +351,7 @@ impl<'scope, 'env> Drive<'scope, 'env> {
     /// An error: nothing ran.
     fn start_with_threads(&mut self) -> anyhow::Result<()> {
         let grant = self.grant.as_ref().context("nothing was claimed")?;
-        let ready = self.make_ready().context("starting a thread")?;
+        let ready = make_ready(self.scope, self.shared, &self.news).context("starting a thread")?;
         let mut child = program::start(self.shared.exec, grant)?;
         // The threads are there: they end when this is done at the earliest.
         let _ = ready.end.send(Pid::from_child(&child));
@@ -432,38 +359,6 @@ impl<'scope, 'env> Drive<'scope, 'env> {
         let _ = child.stderr.take().map(|stderr| ready.stderr.send(stderr));
         self.child = Some(child);
         Ok(())
-    }
-
-    /// Threads that wait for a command to begin, and go if it does not.
-    fn make_ready(&self) -> io::Result<Ready> {
-        let ((end, begun), (stdout, out), (stderr, err)) =
-            (mpsc::channel(), mpsc::channel(), mpsc::channel());
-        let news = self.news.clone();
-        spawn(self.scope, move || {
-            if let Ok(pid) = begun.recv() {
-                report(&news, News::Ended(wait_without_reaping(pid)));
-            }
-        })?;
-        self.pump(out, io::stdout(), Which::Stdout)?;
-        self.pump(err, io::stderr(), Which::Stderr)?;
-        Ok(Ready { end, stdout, stderr })
-    }
-
-    fn pump(
-        &self,
-        from: Receiver<impl Read + AsFd + Send + 'scope>,
-        to: impl AsFd + Send + 'scope,
-        which: Which,
-    ) -> io::Result<()> {
-        let (shared, news) = (self.shared, self.news.clone());
-        let limit = usize::try_from(shared.exec.max_output).unwrap_or(usize::MAX);
-        spawn(self.scope, move || {
-            let Ok(from) = from.recv() else { return };
-            let note = |stream, is_open| report(&news, News::Output(which, stream, is_open));
-            let pump = Pump::new(Some(from), to.as_fd(), limit);
-            let (delivery, error) = pump.run(shared.bell.as_fd(), &shared.patience, note);
-            report(&news, News::Delivered(which, delivery, error));
-        })
     }
 
     fn pass_on(&self, signal: u8) {
@@ -474,15 +369,9 @@ impl<'scope, 'env> Drive<'scope, 'env> {
         }
     }
 
-    /// Writes what the run wrote.
     fn replay(&self) -> io::Result<()> {
         let (shared, news, outcome) = (self.shared, self.news.clone(), self.outcome.clone());
-        spawn(self.scope, move || {
-            let (delivery, error) = write_out(&outcome.stdout.kept, io::stdout().as_fd(), &shared.patience);
-            report(&news, News::Delivered(Which::Stdout, delivery, error));
-            let (delivery, error) = write_out(&outcome.stderr.kept, io::stderr().as_fd(), &shared.patience);
-            report(&news, News::Delivered(Which::Stderr, delivery, error));
-        })
+        spawn(self.scope, move || threads::replay(shared, &outcome, &news))
     }
 }
 
@@ -506,15 +395,6 @@ fn end_of(status: ExitStatus) -> End {
     match (status.signal(), status.code()) {
         (Some(signal), _) => End::Signal(u8::try_from(signal).unwrap_or(u8::MAX)),
         (None, code) => End::Code(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)),
-    }
-}
-
-fn wait_without_reaping(pid: Pid) -> io::Result<()> {
-    loop {
-        match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
-            Err(Errno::INTR) => {}
-            result => return result.map(drop).map_err(io::Error::from),
-        }
     }
 }
 

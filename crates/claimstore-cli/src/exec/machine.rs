@@ -466,3 +466,6 @@ fn delivered(exit: Exit, delivery: Delivery, is_replay: bool, told: Option<u8>) 
         _ => exit,
     }
 }
+
+#[cfg(test)]
+mod tests;

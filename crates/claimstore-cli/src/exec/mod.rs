@@ -11,10 +11,11 @@ mod model;
 mod outcome;
 mod program;
 mod pump;
+mod threads;
 mod told;
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -173,9 +174,9 @@ fn exit_codes() -> String {
         .fold("Exit codes:\n".to_owned(), |text, (codes, what)| text + &format!("  {codes}: {what}\n"))
 }
 
-/// A line on standard error. Whoever closed it does not want it.
+/// A line on standard error. Whoever closed it, or does not read it, does not want it: nothing waits for that.
 fn say(message: &str) {
-    let _ = writeln!(std::io::stderr(), "claimstore: {message}");
+    pump::write_briefly(format!("claimstore: {message}\n").as_bytes(), std::io::stderr().as_fd());
 }
 
 #[cfg(test)]

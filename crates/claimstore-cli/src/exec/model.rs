@@ -117,7 +117,7 @@ impl Directory for Place {
         }
         // Whoever waits long enough is asked again when it is free, or when a signal came.
         let is_for_ever = self.occupied_until.get() == Duration::MAX;
-        let left = self.occupied_until.get() - self.now.get();
+        let left = self.occupied_until.get().saturating_sub(self.now.get());
         self.queued.set(left <= wait || is_for_ever && !wait.is_zero());
         anyhow::bail!("occupied")
     }
@@ -148,7 +148,7 @@ struct Caller {
     events: VecDeque<Event>,
     grant: Option<Grant>,
     command: Option<Command>,
-    over: Option<Option<Exit>>,
+    is_over: bool,
 }
 
 /// What should be known of the key.
@@ -176,7 +176,7 @@ impl World<'_> {
     fn act(&mut self, action: &Action) {
         match *action {
             Action::Call { slot, waits, starts } if self.callers[slot].is_none() => {
-                self.call(slot, waits, starts)
+                self.call(slot, waits, starts);
             }
             Action::Work(slot) => {
                 self.work(slot);
@@ -201,9 +201,9 @@ impl World<'_> {
         let wait = if waits { Duration::from_secs(3_600) } else { Duration::ZERO };
         let machine = Machine::new(Terms { lease: LEASE, wait, on_failure: self.exec.on_failure });
         let jobs = VecDeque::from([(Job::Claim, Signals::default())]);
-        let (events, grant, command, over) = (VecDeque::new(), None, None, None);
+        let (events, grant, command, is_over) = (VecDeque::new(), None, None, false);
         self.callers[slot] =
-            Some(Caller { id: self.calls, machine, starts, jobs, events, grant, command, over });
+            Some(Caller { id: self.calls, machine, starts, jobs, events, grant, command, is_over });
     }
 
     fn kill(&mut self, slot: usize, after_work: bool) {
@@ -246,7 +246,7 @@ impl World<'_> {
             }
             Job::Renew => {
                 let renewed = self.hold().renew(&caller.grant.as_ref().unwrap().token, &queue);
-                (!self.place.queued.get()).then(|| self.renewed(caller, renewed))
+                (!self.place.queued.get()).then(|| self.renewed(caller, &renewed))
             }
             Job::Settle(verdict) => {
                 let result = settlement(verdict, caller.command);
@@ -294,7 +294,7 @@ impl World<'_> {
         }
     }
 
-    fn renewed(&self, caller: &Caller, renewed: anyhow::Result<bool>) -> Event {
+    fn renewed(&self, caller: &Caller, renewed: &anyhow::Result<bool>) -> Event {
         match renewed {
             Ok(true) => Event::Renewed,
             Ok(false) => {
@@ -364,7 +364,7 @@ impl World<'_> {
         for step in caller.machine.on(now, event) {
             self.take(&mut caller, step);
         }
-        if caller.over.is_none() {
+        if !caller.is_over {
             self.callers[slot] = Some(caller);
         } else if let Some((holder, lives)) = &mut self.plain.holder
             && *holder == caller.id
@@ -425,7 +425,7 @@ impl World<'_> {
             (Some(Exit::Command(code)), Some((end, _))) => assert_eq!(End::Code(code), end),
             _ => {}
         }
-        caller.over = Some(exit);
+        caller.is_over = true;
     }
 
     /// Everybody does what can be done without time going on.
@@ -447,7 +447,7 @@ impl World<'_> {
             let due = self.callers.iter().flatten().filter_map(|caller| caller.machine.due());
             let next = due.chain((!self.place.is_free()).then(|| self.place.occupied_until.get())).min();
             let next = next.unwrap_or(until).clamp(now, until);
-            self.place.clock.advance(next - now);
+            self.place.clock.advance(next.saturating_sub(now));
             self.place.now.set(next);
             let is_due = |caller: &Caller| caller.machine.due().is_some_and(|due| due <= next);
             let due: Vec<usize> =

@@ -22,6 +22,9 @@ const PIECE_BYTES: usize = 4_096;
 /// How often a pump whose command has ended looks whether it is to stop, in nanoseconds.
 const LOOK_NS: i64 = 20_000_000;
 
+/// So often a brief wait looks for room.
+const BRIEF_LOOKS: u32 = 25;
+
 /// How long pumps go on that have nothing to record any more.
 #[derive(Debug, Default)]
 pub(super) struct Patience(AtomicU8);
@@ -116,6 +119,19 @@ pub(super) fn write_out(
     writer.delivery()
 }
 
+/// Writes bytes out if there is room for them soon.
+pub(super) fn write_briefly(bytes: &[u8], to: BorrowedFd<'_>) {
+    let mut writer = Writer { to, waiting: bytes.to_vec().into(), ended: None };
+    let mut looks = BRIEF_LOOKS;
+    while !writer.is_idle() && looks > 0 {
+        if wait(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], Some(LOOK_NS)) {
+            writer.write();
+        } else {
+            looks -= 1;
+        }
+    }
+}
+
 /// One stream of the command.
 pub(super) struct Pump<'a, F> {
     /// Gone when it is at its end.
@@ -170,9 +186,9 @@ impl<'a, F: Read + AsFd> Pump<'a, F> {
         ends.extend(writes.then(|| PollFd::from_borrowed_fd(self.writer.to, PollFlags::OUT)));
         let timeout_ns = if is_over { Some(0) } else { (!listens).then_some(LOOK_NS) };
         let any = wait(&mut ends, timeout_ns);
-        let ready: Vec<bool> = ends.iter().map(|end| !end.revents().is_empty()).collect();
-        let mut ready = ready.into_iter();
-        let mut is_ready = |asked: bool| asked && ready.next() == Some(true);
+        let answers: Vec<bool> = ends.iter().map(|end| !end.revents().is_empty()).collect();
+        let mut answers = answers.into_iter();
+        let mut is_ready = |asked: bool| asked && answers.next() == Some(true);
         let (is_rung, is_readable, is_writable) = (is_ready(listens), is_ready(reads), is_ready(writes));
         if is_rung {
             let there = self.from.as_ref().map(ioctl_fionread);

@@ -173,8 +173,8 @@ fn non_blocking() -> (io::PipeReader, io::PipeWriter) {
 #[test]
 fn a_non_blocking_output_gets_every_byte_at_the_run_and_at_the_replay() {
     let sandbox = Sandbox::new();
-    let expected: String =
-        (0..100_000).chain(100_000..=200_000).map(|number| format!("{number}\n")).collect();
+    let numbers: Vec<String> = (0..=200_000).map(|number| number.to_string()).collect();
+    let expected = numbers.join("\n") + "\n";
     let recorded = &expected[..491_520];
     for expected in [expected.as_str(), recorded] {
         let (mut reader, writer) = non_blocking();
@@ -187,7 +187,7 @@ fn a_non_blocking_output_gets_every_byte_at_the_run_and_at_the_replay() {
         while rustix::io::ioctl_fionread(&reader).unwrap() < 60_000
             && begun.elapsed() < Duration::from_secs(30)
         {
-            std::thread::yield_now();
+            pause(Duration::from_millis(1));
         }
         let mut out = String::new();
         reader.read_to_string(&mut out).unwrap();
@@ -229,7 +229,7 @@ fn a_replay_that_nobody_reads_ends_by_a_signal() {
     let mut child = exec(&sandbox, "--key k", "").spawn().unwrap();
     let out = child.stdout.take().unwrap();
     while rustix::io::ioctl_fionread(out.as_fd()).unwrap() < 60_000 {
-        std::thread::yield_now();
+        pause(Duration::from_millis(1));
     }
     send(&child, Signal::INT);
     assert_eq!(code(child.wait().unwrap()), 128 + 2);
@@ -288,6 +288,36 @@ fn with_closed_descriptors_a_command_runs_and_is_recorded() {
     }
 }
 
+/// A pipe that nobody reads and that has no room.
+fn full() -> (io::PipeReader, io::PipeWriter) {
+    let (reader, mut writer) = non_blocking();
+    while io::Write::write(&mut writer, &[b'x'; 4_096]).is_ok() {}
+    fcntl_setfl(&writer, fcntl_getfl(&writer).unwrap() - OFlags::NONBLOCK).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn messages_that_nobody_reads_hold_up_nothing() {
+    let words = "--key k --on-failure store";
+    let sandbox = Sandbox::new();
+    let (_reader, err) = full();
+    let mut child = exec(&sandbox, words, LEAVING).stderr(err.try_clone().unwrap()).spawn().unwrap();
+    until_state(&sandbox, "failed");
+    send(&child, Signal::TERM);
+    assert_eq!(code(child.wait().unwrap()), 3);
+    end_left(&sandbox);
+    // The last line is written when there is nothing left to decide.
+    let store = sandbox.open();
+    let mut child = exec(&sandbox, "--key l --lock-wait 0s", "").stderr(err).spawn().unwrap();
+    let begun = now();
+    while child.try_wait().unwrap().is_none() {
+        send(&child, Signal::TERM);
+        pause(Duration::from_millis(20));
+        assert!(begun.elapsed() < Duration::from_secs(30), "signals are ignored");
+    }
+    store.close().unwrap();
+}
+
 /// Where descriptors are too few, nothing runs; where a command runs, its end is recorded.
 #[test]
 fn too_few_descriptors_are_found_before_the_command_runs() {
@@ -314,5 +344,6 @@ fn too_few_descriptors_are_found_before_the_command_runs() {
         }
     }
     println!("exec needs {} descriptors", least.unwrap());
-    assert!(least.unwrap() <= 32, "as the README says");
+    // The README says 20; some may be open that we were given.
+    assert!(least.unwrap() <= 24);
 }

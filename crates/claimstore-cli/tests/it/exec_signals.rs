@@ -171,14 +171,14 @@ fn dedupe_and_import_ignore_what_they_were_told_to() {
     let (sandbox, rows) = (Sandbox::new(), rows(100));
     let words = "dedupe --delimiter ; --whole-record";
     let mut child = through(IGNORING, &sandbox.command(words)).stdin(Stdio::piped()).spawn().unwrap();
-    let (begin, end) = rows.split_at(50);
+    let (one, other) = rows.split_at(50);
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(&with_header(begin)).unwrap();
-    let mut out = vec![0; with_header(begin).len()];
+    stdin.write_all(&with_header(one)).unwrap();
+    let mut out = vec![0; with_header(one).len()];
     child.stdout.as_mut().unwrap().read_exact(&mut out).unwrap();
     send(&child, Signal::INT);
     send(&child, Signal::HUP);
-    stdin.write_all(end.concat().as_bytes()).unwrap();
+    stdin.write_all(other.concat().as_bytes()).unwrap();
     drop(stdin);
     child.stdout.take().unwrap().read_to_end(&mut out).unwrap();
     assert_eq!(code(child.wait().unwrap()), 0);
