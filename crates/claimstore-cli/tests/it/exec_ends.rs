@@ -324,7 +324,7 @@ fn too_few_descriptors_are_found_before_the_command_runs() {
     let sandbox = Sandbox::new();
     assert_eq!(ran(&sandbox, "--key first", "").code, 0);
     let mut least = None;
-    for limit in 8..=40 {
+    for limit in 14..=26 {
         let key = format!("--key k{limit}");
         let before = runs(&sandbox).len();
         let line = format!("ulimit -n {limit}; exec \"$@\"");
