@@ -19,6 +19,7 @@ mod input;
 mod key;
 mod look;
 mod output;
+mod planted;
 mod print;
 mod progress;
 mod record;

@@ -9,19 +9,21 @@ use claimstore::{
     SettleError, Store,
 };
 
-use super::{Exec, Outcome, say};
+use super::machine::Verdict;
+use super::outcome::{Outcome, Stream};
+use super::{Exec, say};
 use crate::args::StoreArgs;
+use crate::duration;
 use crate::exit::{Exit, Failure};
+use crate::planted;
 use crate::signals::Signals;
-use crate::store::{open_waiting, pause_for};
+use crate::store::{is_open_elsewhere, open_waiting};
 
-/// How long to sleep between two looks at a claim that somebody else holds: half as long as it was waited already,
-/// between these. Each look opens the store, which the holder wants to open too, and uses up one of its lives.
-const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// After how long in the queue for the directory it is said that there is one.
 const SAY_AFTER: Duration = Duration::from_secs(1);
 
 /// What a claim was answered.
+#[derive(Debug)]
 pub(super) enum Answer {
     /// The command is ours to run.
     Granted(Grant),
@@ -32,43 +34,48 @@ pub(super) enum Answer {
 }
 
 /// A claim of ours, detached.
+#[derive(Debug)]
 pub(super) struct Grant {
     pub(super) token: LeaseToken,
     pub(super) attempt: u32,
 }
 
-/// Opens the store for single steps.
-pub(super) struct Hold<'a> {
-    exec: &'a Exec,
-    signals: Signals,
+/// Where the store is opened. A trait, so that `exec` can be tried with a directory and a clock of the test's.
+pub(super) trait Directory {
+    /// Queues for it as long as `wait`, or until `queue` is told to stop.
+    fn open(&self, wait: Duration, queue: &Signals) -> anyhow::Result<Store>;
 }
 
-impl<'a> Hold<'a> {
-    /// `signals` end the wait for a claim; what was begun is settled whatever signals come.
-    pub(super) fn new(exec: &'a Exec, signals: Signals) -> Hold<'a> {
-        Hold { exec, signals }
-    }
-
-    /// Claims the key, and waits for another holder as long as the user said.
-    pub(super) fn claim(&self) -> anyhow::Result<Answer> {
-        let mut waited = Duration::ZERO;
-        loop {
-            let retry_after = match self.claim_once()? {
-                Answer::Busy(retry_after) => retry_after,
-                answer => return Ok(answer),
-            };
-            let left = self.exec.wait.saturating_sub(waited);
-            if left.is_zero() {
-                return Ok(Answer::Busy(retry_after));
+/// The directory that the user named.
+impl Directory for Exec {
+    /// Says that there is a queue once it takes long.
+    fn open(&self, wait: Duration, queue: &Signals) -> anyhow::Result<Store> {
+        let mut args = StoreArgs { store: self.store.clone(), wait: wait.min(SAY_AFTER) };
+        match open_waiting(&args, queue) {
+            Err(error) if is_open_elsewhere(&error) && wait > SAY_AFTER => {
+                say(&format!("the store is open elsewhere; waiting up to {}", duration::format(wait)));
+                args.wait = wait.saturating_sub(SAY_AFTER);
+                open_waiting(&args, queue)
             }
-            let pause = (waited / 2).clamp(LOOK_AGAIN.0, LOOK_AGAIN.1).min(left);
-            pause_for(pause);
-            waited += pause;
+            result => result,
         }
     }
+}
 
-    fn claim_once(&self) -> anyhow::Result<Answer> {
-        let store = self.open(self.exec.lock_wait, &self.signals)?;
+/// Opens the store for single steps.
+#[derive(Debug)]
+pub(super) struct Hold<'a, D> {
+    exec: &'a Exec,
+    directory: &'a D,
+}
+
+impl<'a, D: Directory> Hold<'a, D> {
+    pub(super) fn new(exec: &'a Exec, directory: &'a D) -> Hold<'a, D> {
+        Hold { exec, directory }
+    }
+
+    pub(super) fn claim(&self, queue: &Signals) -> anyhow::Result<Answer> {
+        let store = self.directory.open(self.exec.lock_wait, queue)?;
         let namespace = self.namespace(&store)?;
         let answer = match namespace.claim_with(&self.request(&store)?) {
             Ok(Claim::Claimed(lease)) => {
@@ -106,9 +113,9 @@ impl<'a> Hold<'a> {
     }
 
     /// Starts the lease anew, queueing for what is left of it, which is half. False: somebody else has taken the key over.
-    pub(super) fn renew(&self, grant: &Grant) -> anyhow::Result<bool> {
-        let store = self.open(self.exec.lease / 2, &Signals::default())?;
-        let renewed = match store.resume(grant.token.clone()) {
+    pub(super) fn renew(&self, token: &LeaseToken, queue: &Signals) -> anyhow::Result<bool> {
+        let store = self.directory.open(self.exec.lease / 2, queue)?;
+        let renewed = match store.resume(token.clone()) {
             Ok(lease) => lease.detach(self.exec.lease).map(drop).map_err(Error::from),
             Err(error) => Err(error),
         };
@@ -120,26 +127,20 @@ impl<'a> Hold<'a> {
         }
     }
 
-    pub(super) fn complete(&self, grant: Grant, outcome: &Outcome) -> anyhow::Result<()> {
-        self.settle(grant, |lease| lease.complete(outcome.encode()))
-    }
-
-    pub(super) fn fail(&self, grant: Grant, outcome: &Outcome) -> anyhow::Result<()> {
-        self.settle(grant, |lease| lease.fail(Ending::terminal(outcome.encode())))
-    }
-
-    pub(super) fn retry(&self, grant: Grant, because: &str) -> anyhow::Result<()> {
-        self.settle(grant, |lease| lease.fail(Ending::retry().because(because)))
-    }
-
-    pub(super) fn release(&self, grant: Grant) -> anyhow::Result<()> {
-        self.settle(grant, Lease::release)
-    }
-
-    /// The work is done, so its end is queued for longer than its beginning was.
-    fn settle(&self, grant: Grant, end: impl FnOnce(Lease) -> Result<(), SettleError>) -> anyhow::Result<()> {
-        let store = self.open(self.exec.lock_wait.max(self.exec.lease), &Signals::default())?;
-        let settled = store.resume(grant.token).and_then(|lease| end(lease).map_err(Error::from));
+    /// Records what a run came to. The work is done, so this queues for longer than its beginning did: while the lease
+    /// runs nobody else repeats it.
+    pub(super) fn settle(
+        &self,
+        token: &LeaseToken,
+        result: &Settlement,
+        queue: &Signals,
+    ) -> anyhow::Result<()> {
+        let mut wait = self.exec.lock_wait.max(self.exec.lease);
+        if planted::active(41) {
+            wait = Duration::ZERO;
+        }
+        let store = self.directory.open(wait, queue)?;
+        let settled = store.resume(token.clone()).and_then(|lease| result.apply(lease).map_err(Error::from));
         store.close().context("closing the store")?;
         settled.map_err(|error| match error.kind() {
             ErrorKind::StaleLease => {
@@ -149,23 +150,32 @@ impl<'a> Hold<'a> {
             _ => anyhow::Error::from(error).context("settling the claim"),
         })
     }
-
-    /// Queues for the directory, and says so once it takes long.
-    fn open(&self, wait: Duration, signals: &Signals) -> anyhow::Result<Store> {
-        let mut args = StoreArgs { store: self.exec.store.clone(), wait: wait.min(SAY_AFTER) };
-        match open_waiting(&args, signals) {
-            Err(error) if is_busy(&error) && wait > SAY_AFTER => {
-                say(&format!("the store is open elsewhere; waiting up to {}", crate::duration::format(wait)));
-                args.wait = wait.saturating_sub(SAY_AFTER);
-                open_waiting(&args, signals)
-            }
-            result => result,
-        }
-    }
 }
 
-fn is_busy(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::AlreadyOpen)
+/// What is written of a run.
+#[derive(Debug)]
+pub(super) struct Settlement {
+    pub(super) verdict: Verdict,
+    /// Why there is no result.
+    pub(super) reason: String,
+    pub(super) outcome: Outcome,
+}
+
+impl Settlement {
+    /// As if the key had not been claimed.
+    pub(super) fn release() -> Settlement {
+        let outcome = Outcome { code: 0, stdout: Stream::default(), stderr: Stream::default() };
+        Settlement { verdict: Verdict::Release, reason: String::new(), outcome }
+    }
+
+    fn apply(&self, lease: Lease) -> Result<(), SettleError> {
+        match self.verdict {
+            Verdict::Complete => lease.complete(self.outcome.encode()),
+            Verdict::Fail => lease.fail(Ending::terminal(self.outcome.encode())),
+            Verdict::Retry => lease.fail(Ending::retry().because(&self.reason)),
+            Verdict::Release => lease.release(),
+        }
+    }
 }
 
 fn refused(error: Error) -> anyhow::Error {

@@ -3,40 +3,45 @@
 //! The directory of the store is open only while the store is touched: to claim, to renew, to record. Between that
 //! the claim is detached, and a token carries it across (docs/decisions/0030).
 
-mod child;
+mod drive;
 mod hold;
+mod machine;
+#[cfg(test)]
+mod model;
 mod outcome;
+mod program;
+mod pump;
+mod threads;
+mod told;
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use claimstore::OnOrphan;
 use clap::{Args, ValueEnum};
 
 use crate::duration;
-use crate::exec::child::{Ended, PASSED_ON, Passing};
-use crate::exec::hold::{Answer, Grant, Hold};
-use crate::exec::outcome::Outcome;
-use crate::exit::{Exit, Failure};
-use crate::signals::Signals;
+use crate::exit::Exit;
 use crate::store_args::{STORE_VARIABLE, directory};
 
 /// Runs a command at most once per key, and replays its output and exit code to whoever asks again.
 ///
 /// The command gets CLAIMSTORE_KEY, CLAIMSTORE_TOKEN (which rises from attempt to attempt) and CLAIMSTORE_ATTEMPT in its
-/// environment. Its output is passed on as it comes, and recorded when it ends. Signals are passed on to it. A command
-/// that a signal ended has no result: it is retried.
+/// environment. Its output is passed on as it comes. When it ends, its exit code is recorded with the output so far;
+/// what a process that it left behind writes after that is passed on, and not recorded. A script without a first line
+/// `#!` is run by /bin/sh.
+///
+/// SIGHUP, SIGINT, SIGQUIT and SIGTERM are passed on to the command, each once; those that are ignored already (nohup)
+/// stay ignored. Before the command runs, such a signal ends the call; after the command has ended, it ends the wait for
+/// processes and readers. A command that a signal ended has no result: it is retried, and counts as an attempt.
 ///
 /// While it runs, the claim is renewed at half the lease. If this process is killed, the claim is trusted until the
 /// lease is over; then --on-orphan decides. The command itself may outlive this process: give the token to whoever must
 /// not be told twice.
-///
-/// Exit codes: those of the command; else 4 the key is held for review; 64 usage; 65 the key is known with other
-/// arguments, or the store is damaged; 74 the store failed, or the result could not be recorded; 75 the command is
-/// running elsewhere or is to be retried later, or the store stayed busy; 126, 127 the command cannot be run, is not there.
 #[derive(Debug, Args)]
+#[command(after_help = exit_codes())]
 pub(crate) struct Exec {
     /// The directory of the store, made if absent.
     #[arg(long, value_name = "DIR", env = STORE_VARIABLE, hide_env_values = true, required = false, value_parser = directory())]
@@ -124,20 +129,7 @@ fn parse_lease(text: &str) -> Result<Duration, String> {
 
 impl Exec {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        // Until the command runs, a signal ends the wait for it, in good order.
-        let signals = Signals::noting(&PASSED_ON.map(|(number, _)| number))?;
-        let hold = Hold::new(self, signals.clone());
-        match hold.claim()? {
-            Answer::Granted(grant) => self.work(&hold, grant, &signals),
-            Answer::Known(outcome) => outcome.replay(),
-            Answer::Busy(retry_after) => {
-                let message = format!(
-                    "the command is running elsewhere, or is to be retried later; ask again in {}",
-                    duration::format(retry_after)
-                );
-                Err(Failure::new(Exit::Busy, message).into())
-            }
-        }
+        drive::run(self)
     }
 
     fn program(&self) -> (&OsStr, &[OsString]) {
@@ -146,41 +138,57 @@ impl Exec {
             None => (OsStr::new(""), &[]),
         }
     }
-
-    fn work(&self, hold: &Hold<'_>, grant: Grant, signals: &Signals) -> anyhow::Result<Exit> {
-        // In this order every signal is either seen here or passed on.
-        let passing = Passing::install()?;
-        if let Some(signal) = signals.caught() {
-            hold.release(grant)?;
-            return Ok(Exit::Signal(signal));
-        }
-        let child = match child::start(self, &grant) {
-            Ok(child) => child,
-            Err(error) => {
-                // Nothing ran: as if the command had never been asked for.
-                hold.release(grant)?;
-                let exit = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
-                return Err(
-                    Failure::new(Exit::Command(exit), format!("the command cannot be run: {error}")).into()
-                );
-            }
-        };
-        // An error leaves the claim to its term: what cannot be recorded must not be undone either.
-        let ended = child::attend(self, hold, &grant, &passing, child)
-            .context("the command ran, and how it ended is not known")?;
-        let exit = ended.exit();
-        let recorded = match ended {
-            Ended::Signal(signal) => hold.retry(grant, &format!("ended by signal {signal}")),
-            Ended::Code(0, outcome) => hold.complete(grant, &outcome),
-            Ended::Code(_, outcome) if self.on_failure == OnFailure::Store => hold.fail(grant, &outcome),
-            Ended::Code(code, _) => hold.retry(grant, &format!("exit code {code}")),
-        };
-        recorded.map_err(|error| error.context("the command ran, and its result could not be recorded"))?;
-        Ok(exit)
-    }
 }
 
-/// A line on standard error. Whoever closed it does not want it.
+/// What the exit codes mean. The README has the same table.
+const EXIT_CODES: [(&str, &str); 10] = [
+    ("the command's", "it ran, or ran before; 128 and the signal if one ended it"),
+    ("4", "the key is held for review: `claimstore explain`, then `requeue`, `complete`, `fail` or `forget`"),
+    ("64", "usage; nothing ran"),
+    (
+        "65",
+        "the key is known with other arguments, or its record is of something else, or the store is damaged; nothing ran",
+    ),
+    (
+        "74",
+        "the store failed; or the command ran, and its end could not be recorded, or does not count because the claim was \
+         taken over; or its end is recorded, and its output could not be written. Standard error says which",
+    ),
+    (
+        "75",
+        "the command is running elsewhere or is to be retried later, or the store is busy; nothing ran. The message says \
+         when to ask again",
+    ),
+    ("126", "the program of the command is there and cannot be run; the key is as it was"),
+    ("127", "there is no such program; the key is as it was"),
+    (
+        "129, 130, 131, 143",
+        "also: a signal came before the command ran, and nothing ran; or one ended the wait for a reader, and the end is \
+         recorded",
+    ),
+    ("141", "it ran before, and the reader of its output is gone"),
+];
+
+fn exit_codes() -> String {
+    EXIT_CODES
+        .iter()
+        .fold("Exit codes:\n".to_owned(), |text, (codes, what)| text + &format!("  {codes}: {what}\n"))
+}
+
+/// A line on standard error. Whoever closed it, or does not read it, does not want it: nothing waits for that.
 fn say(message: &str) {
-    crate::print::say(message);
+    let line = format!("claimstore: {}\n", crate::visible::visible(message));
+    pump::write_briefly(line.as_bytes(), std::io::stderr().as_fd());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EXIT_CODES;
+
+    #[test]
+    fn the_readme_has_the_table_of_exit_codes() {
+        let rows = EXIT_CODES.map(|(codes, what)| format!("| {codes} | {what} |\n")).concat();
+        let readme = include_str!("../../README.md");
+        assert!(readme.contains(&format!("| exit code | |\n|---|---|\n{rows}\n")), "expected\n{rows}");
+    }
 }

@@ -1,12 +1,5 @@
 //! What a command left behind, as it is recorded and replayed.
 
-use std::io::{self, Write};
-
-use anyhow::Context as _;
-
-use super::say;
-use crate::exit::Exit;
-
 /// Begins the bytes of an outcome; the digit is the version of their layout.
 const MAGIC: &[u8; 4] = b"clx1";
 
@@ -50,27 +43,14 @@ impl Outcome {
         rest.is_empty().then_some(Outcome { code: *code, stdout, stderr })
     }
 
-    /// Writes what the run wrote, and ends as it ended.
-    pub(super) fn replay(&self) -> anyhow::Result<Exit> {
-        let written = io::stdout().write_all(&self.stdout.kept).and_then(|()| io::stdout().flush());
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::ReaderGone),
-            result => result.context("writing the output")?,
-        }
-        // Whoever closed standard error does not want it.
-        let _ = io::stderr().write_all(&self.stderr.kept);
-        self.say_what_is_cut();
-        Ok(Exit::Command(self.code))
-    }
-
     /// Output beyond the bound is not recorded, and that is said whenever it matters.
-    pub(super) fn say_what_is_cut(&self) {
-        for (name, stream) in [("standard output", &self.stdout), ("standard error", &self.stderr)] {
-            let kept = stream.kept.len();
-            if stream.bytes > kept as u64 {
-                say(&format!("of {} bytes of {name}, the first {kept} are recorded", stream.bytes));
-            }
-        }
+    pub(super) fn what_is_cut(&self) -> Vec<String> {
+        let streams = [("standard output", &self.stdout), ("standard error", &self.stderr)];
+        let cut = streams.into_iter().filter(|(_, stream)| stream.bytes > stream.kept.len() as u64);
+        cut.map(|(name, stream)| {
+            format!("of {} bytes of {name}, the first {} are recorded", stream.bytes, stream.kept.len())
+        })
+        .collect()
     }
 }
 

@@ -1,7 +1,9 @@
 //! `claimstore exec`: a command runs once per key, whatever happens to its wrappers.
 
 use std::fs;
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,24 +12,24 @@ use rustix::process::Signal;
 use crate::sandbox::{Ran, Sandbox, code, run, send};
 
 /// `claimstore exec <words> -- sh -c <script>`, where `$RUNS` is a file of the sandbox.
-fn exec(sandbox: &Sandbox, words: &str, script: &str) -> Command {
+pub(crate) fn exec(sandbox: &Sandbox, words: &str, script: &str) -> Command {
     let mut command = sandbox.command(&format!("exec {words}"));
     command.args(["--", "sh", "-c", script]).env("RUNS", sandbox.path("runs"));
     command
 }
 
-fn ran(sandbox: &Sandbox, words: &str, script: &str) -> Ran {
+pub(crate) fn ran(sandbox: &Sandbox, words: &str, script: &str) -> Ran {
     run(&mut exec(sandbox, words, script))
 }
 
 /// The lines that runs of the command left behind.
-fn runs(sandbox: &Sandbox) -> Vec<String> {
+pub(crate) fn runs(sandbox: &Sandbox) -> Vec<String> {
     let text = fs::read_to_string(sandbox.path("runs")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 
 /// Starts it with an open standard input, and waits until the command said `ready`.
-fn started(sandbox: &Sandbox, words: &str, script: &str) -> Child {
+pub(crate) fn started(sandbox: &Sandbox, words: &str, script: &str) -> Child {
     let mut child = exec(sandbox, words, script).stdin(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::with_capacity(1, child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -36,13 +38,13 @@ fn started(sandbox: &Sandbox, words: &str, script: &str) -> Child {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the commands run in real time")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
 /// Lets the wrapper have the directory: what it does there cannot be seen from outside.
 #[expect(clippy::disallowed_methods, reason = "the other process runs in real time")]
-fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
@@ -115,14 +117,58 @@ fn the_same_key_with_other_arguments_is_refused_if_asked() {
 }
 
 #[test]
-fn what_cannot_be_run_was_never_claimed() {
+fn what_cannot_be_run_is_named_and_was_never_claimed() {
     let sandbox = Sandbox::new();
-    fs::write(sandbox.path("plain"), "no program").unwrap();
-    let plain = sandbox.path("plain");
-    for (program, exit) in [("/nowhere/at/all", 127), (plain.to_str().unwrap(), 126)] {
-        let ran = run(sandbox.command("exec --key k").args(["--", program]));
+    for (name, mode, bytes) in [
+        ("plain", 0o644, &b"no program"[..]),
+        ("binary", 0o755, b"\x7fELF\x02\0\0\0"),
+        ("lost", 0o755, b"#!/nowhere/sh\necho run >> $RUNS\n"),
+    ] {
+        fs::write(sandbox.path(name), bytes).unwrap();
+        fs::set_permissions(sandbox.path(name), Permissions::from_mode(mode)).unwrap();
+    }
+    let at = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
+    for (program, exit, said) in [
+        ("nosuch".to_owned(), 127, "there is no command `nosuch` in the directories of PATH"),
+        ("no\u{1b}such".to_owned(), 127, "`no\\u{1b}such`"),
+        (at("nosuch"), 127, "there is no file `"),
+        (at("plain"), 126, "plain` may not be executed"),
+        (at(""), 126, "is a directory"),
+        (at("binary"), 126, "binary` is neither a program for this machine nor a script"),
+        (at("lost"), 126, "lost` is there, but what is to run it"),
+    ] {
+        let ran = run(sandbox.command("exec --key secret-key").args(["--", &program, "secret-argument"]));
         assert_eq!((ran.code, ran.out.len()), (exit, 0), "{}", ran.err);
-        assert_eq!(sandbox.run("get k --namespace exec").code, 1);
+        assert!(ran.err.contains(said) && !ran.err.contains("secret"), "{}", ran.err);
+        assert_eq!(sandbox.run("get secret-key --namespace exec").code, 1);
+    }
+}
+
+#[test]
+fn a_script_that_does_not_say_who_runs_it_is_run_by_sh() {
+    let sandbox = Sandbox::new();
+    for (name, bytes) in
+        [("script", &b"echo \"$1 $CLAIMSTORE_ATTEMPT\"; exit 3\n"[..]), ("-v", b"echo $#\n"), ("empty", b"")]
+    {
+        fs::write(sandbox.path(name), bytes).unwrap();
+        fs::set_permissions(sandbox.path(name), Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", sandbox.path("").display(), std::env::var("PATH").unwrap());
+    let script = sandbox.path("script");
+    for (key, program, exit, out) in [
+        ("a", script.to_str().unwrap(), 3, "a b 1\n"),
+        ("b", "script", 3, "a b 1\n"),
+        ("c", "-v", 0, "2\n"),
+        ("d", "empty", 0, ""),
+    ] {
+        let mut command = sandbox.command(&format!("exec --key {key}"));
+        let ran = run(command.args(["--", program, "a b", "c"]).env("PATH", &path));
+        assert_eq!(
+            (ran.code, String::from_utf8(ran.out).unwrap().as_str()),
+            (exit, out),
+            "{program}: {}",
+            ran.err
+        );
     }
 }
 
@@ -183,17 +229,22 @@ fn fifty_at_once_run_it_once_and_all_print_what_it_printed() {
     assert_eq!(runs(&sandbox).len(), 1);
 }
 
+/// For more than two renewals, others look at the claim: it always has much of its lease left.
 #[test]
 fn while_it_runs_others_are_told_so_and_the_store_is_free() {
     let sandbox = Sandbox::new();
-    let mut first = started(&sandbox, "--key k --lease 6s", "echo ready; cat > /dev/null; echo done");
+    let mut first = started(&sandbox, "--key k --lease 4s", "echo ready; cat > /dev/null; echo done");
     let begun = now();
-    // For longer than two leases: only renewing keeps the claim.
-    while begun.elapsed() < Duration::from_secs(13) {
-        pause(Duration::from_millis(200));
+    while begun.elapsed() < Duration::from_millis(6_500) {
         let second = ran(&sandbox, "--key k", "echo run >> $RUNS");
         assert_eq!((second.code, second.out.len()), (75, 0), "{}", second.err);
-        assert_eq!(sandbox.json("get k --namespace exec")["state"], "in-progress");
+        let left = second.err.split("ask again in ").nth(1).unwrap();
+        // Renewed with half of it left; "470ms" would be less than an eighth.
+        let is_low =
+            left.trim().strip_suffix("ms").is_some_and(|ms| ms.parse::<u32>().is_ok_and(|ms| ms < 500));
+        assert!(!is_low, "{left}");
+        let record = sandbox.json("get k --namespace exec");
+        assert_eq!((&record["state"], record["attempt"].as_u64()), (&"in-progress".into(), Some(1)));
     }
     drop(first.stdin.take());
     assert_eq!(code(first.wait().unwrap()), 0);
@@ -221,12 +272,18 @@ fn signals_are_passed_on_and_the_commands_answer_is_the_result() {
 }
 
 #[test]
-fn a_command_that_a_signal_ended_may_be_run_again() {
+fn a_command_that_a_signal_ended_may_be_run_again_and_counts_as_an_attempt() {
     let sandbox = Sandbox::new();
     let mut child = started(&sandbox, "--key k --on-failure store", "echo ready; exec sleep 60");
     send(&child, Signal::TERM);
     assert_eq!(code(child.wait().unwrap()), 128 + 15);
     assert_eq!(ran(&sandbox, "--key k", "echo second").out, b"second\n");
+    for on_failure in ["retry", "store"] {
+        let words = format!("--key {on_failure} --attempts 1 --on-failure {on_failure}");
+        assert_eq!(ran(&sandbox, &words, "kill -KILL $$").code, 128 + 9);
+        let second = ran(&sandbox, &words, "echo run >> $RUNS");
+        assert_eq!((second.code, runs(&sandbox).len()), (4, 0), "{}", second.err);
+    }
 }
 
 #[test]
@@ -243,125 +300,4 @@ fn after_a_kill_the_key_is_an_orphan_and_handled_as_configured() {
         assert_eq!(late.code, exit, "{}", late.err);
         assert_eq!(runs(&sandbox).len(), usize::from(rule == "retry"));
     }
-}
-
-/// A command that leaves key and token behind, and prints the token.
-const TELLING: &str = "echo $CLAIMSTORE_KEY $CLAIMSTORE_TOKEN >> $RUNS; echo $CLAIMSTORE_TOKEN";
-
-/// The tokens of the runs of one key.
-fn tokens(sandbox: &Sandbox, key: &str) -> Vec<String> {
-    let of_key = |line: String| Some(line.strip_prefix(key)?.strip_prefix(' ')?.to_owned());
-    runs(sandbox).into_iter().filter_map(of_key).collect()
-}
-
-/// One kill -9 of a wrapper after about `point`. What it printed, if it came to its end before.
-fn kill_at(sandbox: &Sandbox, words: &str, point: Duration) -> Option<Vec<u8>> {
-    let begun = now();
-    let mut child = exec(sandbox, words, TELLING).spawn().unwrap();
-    while begun.elapsed() < point {
-        std::thread::yield_now();
-    }
-    send(&child, Signal::KILL);
-    let (mut out, status) = (child.stdout.take().unwrap(), child.wait().unwrap());
-    let mut said = Vec::new();
-    std::io::Read::read_to_end(&mut out, &mut said).unwrap();
-    (code(status) == 0).then_some(said)
-}
-
-/// What came of one kill.
-#[derive(Default)]
-struct Killed {
-    /// The wrapper had not come to its end.
-    early: u32,
-    /// The key is held for review.
-    parked: u32,
-}
-
-/// After the kill the key is retried until there is a result: what all later calls replay is one run's.
-fn killed_and_retried(sandbox: &Sandbox, key: &str, point: Duration) -> Killed {
-    let words = format!("--key {key} --lease 1s --attempts 9 --wait 60s --lock-wait 60s --on-orphan retry");
-    let first = kill_at(sandbox, &words, point);
-    let results: Vec<Vec<u8>> = (0..2)
-        .map(|_| {
-            let ran = ran(sandbox, &words, TELLING);
-            assert_eq!(ran.code, 0, "{}", ran.err);
-            ran.out
-        })
-        .collect();
-    assert_eq!(results[0], results[1], "two results were given out");
-    let early = u32::from(first.is_none());
-    assert!(first.is_none_or(|first| first == results[0]), "a run that ended well was recorded");
-    let result = String::from_utf8(results[0].clone()).unwrap();
-    let of_result = tokens(sandbox, key).iter().filter(|token| **token == result.trim()).count();
-    assert_eq!(of_result, 1, "the result is of one run");
-    Killed { early, parked: 0 }
-}
-
-/// After the kill the key has its one result, or was never claimed, or is held for review: no second run either way.
-fn killed_and_parked(sandbox: &Sandbox, key: &str, point: Duration) -> Killed {
-    let words = format!("--key {key} --lease 1s --wait 60s --lock-wait 60s --on-orphan park");
-    let first = kill_at(sandbox, &words, point);
-    let ended = ran(sandbox, &words, TELLING);
-    let again = ran(sandbox, &words, TELLING);
-    assert!(ended.code == 0 || ended.code == 4, "{}: {}", ended.code, ended.err);
-    assert_eq!((ended.code, &ended.out), (again.code, &again.out));
-    let tokens = tokens(sandbox, key);
-    assert!(tokens.len() <= 1, "{tokens:?}");
-    let killed = Killed { early: u32::from(first.is_none()), parked: u32::from(ended.code == 4) };
-    match first {
-        Some(first) => assert_eq!((ended.code, first), (0, ended.out), "a run that ended well was recorded"),
-        None if ended.code == 4 => {
-            let explained = sandbox.json(&format!("explain {key} --namespace exec"));
-            assert_eq!(explained["state"], "parked");
-        }
-        None => assert_eq!(ended.out, format!("{}\n", tokens[0]).as_bytes()),
-    }
-    killed
-}
-
-/// So many kills go on at a time.
-const LANES: u32 = 10;
-
-/// `CLAIMSTORE_KILLS` of them, half of them with each rule for orphans.
-#[test]
-fn kills_at_any_point_never_leave_two_results() {
-    let kills: u32 = std::env::var("CLAIMSTORE_KILLS").map_or(10, |kills| kills.parse().unwrap());
-    let lanes = std::thread::scope(|scope| {
-        let spawn = |lane| scope.spawn(move || kills_of_a_lane((lane..kills).step_by(LANES as usize), kills));
-        let lanes: Vec<_> = (0..LANES.min(kills)).map(spawn).collect();
-        lanes.into_iter().map(|lane| lane.join().unwrap()).collect::<Vec<_>>()
-    });
-    let early: u32 = lanes.iter().map(|killed| killed.early).sum();
-    let parked: u32 = lanes.iter().map(|killed| killed.parked).sum();
-    println!(
-        "{kills} kills of exec: {early} before its end, {parked} keys held for review, 0 with two results"
-    );
-}
-
-/// Kills of these numbers, out of so many, one after the other on a store of their own.
-fn kills_of_a_lane(numbers: impl Iterator<Item = u32>, kills: u32) -> Killed {
-    let sandbox = Sandbox::new();
-    // The second: the first makes the store.
-    let mut whole = Duration::ZERO;
-    for key in ["first", "second"] {
-        let begun = now();
-        let ran = ran(&sandbox, &format!("--key {key} --lock-wait 60s"), "echo whole");
-        assert_eq!(ran.code, 0, "{}", ran.err);
-        whole = begun.elapsed();
-    }
-    let mut all = Killed::default();
-    for kill in numbers {
-        // Spread over what a run takes, from before the claim to after the recording.
-        let point = whole * kill * 5 / (kills * 4);
-        let key = format!("k{kill}");
-        // Neighbouring points get the same rule in turns of ten, so that both see all of the run.
-        let killed = if (kill + kill / LANES).is_multiple_of(2) {
-            killed_and_retried(&sandbox, &key, point)
-        } else {
-            killed_and_parked(&sandbox, &key, point)
-        };
-        all.early += killed.early;
-        all.parked += killed.parked;
-    }
-    all
 }

@@ -151,6 +151,17 @@ impl Drop for Sandbox {
     }
 }
 
+/// The same command, started by a line of a shell that ends in `exec "$@"`.
+pub(crate) fn through(line: &str, command: &Command) -> Command {
+    let mut through = Command::new("sh");
+    through.args(["-c", line, "sh"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        through.env(name, value.unwrap_or_default());
+    }
+    through.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    through
+}
+
 pub(crate) fn run(command: &mut Command) -> Ran {
     let output = command.output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();

@@ -51,6 +51,18 @@ pub(crate) fn start_with_keys(mut command: Command, columns: u16) -> (Child, Fil
     (child, terminal, side)
 }
 
+/// Starts a command as the leader of a session whose terminal is its standard input; its output goes to pipes.
+pub(crate) fn start_session(command: &Command) -> (Child, File) {
+    let (terminal, side) = open(80);
+    let mut session = Command::new("setsid");
+    session.arg("--ctty").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        session.env(name, value.unwrap_or_default());
+    }
+    session.stdin(side).stdout(Stdio::piped()).stderr(Stdio::piped());
+    (session.spawn().unwrap(), terminal)
+}
+
 /// A terminal, and its other side, which is for a command.
 fn open(columns: u16) -> (File, OwnedFd) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
