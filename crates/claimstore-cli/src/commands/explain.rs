@@ -261,18 +261,16 @@ mod tests {
 
     #[test]
     fn attempts_left_count_what_a_reviewer_granted() {
+        let attempts = |of: &Explained<'_>| of.attempts();
         let work = |space: &Namespace| claim(space).fail(Failure::park("")).unwrap();
-        let said = explained(Policy::daily().max_attempts(3), work, |of| of.attempts());
+        let said = explained(Policy::daily().max_attempts(3), work, attempts);
         assert_eq!(said, "1 of 3, 2 left");
         let granted = |of: &Explained<'_>| {
             let record = RecordView { attempts_granted: 7, attempt: 4, ..of.record.clone() };
             Explained { record: &record, ..*of }.attempts()
         };
         assert_eq!(explained(Policy::daily().max_attempts(3), work, granted), "4 of 7, 3 left");
-        assert_eq!(
-            explained(Policy::daily().max_attempts(u32::MAX), work, |of| of.attempts()),
-            "1, no limit"
-        );
+        assert_eq!(explained(Policy::daily().max_attempts(u32::MAX), work, attempts), "1, no limit");
     }
 
     #[test]

@@ -262,7 +262,8 @@ fn a_listing_for_people_has_payloads_and_says_on_standard_error_that_there_is_mo
     let text = String::from_utf8(ran.out).unwrap();
     assert_eq!((ran.code, text.lines().count()), (0, 5), "{text}");
     let response = |name: &str| format!("       response   {{\\n\\t\"is\": \"{name}\"\\n}}\\u{{1b}}[2J\n");
-    assert!(text.contains(&response("a")) && text.contains(&response("b")), "{text}");
+    let shown = ["a", "b", "c"].iter().filter(|name| text.contains(&response(name))).count();
+    assert_eq!(shown, 2, "{text}");
     assert!(ran.err.starts_with("more: --after ") && ran.err.lines().count() == 1, "{}", ran.err);
     let after = ran.err.trim_start_matches("more: ").trim_end();
     let ran = sandbox.run(&format!("list --show-keys {after}"));
