@@ -10,7 +10,7 @@ use crate::bucket::{Apart, BucketId, Run};
 use crate::codec::{Record, Repeats, State};
 use crate::error::Error;
 use crate::key_bytes::KeyBytes;
-use crate::sync::{Arc, Ordering};
+use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
