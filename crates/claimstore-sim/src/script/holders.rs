@@ -2,7 +2,7 @@
 
 use super::compare::key_bytes;
 use super::model::{Known, Model, Stage};
-use super::runner::{Done, Runner, disagree};
+use super::runner::{Done, Runner, Stop, disagree};
 use claimstore::{ErrorKind, Record, Store};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -74,7 +74,7 @@ pub(super) fn compare_holders(store: &Store, model: &Model) -> Done {
 }
 
 /// The records of the claims without a holder, which must be those the model knows of.
-fn listed(store: &Store, model: &Model) -> Result<Vec<(usize, Record)>, super::runner::Stop> {
+fn listed(store: &Store, model: &Model) -> Result<Vec<(usize, Record)>, Stop> {
     let mut expected = model.unheld();
     let mut listed = Vec::new();
     for record in store.unheld() {

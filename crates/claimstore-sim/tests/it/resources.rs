@@ -19,8 +19,10 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-/// What a row of a table does, and what it is called.
-type Row<F> = (&'static str, F);
+type Look = fn(&Store, &[String]);
+type Work = fn(&Store, u32);
+type Change = fn(&Store, &str);
+type Fill = fn(&Store, &mut Vec<Lease>, u32);
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -42,7 +44,7 @@ fn on_a_disk(options: Options) -> (SimDisk, Store) {
 }
 
 /// Ways to name a key that nobody knows, a thousand times each.
-const LOOKS: [Row<fn(&Store, &[String])>; 8] = [
+const LOOKS: [(&str, Look); 8] = [
     ("get", |store, keys| keys.iter().for_each(|key| assert!(store.get(key).unwrap().is_none()))),
     ("claim", |store, keys| keys.iter().for_each(|key| claimed(store, key).release().unwrap())),
     ("claim_many", |store, keys| {
@@ -109,7 +111,7 @@ fn absent_keys_cost_hardly_a_read() {
 }
 
 /// Kinds of work, each on keys of its own (`round`), that leave nothing behind.
-const WORKS: [Row<fn(&Store, u32)>; 12] = [
+const WORKS: [(&str, Work); 12] = [
     ("claims", |store, round| {
         (0..100).for_each(|n| claimed(store, &format!("claim {round} {n}")).complete("r").unwrap());
     }),
@@ -250,7 +252,7 @@ fn a_burst_of_claims_leaves_no_room_behind() {
 }
 
 /// Ways in which a key changes hands or ends, and what else goes on in a store.
-const CHANGES: [Row<fn(&Store, &str)>; 9] = [
+const CHANGES: [(&str, Change); 9] = [
     ("complete", |store, key| claimed(store, key).complete("r").unwrap()),
     ("fail", |store, key| claimed(store, key).fail(Failure::retry()).unwrap()),
     ("release", |store, key| claimed(store, key).release().unwrap()),
@@ -326,7 +328,7 @@ fn a_waiter_sleeps_while_other_keys_change_hands() {
 }
 
 /// Calls that only make the journal longer: none of them ends a claim that a checkpoint could take out.
-const FILLERS: [Row<fn(&Store, &mut Vec<Lease>, u32)>; 6] = [
+const FILLERS: [(&str, Fill); 6] = [
     ("renewals of a detached claim", |store, kept, _| {
         if kept.is_empty() {
             let token = claimed(store, "detached").detach(HOUR).unwrap();

@@ -249,18 +249,19 @@ impl Engine {
     /// row of the runs without an end is read.
     pub(crate) fn census(self: &Arc<Self>) -> Result<Census, Error> {
         self.check_open()?;
-        let mut census = Census::default();
-        let mut seen = HashSet::new();
-        let at = self.time.moment();
-        let has_held = self.cold.set().runs().iter().any(|run| run.bucket() == BucketId::Held);
-        self.live.each_shard(|shard| {
-            for (hash, _, entry) in shard.iter().filter(|(_, _, entry)| !entry.marks.placeholder) {
-                self.count(&mut census, entry, at);
-                if has_held {
-                    seen.insert(hash);
-                }
+        let mut keep_names = self.has_held_runs();
+        let (mut census, seen) = loop {
+            let (census, seen) = self.walk(keep_names);
+            // What left the live table for such a run is in one by now, or was met.
+            if !self.has_held_runs() {
+                return Ok(census);
             }
-        });
+            if keep_names {
+                break (census, seen);
+            }
+            // The first of them came meanwhile: what was met must be known by name, not to count twice.
+            keep_names = true;
+        };
         let filter = Filter::new().state(RecordState::Parked).state(RecordState::Retry);
         let held = Records { next_shard: SHARDS, seen, ..Records::new(self, filter) };
         for record in held {
@@ -270,6 +271,26 @@ impl Engine {
             }
         }
         Ok(census)
+    }
+
+    /// Counts the live table. Answers the hashes of what it met, too, if they are to be kept.
+    fn walk(&self, keep_names: bool) -> (Census, HashSet<u64>) {
+        let (mut census, mut seen) = (Census::default(), HashSet::new());
+        let at = self.time.moment();
+        self.live.each_shard(|shard| {
+            for (hash, _, entry) in shard.iter().filter(|(_, _, entry)| !entry.marks.placeholder) {
+                self.count(&mut census, entry, at);
+                if keep_names {
+                    seen.insert(hash);
+                }
+            }
+        });
+        (census, seen)
+    }
+
+    /// Whether there are runs of records without an end.
+    fn has_held_runs(&self) -> bool {
+        self.cold.set().runs().iter().any(|run| run.bucket() == BucketId::Held)
     }
 
     fn count(&self, census: &mut Census, entry: &Entry, at: Moment) {
