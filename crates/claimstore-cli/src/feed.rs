@@ -37,9 +37,12 @@ impl Claims for Memory {
 
     fn claim(&self, keys: &[&[u8]]) -> anyhow::Result<Vec<Answer<Vec<u8>>>> {
         let known = self.0.borrow();
-        let answer = |key: &&[u8]| match known.contains(*key) {
-            true => Answer::Duplicate,
-            false => Answer::Claimed { lease: key.to_vec(), in_doubt: false },
+        let answer = |key: &&[u8]| {
+            if known.contains(*key) {
+                Answer::Duplicate
+            } else {
+                Answer::Claimed { lease: key.to_vec(), in_doubt: false }
+            }
         };
         Ok(keys.iter().map(answer).collect())
     }
