@@ -94,6 +94,7 @@ impl Admin {
     /// # store.close()?;
     /// # Ok(()) }
     /// ```
+    #[expect(clippy::return_self_not_must_use, reason = "the service goes on without its handle")]
     pub fn allow_decisions(self) -> Admin {
         self.service.allow();
         self

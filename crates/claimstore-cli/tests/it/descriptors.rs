@@ -114,7 +114,9 @@ fn has_room(writer: &PipeWriter) -> bool {
 #[test]
 fn every_byte_arrives_through_a_non_blocking_pipe() {
     let sandbox = Sandbox::new();
-    let rows: String = (0..3_000).map(|row| format!("{row},{}\n", "x".repeat(row % 90))).collect();
+    let rows: String = (0..3_000)
+        .flat_map(|row| [row.to_string(), ",".to_owned(), "x".repeat(row % 90), "\n".to_owned()])
+        .collect();
     let input = format!("id,v\n{rows}");
     let mut dedupe = sandbox.command("dedupe --key id");
     let ran = through_non_blocking_pipe(dedupe.stdin(sandbox.file(input.as_bytes())));
