@@ -284,9 +284,9 @@ fn backup(store: &Store, dir: &Path, with_key: bool) -> Result<Answer, Refusal> 
         _ => {}
     }
     if with_key {
-        store.backup_with_key(dir)?
+        store.backup_with_key(dir)?;
     } else {
-        store.backup(dir)?
+        store.backup(dir)?;
     }
     Ok(Answer::BackedUp { rows: store.stats()?.checkpointed_rows })
 }
