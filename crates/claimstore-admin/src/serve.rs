@@ -94,7 +94,7 @@ impl Admin {
     /// # store.close()?;
     /// # Ok(()) }
     /// ```
-    #[expect(clippy::return_self_not_must_use, reason = "the service goes on without its handle")]
+    #[expect(clippy::return_self_not_must_use, reason = "the service goes on whatever becomes of the handle")]
     pub fn allow_decisions(self) -> Admin {
         self.service.allow();
         self

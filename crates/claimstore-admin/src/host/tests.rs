@@ -21,13 +21,13 @@ impl Served {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let (service, ear) = Service::new().unwrap();
-        let (listener, _place) = socket::bind(dir.path()).unwrap();
-        std::mem::forget(_place);
+        let (listener, place) = socket::bind(dir.path()).unwrap();
+        std::mem::forget(place);
         listener.set_nonblocking(true).unwrap();
         let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         let (weak, of_host) = (store.downgrade(), Arc::new(clock.clone()));
         let host = Host { listener, ear, store: weak, service: service.clone(), clock: of_host, bounds };
-        let thread = Some(std::thread::spawn(move || host.run()));
+        let thread = Some(std::thread::Builder::new().spawn(move || host.run()).unwrap());
         Served { dir, store, service, clock, thread }
     }
 

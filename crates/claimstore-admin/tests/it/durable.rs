@@ -35,12 +35,13 @@ fn the_program_that_is_killed() {
     out.write_all(b"served\n").unwrap();
     out.flush().unwrap();
     let worker = store.clone();
-    std::thread::spawn(move || {
+    let load = move || {
         for number in 0_u64.. {
             let lease = worker.claim(format!("load-{number}"), Duration::from_secs(60)).unwrap();
             drop(lease.claimed().map(|lease| lease.complete("r")));
         }
-    });
+    };
+    drop(std::thread::Builder::new().spawn(load).unwrap());
     // Until it is killed, or whoever should do it is gone.
     drop(std::io::stdin().read(&mut [0]));
     std::process::exit(0);

@@ -193,7 +193,7 @@ fn a_program_of_another_version_is_told_apart() {
     sandbox.fill();
     let store = sandbox.open();
     let listener = UnixListener::bind(sandbox.store().join("admin.sock")).unwrap();
-    std::thread::spawn(move || {
+    let serve = move || {
         for stream in listener.incoming() {
             let mut stream = BufReader::new(stream.unwrap());
             let mut line = String::new();
@@ -207,7 +207,8 @@ fn a_program_of_another_version_is_told_apart() {
                 line.clear();
             }
         }
-    });
+    };
+    drop(std::thread::Builder::new().spawn(serve).unwrap());
     for words in NEEDING {
         let words = words.replace("COPY", sandbox.path("copy").to_str().unwrap());
         let ran = sandbox.run(&format!("{words} --wait 0s"));

@@ -12,7 +12,7 @@
 //! duplicate for every claim that begins after the answer. `CLAIMSTORE_DECISIONS` sets the number of scripts.
 
 use crate::watch::{Watchdog, scale};
-use claimstore::{Claim, ErrorKind, Failure, Lease, Namespace, Policy, Record, Store};
+use claimstore::{Claim, Durability, ErrorKind, Failure, Lease, Namespace, Options, Policy, Record, Store};
 use claimstore_admin::{
     Answer, Client, Decision, Key, RefusalKind, Request, Response, Seen, ServeAdmin as _, Served, State,
     Target, Verb, Verdict, answer,
@@ -299,12 +299,13 @@ fn work(space: &Namespace, thread: u64, stop: &AtomicBool, tokens: &[AtomicU64; 
 fn decisions_through_the_socket_of_a_store_at_work_overrule_nobody() {
     let _watchdog = Watchdog::new("decisions::at_work", 240);
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
+    // Nobody waits for the disk: it is about who comes first, and slow syncs would leave little of that.
+    let store = Options::new().durability(Durability::None).open(dir.path()).unwrap();
     let policy = Policy::daily().lease(Duration::from_secs(3_600)).max_attempts(u32::MAX);
     let space = store.namespace_with("n", policy).unwrap();
     drop(store.serve_admin().unwrap().allow_decisions());
     let (stop, tokens) = (AtomicBool::new(false), Default::default());
-    let rounds = scale("CLAIMSTORE_DECISIONS", 30) * 20;
+    let goal = scale("CLAIMSTORE_DECISIONS", 30) * 20;
     let (granted, decided) = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..3)
             .map(|thread| {
@@ -317,24 +318,21 @@ fn decisions_through_the_socket_of_a_store_at_work_overrule_nobody() {
             .collect();
         let decided = {
             let _stops = Stops(&stop);
-            decide_at_work(&dir, &space, rounds, &stop)
+            decide_at_work(&dir, &space, goal, &stop)
         };
         (workers.into_iter().map(|worker| worker.join().unwrap()).sum::<u64>(), decided)
     });
     println!("decisions: {decided} made while {granted} claims were granted");
-    assert!(decided > rounds / 20 && granted > rounds / 20, "{decided} of {rounds}, {granted}");
+    assert!(decided >= goal && granted > goal / 20, "{decided} of {goal}, {granted}");
     store.verify().unwrap();
     store.close().unwrap();
 }
 
-fn decide_at_work(dir: &tempfile::TempDir, space: &Namespace, rounds: u64, stop: &AtomicBool) -> u64 {
+fn decide_at_work(dir: &tempfile::TempDir, space: &Namespace, goal: u64, stop: &AtomicBool) -> u64 {
     let mut client = Client::connect(dir.path()).unwrap();
     let mut rng = Rng::new(99);
     let mut decided = 0;
-    for _ in 0..rounds {
-        if stop.load(Ordering::SeqCst) {
-            break;
-        }
+    while decided < goal && !stop.load(Ordering::SeqCst) {
         let verb = VERBS[rng.index(VERBS.len())];
         let targets: Vec<_> = KEYS.iter().map(|key| target(key, None)).collect();
         let said = verdicts(client.ask(&decision(verb, false, targets)).unwrap());
