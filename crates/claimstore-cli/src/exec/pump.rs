@@ -20,10 +20,10 @@ const WAITING_BYTES: usize = 64 << 10;
 /// What a pipe takes without blocking once it is writable (POSIX: `PIPE_BUF`).
 const PIECE_BYTES: usize = 4_096;
 /// How often a pump whose command has ended looks whether it is to stop, in nanoseconds.
-const LOOK_NS: i64 = 20_000_000;
+const LOOK_NS: i64 = 100_000_000;
 
 /// So often a brief wait looks for room.
-const BRIEF_LOOKS: u32 = 25;
+const BRIEF_LOOKS: u32 = 5;
 
 /// How long pumps go on that have nothing to record any more.
 #[derive(Debug, Default)]
