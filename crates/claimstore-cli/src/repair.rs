@@ -175,12 +175,12 @@ struct Desk<'a> {
 
 impl Desk<'_> {
     fn decide_keys(&mut self, targets: Vec<Target>) -> anyhow::Result<()> {
-        let targets = if self.args.confirm.is_given() { targets } else { self.ask_about(targets)? };
+        let targets = if self.args.confirm.is_given() { targets } else { self.ask_about(&targets)? };
         self.decide(&targets)
     }
 
     /// Asks about those of the keys that can be decided about, and answers those. What is refused is told.
-    fn ask_about(&mut self, targets: Vec<Target>) -> anyhow::Result<Vec<Target>> {
+    fn ask_about(&mut self, targets: &[Target]) -> anyhow::Result<Vec<Target>> {
         let mut able = Vec::new();
         let mut last = None;
         for part in targets.chunks(MAX_TARGETS) {

@@ -10,6 +10,10 @@ use crate::print;
 use crate::show::namespace_name;
 
 /// Told so far.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "how it is told, in facts that have nothing to do with each other"
+)]
 pub(crate) struct Tally {
     verb: Verb,
     /// One key alone is told in one line, and why it is refused is the error of the command.
@@ -39,7 +43,7 @@ impl Tally {
         self.done += 1;
         let word = done_word(self.verb);
         if self.json {
-            return self.put(&object(verdict, word.into()));
+            return self.put(&object(verdict, &word.into()));
         }
         let line = format!("{} {word}{}\n", name(verdict), self.place(verdict));
         self.deaf |= print::text(&line)? == Exit::ReaderGone;
@@ -57,7 +61,7 @@ impl Tally {
         }
         *self.refused.entry(refusal.kind).or_default() += 1;
         if self.json {
-            let mut object = object(verdict, Value::Null);
+            let mut object = object(verdict, &Value::Null);
             if let Some(members) = object.as_object_mut() {
                 members.insert("refused".into(), refusal.kind.name().into());
                 members.insert("message".into(), refusal.message.clone().into());
@@ -132,7 +136,7 @@ fn name(verdict: &Verdict) -> String {
     short_name(&verdict.key_hash, verdict.key_bytes)
 }
 
-fn object(verdict: &Verdict, done: Value) -> Value {
+fn object(verdict: &Verdict, done: &Value) -> Value {
     json!({
         "key_hash": verdict.key_hash,
         "key_bytes": verdict.key_bytes,

@@ -187,7 +187,6 @@ fn without_permission_it_is_said_what_would_help() {
 
 /// A program that was built before there were decisions: it says of everything new that it cannot be asked.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the thread stands for another program")]
 fn a_program_of_another_version_is_told_apart() {
     let sandbox = Sandbox::new();
     sandbox.fill();
