@@ -21,7 +21,6 @@ fn key(number: usize) -> String {
 
 /// The program: parks keys, serves the store, and goes on claiming others until it is killed.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a program has threads of its own")]
 fn the_program_that_is_killed() {
     let Ok(dir) = std::env::var(DIR) else { return };
     let store = Store::open(dir).unwrap();
