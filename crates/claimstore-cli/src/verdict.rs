@@ -9,14 +9,20 @@ use crate::exit::{self, Exit};
 use crate::print;
 use crate::show::namespace_name;
 
+/// How it is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Telling {
+    /// One key alone is told in one line, and why it is refused is the error of the command.
+    pub(crate) alone: bool,
+    pub(crate) json: bool,
+    /// Whether keys of several namespaces are told.
+    pub(crate) named: bool,
+}
+
 /// Told so far.
 pub(crate) struct Tally {
     verb: Verb,
-    /// One key alone is told in one line, and why it is refused is the error of the command.
-    alone: bool,
-    json: bool,
-    /// Whether keys of several namespaces are told.
-    named: bool,
+    telling: Telling,
     done: u64,
     refused: BTreeMap<RefusalKind, u64>,
     /// Why the one key, or the rest of them, was refused.
@@ -26,8 +32,8 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn new(verb: Verb, alone: bool, json: bool, named: bool) -> Tally {
-        Tally { verb, alone, json, named, done: 0, refused: BTreeMap::new(), ended: None, deaf: false }
+    pub(crate) fn new(verb: Verb, telling: Telling) -> Tally {
+        Tally { verb, telling, done: 0, refused: BTreeMap::new(), ended: None, deaf: false }
     }
 
     /// Whether there is no use in going on.
@@ -38,8 +44,8 @@ impl Tally {
     pub(crate) fn done(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
         self.done += 1;
         let word = done_word(self.verb);
-        if self.json {
-            return self.put(&object(verdict, word.into()));
+        if self.telling.json {
+            return self.put(&object(verdict, &word.into()));
         }
         let line = format!("{} {word}{}\n", name(verdict), self.place(verdict));
         self.deaf |= print::text(&line)? == Exit::ReaderGone;
@@ -51,13 +57,13 @@ impl Tally {
         if self.ended.is_some() {
             return Ok(());
         }
-        if self.alone || refusal.kind.ends_all() {
+        if self.telling.alone || refusal.kind.ends_all() {
             self.ended = Some(refusal.clone());
             return Ok(());
         }
         *self.refused.entry(refusal.kind).or_default() += 1;
-        if self.json {
-            let mut object = object(verdict, Value::Null);
+        if self.telling.json {
+            let mut object = object(verdict, &Value::Null);
             if let Some(members) = object.as_object_mut() {
                 members.insert("refused".into(), refusal.kind.name().into());
                 members.insert("message".into(), refusal.message.clone().into());
@@ -74,7 +80,7 @@ impl Tally {
     }
 
     fn place(&self, verdict: &Verdict) -> String {
-        if !self.named {
+        if !self.telling.named {
             return String::new();
         }
         format!(" in namespace {}", namespace_name(&verdict.namespace))
@@ -86,7 +92,7 @@ impl Tally {
     /// `is_whole`: all keys were gone through; else it is summed up only if there is something to tell.
     pub(crate) fn end(&mut self, is_whole: bool) -> anyhow::Result<Exit> {
         let is_told = self.done > 0 || !self.refused.is_empty();
-        if !self.alone && (is_whole || is_told) {
+        if !self.telling.alone && (is_whole || is_told) {
             self.sum_up()?;
         }
         if let Some(refusal) = self.ended.take() {
@@ -100,7 +106,7 @@ impl Tally {
     }
 
     fn sum_up(&mut self) -> anyhow::Result<()> {
-        if self.json {
+        if self.telling.json {
             let refused: BTreeMap<_, _> =
                 self.refused.iter().map(|(kind, count)| (kind.name(), count)).collect();
             return self.put(&json!({ "summary": { "done": self.done, "refused": refused } }));
@@ -132,7 +138,7 @@ fn name(verdict: &Verdict) -> String {
     short_name(&verdict.key_hash, verdict.key_bytes)
 }
 
-fn object(verdict: &Verdict, done: Value) -> Value {
+fn object(verdict: &Verdict, done: &Value) -> Value {
     json!({
         "key_hash": verdict.key_hash,
         "key_bytes": verdict.key_bytes,
@@ -145,6 +151,8 @@ fn object(verdict: &Verdict, done: Value) -> Value {
 mod tests {
     use super::*;
 
+    const TOLD: Telling = Telling { alone: false, json: false, named: false };
+
     fn verdict(kind: Option<RefusalKind>) -> Verdict {
         let refused = kind.map(|kind| Refusal { kind, message: "no".into(), elsewhere: Vec::new() });
         Verdict { namespace: String::new(), key_hash: "0".into(), key_bytes: 1, seen: None, refused }
@@ -156,7 +164,7 @@ mod tests {
         use RefusalKind::{Busy, Held, NotFound, Usage, WrongState};
         let of_keys = [NotFound, WrongState, Usage, Held, Busy];
         for chosen in 0..1_u32 << of_keys.len() {
-            let mut tally = Tally::new(Verb::Requeue, false, false, false);
+            let mut tally = Tally::new(Verb::Requeue, TOLD);
             let refused = of_keys.iter().enumerate().filter(|(at, _)| chosen & 1 << at != 0);
             let kinds: Vec<_> = refused.map(|(_, kind)| *kind).collect();
             for kind in &kinds {
@@ -170,7 +178,7 @@ mod tests {
     #[test]
     fn what_ends_the_store_ends_the_command() {
         for kind in [RefusalKind::Damaged, RefusalKind::Closed, RefusalKind::Failed] {
-            let mut tally = Tally::new(Verb::Requeue, false, false, false);
+            let mut tally = Tally::new(Verb::Requeue, TOLD);
             tally.refuse(&verdict(Some(RefusalKind::NotFound))).unwrap();
             assert!(!tally.is_deaf());
             tally.refuse(&verdict(Some(kind))).unwrap();
