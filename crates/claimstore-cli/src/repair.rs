@@ -22,7 +22,7 @@ use crate::show::namespace_name;
 use crate::source::{Source, unexpected};
 use crate::store_args::StoreArgs;
 use crate::target::given;
-use crate::verdict::{Tally, short_name};
+use crate::verdict::{Tally, Telling, short_name};
 
 /// Most keys that are listed at a time.
 const PAGE: u64 = 1_000;
@@ -126,11 +126,15 @@ impl RepairArgs {
     pub(crate) fn decide(&self, verb: Verb, response: &[u8], force: bool) -> anyhow::Result<Exit> {
         let targets = self.keys.targets()?;
         let source = Source::open_to_decide(&self.store)?;
-        let alone = targets.len() == 1 && !self.keys.all;
-        let tally = Tally::new(verb, alone, self.json, self.keys.all && self.keys.namespace.is_none());
+        let telling = Telling {
+            alone: targets.len() == 1 && !self.keys.all,
+            json: self.json,
+            named: self.keys.all && self.keys.namespace.is_none(),
+        };
+        let tally = Tally::new(verb, telling);
         let response = Response::new(response);
         let mut desk = Desk { args: self, source, verb, response, force, tally };
-        let decided = if self.keys.all { desk.decide_all() } else { desk.decide_keys(targets) };
+        let decided = if self.keys.all { desk.decide_all() } else { desk.decide_keys(&targets) };
         let Desk { source, mut tally, .. } = desk;
         // What was done is said also where the rest failed.
         let ended = tally.end(decided.is_ok());
@@ -174,9 +178,12 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    fn decide_keys(&mut self, targets: Vec<Target>) -> anyhow::Result<()> {
-        let targets = if self.args.confirm.is_given() { targets } else { self.ask_about(&targets)? };
-        self.decide(&targets)
+    fn decide_keys(&mut self, targets: &[Target]) -> anyhow::Result<()> {
+        if self.args.confirm.is_given() {
+            return self.decide(targets);
+        }
+        let able = self.ask_about(targets)?;
+        self.decide(&able)
     }
 
     /// Asks about those of the keys that can be decided about, and answers those. What is refused is told.

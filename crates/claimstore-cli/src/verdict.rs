@@ -9,6 +9,16 @@ use crate::exit::{self, Exit};
 use crate::print;
 use crate::show::namespace_name;
 
+/// How it is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Telling {
+    /// One key alone is told in one line, and why it is refused is the error of the command.
+    pub(crate) alone: bool,
+    pub(crate) json: bool,
+    /// Whether keys of several namespaces are told.
+    pub(crate) named: bool,
+}
+
 /// Told so far.
 #[expect(
     clippy::struct_excessive_bools,
@@ -16,11 +26,7 @@ use crate::show::namespace_name;
 )]
 pub(crate) struct Tally {
     verb: Verb,
-    /// One key alone is told in one line, and why it is refused is the error of the command.
-    alone: bool,
-    json: bool,
-    /// Whether keys of several namespaces are told.
-    named: bool,
+    telling: Telling,
     done: u64,
     refused: BTreeMap<RefusalKind, u64>,
     /// Why the one key, or the rest of them, was refused.
@@ -30,8 +36,8 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn new(verb: Verb, alone: bool, json: bool, named: bool) -> Tally {
-        Tally { verb, alone, json, named, done: 0, refused: BTreeMap::new(), ended: None, deaf: false }
+    pub(crate) fn new(verb: Verb, telling: Telling) -> Tally {
+        Tally { verb, telling, done: 0, refused: BTreeMap::new(), ended: None, deaf: false }
     }
 
     /// Whether there is no use in going on.
@@ -42,7 +48,7 @@ impl Tally {
     pub(crate) fn done(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
         self.done += 1;
         let word = done_word(self.verb);
-        if self.json {
+        if self.telling.json {
             return self.put(&object(verdict, &word.into()));
         }
         let line = format!("{} {word}{}\n", name(verdict), self.place(verdict));
@@ -55,12 +61,12 @@ impl Tally {
         if self.ended.is_some() {
             return Ok(());
         }
-        if self.alone || refusal.kind.ends_all() {
+        if self.telling.alone || refusal.kind.ends_all() {
             self.ended = Some(refusal.clone());
             return Ok(());
         }
         *self.refused.entry(refusal.kind).or_default() += 1;
-        if self.json {
+        if self.telling.json {
             let mut object = object(verdict, &Value::Null);
             if let Some(members) = object.as_object_mut() {
                 members.insert("refused".into(), refusal.kind.name().into());
@@ -78,7 +84,7 @@ impl Tally {
     }
 
     fn place(&self, verdict: &Verdict) -> String {
-        if !self.named {
+        if !self.telling.named {
             return String::new();
         }
         format!(" in namespace {}", namespace_name(&verdict.namespace))
@@ -90,7 +96,7 @@ impl Tally {
     /// `is_whole`: all keys were gone through; else it is summed up only if there is something to tell.
     pub(crate) fn end(&mut self, is_whole: bool) -> anyhow::Result<Exit> {
         let is_told = self.done > 0 || !self.refused.is_empty();
-        if !self.alone && (is_whole || is_told) {
+        if !self.telling.alone && (is_whole || is_told) {
             self.sum_up()?;
         }
         if let Some(refusal) = self.ended.take() {
@@ -104,7 +110,7 @@ impl Tally {
     }
 
     fn sum_up(&mut self) -> anyhow::Result<()> {
-        if self.json {
+        if self.telling.json {
             let refused: BTreeMap<_, _> =
                 self.refused.iter().map(|(kind, count)| (kind.name(), count)).collect();
             return self.put(&json!({ "summary": { "done": self.done, "refused": refused } }));
@@ -149,6 +155,8 @@ fn object(verdict: &Verdict, done: &Value) -> Value {
 mod tests {
     use super::*;
 
+    const TOLD: Telling = Telling { alone: false, json: false, named: false };
+
     fn verdict(kind: Option<RefusalKind>) -> Verdict {
         let refused = kind.map(|kind| Refusal { kind, message: "no".into(), elsewhere: Vec::new() });
         Verdict { namespace: String::new(), key_hash: "0".into(), key_bytes: 1, seen: None, refused }
@@ -160,7 +168,7 @@ mod tests {
         use RefusalKind::{Busy, Held, NotFound, Usage, WrongState};
         let of_keys = [NotFound, WrongState, Usage, Held, Busy];
         for chosen in 0..1_u32 << of_keys.len() {
-            let mut tally = Tally::new(Verb::Requeue, false, false, false);
+            let mut tally = Tally::new(Verb::Requeue, TOLD);
             let refused = of_keys.iter().enumerate().filter(|(at, _)| chosen & 1 << at != 0);
             let kinds: Vec<_> = refused.map(|(_, kind)| *kind).collect();
             for kind in &kinds {
@@ -174,7 +182,7 @@ mod tests {
     #[test]
     fn what_ends_the_store_ends_the_command() {
         for kind in [RefusalKind::Damaged, RefusalKind::Closed, RefusalKind::Failed] {
-            let mut tally = Tally::new(Verb::Requeue, false, false, false);
+            let mut tally = Tally::new(Verb::Requeue, TOLD);
             tally.refuse(&verdict(Some(RefusalKind::NotFound))).unwrap();
             assert!(!tally.is_deaf());
             tally.refuse(&verdict(Some(kind))).unwrap();

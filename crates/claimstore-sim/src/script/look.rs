@@ -26,7 +26,8 @@ impl Image {
         let before = self.disk().events();
         let looked = world.open_read_only();
         let looked = match looked {
-            Err(error) if error.kind() == ErrorKind::Misuse => {
+            // `Io`: there is no directory yet.
+            Err(error) if matches!(error.kind(), ErrorKind::Misuse | ErrorKind::Io) => {
                 left_alone(self.disk(), before)?;
                 return if has_identity(self.disk()) { Err(error.into()) } else { Ok(None) };
             }

@@ -120,13 +120,15 @@ fn steps(seed: u64) -> Vec<Step> {
 fn live(seed: u64, way: Way) -> [Vec<Event>; 2] {
     let mut runner = Runner::on_empty(world(seed, way)).unwrap();
     runner.run(&steps(seed)).unwrap();
-    let store = runner.store().unwrap();
+    let mut world = runner.world.clone();
+    runner.finish().unwrap();
+    let disk = world.disk.clone();
+    let store = world.open().unwrap();
     store.fingerprinter().unwrap();
     store.sequence("stream").unwrap();
     let copy = World::home(&SimDisk::new());
     store.backup_on(&way.storage(&copy)).unwrap();
-    let disk = runner.world.disk.clone();
-    runner.finish().unwrap();
+    store.close().unwrap();
     [disk.log(), copy.log()]
 }
 

@@ -11,8 +11,8 @@ use claimstore::{
     Store, Transacted,
 };
 use claimstore_admin::{
-    Answer, AskError, Client, Key, Listing, Refusal, RefusalKind, Request, ServeAdmin as _, Served, Show,
-    Which, answer,
+    Answer, AskError, Client, Decision, Dir, Export, Key, KeyLabel, Listing, Refusal, RefusalKind, Request,
+    Response, ServeAdmin as _, Served, Show, Target, Verb, Which, answer,
 };
 use claimstore_hash::{
     CompositeKey, DerivedKey, HttpBody, HttpRequest, HttpRules, JsonRules, KeyPart, KeyQuality, PayloadError,
@@ -61,8 +61,8 @@ const HOLD_NOTHING: [(&str, &[&str], &str); 9] = [
     ),
     (
         "claimstore",
-        &["DirStorage"],
-        "the path of the store, which is the program's choice and in no key's place",
+        &["DirStorage", "Kernel", "Locking", "Opening", "Status"],
+        "the path of the store, which is the program's choice and in no key's place, and system calls without their bytes",
     ),
     (
         "claimstore-hash",
@@ -84,22 +84,39 @@ const HOLD_NOTHING: [(&str, &[&str], &str); 9] = [
             "CensusView",
             "Live",
             "Numbers",
+            "OrphanRule",
             "OutcomesView",
             "QuantilesView",
             "QuotaView",
             "RefusalKind",
+            "Seen",
             "Served",
             "Show",
             "State",
+            "Verb",
         ],
         "numbers, words of our own and names of policies",
     ),
-    ("claimstore-admin", &["PolicyView"], "the name of a namespace and its rules, which the program chose"),
+    (
+        "claimstore-admin",
+        &["PolicyChange", "PolicyView", "RulesView"],
+        "the name of a namespace and its rules, which the program chose",
+    ),
 ];
 
 /// Types of [`HOLD_NOTHING`] that hold text all the same: its reason says whose.
-const HOLD_CHOSEN_TEXT: [&str; 6] =
-    ["DirStorage", "FormRules", "Live", "OutcomesView", "PointerError", "PolicyView"];
+const HOLD_CHOSEN_TEXT: [&str; 9] = [
+    "DirStorage",
+    "FormRules",
+    "Live",
+    "OutcomesView",
+    "PointerError",
+    "PolicyChange",
+    "PolicyView",
+    "RulesView",
+    // A token in digits, and a word.
+    "Seen",
+];
 
 /// A public type as it stands in a source.
 struct Type {
@@ -516,11 +533,45 @@ fn of_admin(shown: &Shown) {
         Request::Get { namespace: String::new(), key: Key::new(CANARY.as_bytes()), show, history: true };
     let refused = client.ask(&missing).unwrap_err();
     shown.error(&refused);
+    decisions(shown, &store);
     let AskError::Refused(refusal) = refused else { panic!("refused") };
     assert_eq!(refusal.kind, RefusalKind::NotFound);
     shown.of::<Refusal>(&refusal);
     shown.of(&client);
     store.close().unwrap();
+}
+
+fn decisions(shown: &Shown, store: &Store) {
+    let key = canary("parked");
+    let target = Target { namespace: String::new(), key: Key::new(key.as_bytes()), seen: None };
+    shown.of(&target);
+    let response = Response::new(canary("response").as_bytes());
+    shown.of(&response);
+    shown.of(&KeyLabel::of(key.as_bytes()));
+    let decision = Decision {
+        verb: Verb::Complete,
+        targets: vec![target],
+        by: canary("by"),
+        why: canary("why"),
+        response,
+        force: false,
+        dry_run: false,
+    };
+    shown.of(&decision);
+    let decided = Request::Decide(decision);
+    shown.of(&decided);
+    let done = answer(store, &decided, Served::Live).unwrap();
+    shown.of(&done);
+    let Answer::Decided { verdicts } = done else { panic!("verdicts") };
+    verdicts.iter().for_each(|verdict| shown.of(verdict));
+    let mut export = Export::new(store, None).unwrap();
+    let page = export.page().unwrap();
+    shown.of(&export);
+    shown.of(&page);
+    page.records.iter().for_each(|record| shown.of(record));
+    page.records.iter().filter_map(|record| record.fingerprint.as_ref()).for_each(|it| shown.of(it));
+    // The copy's place is the caller's choice, and in no key's place.
+    shown.of(&Dir::new(Path::new("/copy")));
 }
 
 #[test]
