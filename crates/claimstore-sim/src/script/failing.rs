@@ -124,7 +124,7 @@ fn look_or_refuse(runner: &Runner, key: usize) -> Done {
 /// The step failed, and has had its effect all the same.
 fn took_effect(runner: &mut Runner) -> Done {
     if let Some(candidate) = runner.candidate.take() {
-        runner.model = candidate;
+        runner.accept(candidate);
     }
     runner.audit()
 }

@@ -148,6 +148,15 @@ impl Runner {
         self.take_up(&allowed)
     }
 
+    /// A step that failed has had its effect, or a part of it, all the same.
+    pub(super) fn accept(&mut self, candidate: Model) {
+        self.model = candidate;
+        if self.world.durability == Durability::Sync {
+            self.since.clear();
+        }
+        self.since.push(Point::of(&self.model));
+    }
+
     /// Lets go of the store, on whatever disk it stands: it closes as well as that lets it.
     pub(super) fn let_go(&mut self) {
         self.held.clear();
