@@ -148,7 +148,7 @@ mod tests {
     fn whoever_does_not_want_to_wait_is_told_how_many_bytes_were_taken() {
         for flags in [OFlags::NONBLOCK, OFlags::empty()] {
             let (mut reader, writer) = pipe(flags);
-            let (taken, end) = write_while(&writer, &[7; MUCH], |_| false);
+            let (taken, end) = write_while(&writer, &vec![7; MUCH], |_| false);
             assert!(matches!(end, End::GaveUp) && taken > 0 && taken < MUCH, "{taken}");
             drop(writer);
             let mut all = Vec::new();

@@ -74,7 +74,7 @@ fn dump(bytes: &[u8]) -> Option<String> {
 
 /// Whether the input begins as a dump does, and more of it would tell.
 fn may_be_dump(bytes: &[u8]) -> bool {
-    let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+    let lines = memchr::memchr_iter(b'\n', bytes).count();
     [("--", LINES), ("/*M!999999", 1), ("COPY ", 1)].iter().any(|(begin, needed)| {
         let length = bytes.len().min(begin.len());
         bytes.get(..length) == begin.as_bytes().get(..length) && lines < *needed
@@ -98,7 +98,7 @@ mod tests {
         match word {
             None => assert_eq!(refusal, None, "{bytes:?}"),
             Some(word) => {
-                assert!(refusal.as_ref().is_some_and(|r| r.contains(word)), "{bytes:?}: {refusal:?}")
+                assert!(refusal.as_ref().is_some_and(|r| r.contains(word)), "{bytes:?}: {refusal:?}");
             }
         }
     }

@@ -213,19 +213,15 @@ impl<R: Read> Reader<R> {
     fn skip_long_line(&mut self) -> io::Result<()> {
         loop {
             let bytes = self.window.bytes();
-            match first_line(bytes, 0, self.window.at_end()) {
-                Some((length, line_end)) => {
-                    self.window.skip(length + line_end);
-                    self.line += u64::from(line_end > 0);
-                    self.in_long_line = false;
-                    return Ok(());
-                }
-                // A return at the end may begin a longer line end.
-                None => {
-                    let length = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
-                    self.window.skip(length);
-                }
+            if let Some((length, line_end)) = first_line(bytes, 0, self.window.at_end()) {
+                self.window.skip(length + line_end);
+                self.line += u64::from(line_end > 0);
+                self.in_long_line = false;
+                return Ok(());
             }
+            // A return at the end may begin a longer line end.
+            let length = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
+            self.window.skip(length);
             self.window.fill()?;
         }
     }

@@ -95,16 +95,12 @@ impl Scan {
     /// The same where a record is a line.
     pub(super) fn advance_line(&mut self, bytes: &[u8], at_end: bool) -> Verdict {
         let rest = bytes.get(self.at..).unwrap_or_default();
-        match memchr::memchr2(b'\r', b'\n', rest) {
-            Some(before) => {
-                self.at += before;
-                self.end(bytes, at_end)
-            }
-            None => {
-                self.at += rest.len();
-                if at_end { Verdict::Ends { length: self.at, line_end: 0 } } else { Verdict::More }
-            }
+        if let Some(before) = memchr::memchr2(b'\r', b'\n', rest) {
+            self.at += before;
+            return self.end(bytes, at_end);
         }
+        self.at += rest.len();
+        if at_end { Verdict::Ends { length: self.at, line_end: 0 } } else { Verdict::More }
     }
 
     fn step_unquoted(&mut self, byte: u8, bytes: &[u8], at_end: bool, syntax: Syntax) -> Option<Verdict> {

@@ -23,7 +23,7 @@ impl Syntax {
     }
 
     /// Whether this byte may stand on a blank line.
-    pub(super) fn is_blank(&self, byte: u8) -> bool {
+    pub(super) fn is_blank(self, byte: u8) -> bool {
         byte.is_ascii_whitespace() && byte != self.delimiter
     }
 }
