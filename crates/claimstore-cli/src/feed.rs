@@ -253,7 +253,7 @@ fn no_line_is_lost_or_joined_where_quotes_are_in_disorder() {
                 _ => "e",
             };
             let line = format!("{id},{value}");
-            text.extend([line.as_str(), usual]);
+            text += &[line.as_str(), usual].concat();
             lines.insert(id + 2, (line, value));
         }
         let (layout, store) = (Layout::delimited(Syntax::csv(b',')), Memory::default());

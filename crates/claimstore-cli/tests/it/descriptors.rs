@@ -114,10 +114,8 @@ fn has_room(writer: &PipeWriter) -> bool {
 #[test]
 fn every_byte_arrives_through_a_non_blocking_pipe() {
     let sandbox = Sandbox::new();
-    let rows: String = (0..3_000)
-        .flat_map(|row| [row.to_string(), ",".to_owned(), "x".repeat(row % 90), "\n".to_owned()])
-        .collect();
-    let input = format!("id,v\n{rows}");
+    let rows: Vec<_> = (0..3_000).map(|row| format!("{row},{}\n", "x".repeat(row % 90))).collect();
+    let input = format!("id,v\n{}", rows.concat());
     let mut dedupe = sandbox.command("dedupe --key id");
     let ran = through_non_blocking_pipe(dedupe.stdin(sandbox.file(input.as_bytes())));
     assert!((ran.code, ran.out.as_slice()) == (0, input.as_bytes()), "{}", ran.err);

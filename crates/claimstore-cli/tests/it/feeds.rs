@@ -250,7 +250,7 @@ fn generated_feeds_pass_once_over_two_runs() {
     for number in 0..5_000_usize {
         let id = number * 7_919 % 3_000;
         let value = ["plain", "\"a,b\"", "\"two\nlines\"", "\"say \"\"hi\"\"\"", "7\" wide", ""][number % 6];
-        input.extend([id.to_string().as_str(), ",", value, line_ends[number / 3 % 4]]);
+        input += &[id.to_string().as_str(), ",", value, line_ends[number / 3 % 4]].concat();
         if number % 10 == 0 {
             input += "\n";
         }
@@ -261,9 +261,8 @@ fn generated_feeds_pass_once_over_two_runs() {
     let path = sandbox.path("all.csv");
     let mut passed = Vec::new();
     for cut in [input.len() / 3, input.len()] {
-        let cut = (cut..=input.len())
-            .find(|&cut| input.is_char_boundary(cut) && input[..cut].ends_with(['\r', '\n']))
-            .unwrap_or(input.len());
+        let is_line_end = |cut: &usize| input.is_char_boundary(*cut) && input[..*cut].ends_with(['\r', '\n']);
+        let cut = (cut..input.len()).find(is_line_end).unwrap_or(input.len());
         let out = fs::File::options().create(true).append(true).open(&path).unwrap();
         let mut command = sandbox.command("dedupe --key id");
         let ran = run(command.stdin(sandbox.file(&input.as_bytes()[..cut])).stdout(out));
