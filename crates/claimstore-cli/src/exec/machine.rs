@@ -460,6 +460,8 @@ pub(super) fn verdict(end: End, on_failure: OnFailure) -> Verdict {
 /// counts; of what is printed again, reading is all there is.
 fn delivered(exit: Exit, delivery: Delivery, is_replay: bool, told: Option<u8>) -> Exit {
     match (delivery, told) {
+        // What is not recorded matters most, whatever became of the output.
+        _ if exit == Exit::Failed => exit,
         (Delivery::Failed, _) => Exit::Failed,
         (Delivery::Left, Some(signal)) => Exit::Signal(signal),
         (Delivery::ReaderGone, _) if is_replay => Exit::ReaderGone,

@@ -56,6 +56,11 @@ fn every_delivery_has_its_exit() {
                     (Delivery::Left, Some(signal)) => Exit::Signal(signal),
                     (Delivery::Failed, _) => Exit::Failed,
                 };
+                assert_eq!(
+                    delivered(Exit::Failed, delivery, false, told),
+                    Exit::Failed,
+                    "not recorded: {delivery:?}"
+                );
                 let of_replay = if delivery == Delivery::ReaderGone { Exit::ReaderGone } else { of_run };
                 assert_eq!(
                     delivered(end.exit(), delivery, false, told),
