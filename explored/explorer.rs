@@ -3,6 +3,7 @@
 fn main() {
     println!("cargo::rerun-if-changed=../explorer.rs");
     println!("cargo::rustc-check-cfg=cfg(shuttle, loom, planted, fuzzing)");
-    let explorer = if std::env::var("CARGO_PKG_NAME").as_deref() == Ok("explored-baton") { "loom" } else { "shuttle" };
+    let explorer =
+        if std::env::var("CARGO_PKG_NAME").as_deref() == Ok("explored-baton") { "loom" } else { "shuttle" };
     println!("cargo::rustc-cfg={explorer}");
 }
