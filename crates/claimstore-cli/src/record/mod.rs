@@ -2,7 +2,7 @@
 //!
 //! [`Reader::open`] reads what stands before the records ([`Head`]), and refuses an input that is no text of the kind;
 //! [`Reader::next_record`] gives the records, each with the line it begins on and, where it cannot be trusted, a
-//! [`Fault`]; [`fields`] gives the values of one. How an input is written, a [`Layout`] says; users say it with
+//! [`Fault`]; [`fields()`] gives the values of one. How an input is written, a [`Layout`] says; users say it with
 //! [`RecordArgs`].
 
 mod args;
