@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::args::OnCrash;
 use crate::key::Refusal;
 use crate::output::{Sink, Stopped, Written};
+use crate::planted;
 
 /// The claims of a store, as far as passing on needs them.
 pub(crate) trait Claims {
@@ -80,7 +81,8 @@ pub(crate) fn pass_on<'e, C: Claims>(
     let winners: Vec<&[u8]> = sorted.winners.iter().map(|winner| winner.event.bytes.as_slice()).collect();
     let Written { whole, stopped } = sink.write(&winners);
     let unwritten = sorted.winners.split_off(whole.min(sorted.winners.len()));
-    if whole > 0 {
+    let is_whole = planted::active(48) && unwritten.is_empty();
+    if whole > 0 && (is_whole || !planted::active(48)) {
         // Before completing: a claim completed ahead of its record would lose the record to a power loss here.
         sink.sync()?;
     }

@@ -20,10 +20,6 @@ pub(crate) struct Telling {
 }
 
 /// Told so far.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "how it is told, in facts that have nothing to do with each other"
-)]
 pub(crate) struct Tally {
     verb: Verb,
     telling: Telling,

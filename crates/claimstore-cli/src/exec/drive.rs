@@ -3,7 +3,6 @@
 //! The command is reaped by the thread that also sends it signals, after it ended: until then its process id is its own.
 
 use std::io::{self, PipeWriter};
-use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
@@ -14,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use claimstore::LeaseToken;
-use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
@@ -28,9 +26,9 @@ use super::outcome::{Outcome, Stream};
 use super::pump::Patience;
 use super::threads::{self, Job, News, Shared, Which, make_ready, report, spawn};
 use super::{Exec, program, say, told};
-use crate::duration;
 use crate::exit::{Exit, Failure};
 use crate::signals::{Signals, heeded};
+use crate::{descriptors, duration};
 
 /// The signals that ask a process to end, which the command gets in our place.
 const PASSED_ON: [(i32, Signal); 4] =
@@ -333,7 +331,7 @@ impl<'scope, 'env> Drive<'scope, 'env> {
             self.error = Some(Failure::new(Exit::Signal(signal), "ended by a signal").into());
             return Event::NotStarted;
         }
-        if is_closed(io::stdout()) {
+        if descriptors::was_closed(io::stdout()) {
             say("standard output is closed: what the command prints is recorded, and shown to nobody");
         }
         match self.start_with_threads() {
@@ -373,14 +371,6 @@ impl<'scope, 'env> Drive<'scope, 'env> {
         let (shared, news, outcome) = (self.shared, self.news.clone(), self.outcome.clone());
         spawn(self.scope, move || threads::replay(shared, &outcome, &news))
     }
-}
-
-/// A descriptor that was closed when we were started is `/dev/null` by now, open for reading too. Whoever wants nothing
-/// opens that for writing.
-fn is_closed(out: impl AsFd) -> bool {
-    let Ok(null) = stat("/dev/null") else { return false };
-    let is_null = fstat(&out).is_ok_and(|out| out.st_rdev == null.st_rdev && out.st_mode == null.st_mode);
-    is_null && fcntl_getfl(&out).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR)
 }
 
 fn busy(retry_after: Duration) -> anyhow::Error {

@@ -9,6 +9,7 @@ use super::foreign;
 use super::line_end::first_line;
 use super::{Header, Layout, Reader, Record, Syntax, fields};
 use crate::exit::{Exit, Failure};
+use crate::planted;
 
 /// What stands before the records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -128,6 +129,9 @@ impl<R: Read> Reader<R> {
 
     /// The bytes of a record, with a line end behind it.
     pub(crate) fn ended_line(&self, record: Record) -> Vec<u8> {
+        if planted::active(49) {
+            return record.bytes;
+        }
         let has_line_end = record.has_line_end();
         let mut bytes = record.bytes;
         if !has_line_end {

@@ -1,10 +1,15 @@
 //! Where lines end: `\n`, `\r\n`, a lone `\r` as old spreadsheets write it, and `\r\r\n`, which is `\r\n` written
 //! through a program that turns `\n` into `\r\n`.
 
+use crate::planted;
+
 /// The length of the line end that begins at `at`, where a `\r` or `\n` stands. `None`: that depends on bytes that are
 /// not there yet.
 pub(super) fn line_end(bytes: &[u8], at: usize, at_end: bool) -> Option<usize> {
     if bytes.get(at) == Some(&b'\n') {
+        return Some(1);
+    }
+    if planted::active(47) && bytes.get(at + 1).is_none() {
         return Some(1);
     }
     match (bytes.get(at + 1), bytes.get(at + 2)) {

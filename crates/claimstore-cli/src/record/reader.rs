@@ -9,6 +9,7 @@ use super::scan::{Broken, Scan, Verdict};
 use super::syntax::{Layout, Syntax};
 use super::window::Window;
 use super::{BYTE_ORDER_MARK, Record};
+use crate::planted;
 
 /// A resumable reader: an error of the input (`WouldBlock` among them) loses nothing, the next call goes on where it
 /// stood.
@@ -228,6 +229,9 @@ impl<R: Read> Reader<R> {
 
     /// The record, refused if it has another number of fields than all have, or stands behind the end.
     fn measured(&mut self, record: Record) -> Record {
+        if planted::active(45) {
+            return record;
+        }
         let fault = match record.fault {
             Some(fault) => Some(fault),
             None if self.ended => Some(Fault::BehindEnd),

@@ -3,7 +3,7 @@
 //!
 //! `CLAIMSTORE_BACKUPS` says how many scripts are backed up.
 
-use crate::watch::{scale, this_test};
+use crate::watch::{begun, scale, this_test, told};
 use claimstore::ErrorKind;
 use claimstore::io::Storage;
 use claimstore_sim::script::{Model, Runner, Stop, World, random_steps};
@@ -45,6 +45,7 @@ fn opens(runner: &Runner, disk: SimDisk, whole: bool) -> Result<bool, String> {
 
 #[test]
 fn a_backup_cut_off_by_a_crash_opens_whole_or_not_at_all() {
+    begun();
     let (mut opened, mut refused) = (0, 0);
     for seed in 0..scale("CLAIMSTORE_BACKUPS", 3) {
         let mut runner = worked(seed);
@@ -64,12 +65,13 @@ fn a_backup_cut_off_by_a_crash_opens_whole_or_not_at_all() {
         }
         runner.finish().unwrap();
     }
-    println!("backups: {opened} copies opened and knew everything, {refused} did not open");
+    told(format_args!("backups: {opened} copies opened and knew everything, {refused} did not open"));
     assert!(opened > 0 && refused > 0);
 }
 
 #[test]
 fn a_backup_that_fails_says_so_and_leaves_the_store_alone() {
+    begun();
     let mut failed = 0;
     for seed in 0..scale("CLAIMSTORE_BACKUPS", 3) {
         let mut runner = worked(seed);
@@ -92,6 +94,6 @@ fn a_backup_that_fails_says_so_and_leaves_the_store_alone() {
         runner.audit().unwrap();
         runner.finish().unwrap();
     }
-    println!("backups: {failed} failed and said so");
+    told(format_args!("backups: {failed} failed and said so"));
     assert!(failed > 0);
 }

@@ -4,7 +4,7 @@
 //! `CLAIMSTORE_IMAGES` sets how many distinct images are looked at, `CLAIMSTORE_GO_ON` behind how many of them
 //! one is worked on: a long run looks at more crashes for the same time when it only opens most of them.
 
-use crate::watch::{Watchdog, scale, this_test};
+use crate::watch::{Watchdog, begun, scale, this_test, told};
 use claimstore_sim::script::{Campaign, Cut, Recording, Step, guarded};
 use claimstore_sim::{Level, Rng, SimDisk, Variant};
 
@@ -14,6 +14,7 @@ const THREADS: u64 = 2;
 
 #[test]
 fn no_crash_loses_or_invents_anything() {
+    begun();
     let images: usize = scale("CLAIMSTORE_IMAGES", 20_000);
     let halves = std::thread::scope(|scope| {
         let half = |thread| scope.spawn(move || campaign(thread, images.div_ceil(THREADS as usize)));
@@ -22,7 +23,7 @@ fn no_crash_loses_or_invents_anything() {
     });
     let mut total = Campaign::default();
     halves.into_iter().for_each(|half| total.join(half));
-    println!("{total}");
+    told(format_args!("{total}"));
     assert!(total.failures.is_empty(), "{}", total.failures.join("\n"));
 }
 
@@ -39,7 +40,7 @@ fn a_lying_disk_is_caught() {
             caught += usize::from(recording.image(cut).check().is_err());
         }
     }
-    println!("a lying disk: {caught} of {looked} images caught");
+    told(format_args!("a lying disk: {caught} of {looked} images caught"));
     assert!(caught > looked / 2);
 }
 

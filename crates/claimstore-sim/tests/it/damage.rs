@@ -3,7 +3,7 @@
 //!
 //! By default one byte in 61; `CLAIMSTORE_EVERY_BYTE=1` takes every one of them, `=5` one in five.
 
-use crate::watch::Watchdog;
+use crate::watch::{Watchdog, begun, told};
 use claimstore::io::{OpenMode, Storage};
 use claimstore_sim::script::{Found, Model, Runner, Step, Stop, World, is_owned_up, probe};
 use claimstore_sim::{Level, SimDisk, Variant};
@@ -35,6 +35,7 @@ enum Damage {
 
 #[test]
 fn a_closed_store_never_lies() {
+    begun();
     let store = closed();
     let damages = damages(&store, |_, _| true);
     report("closed", &store, &damages);
@@ -42,6 +43,7 @@ fn a_closed_store_never_lies() {
 
 #[test]
 fn a_crashed_store_never_lies_but_about_its_last_batch() {
+    begun();
     let (store, last) = crashed();
     let spared = |file: &str, at: usize| !(file == last.0 && (last.1..last.2).contains(&at));
     let damages = damages(&store, spared);
@@ -62,7 +64,11 @@ fn report(name: &str, store: &Store, damages: &[Damage]) {
         }
         failures.extend(failed);
     }
-    println!("damage, {name} store of {} files: {} cases, {tally:?}", store.files.len(), damages.len());
+    told(format_args!(
+        "damage, {name} store of {} files: {} cases, {tally:?}",
+        store.files.len(),
+        damages.len()
+    ));
     let shown: Vec<&String> = failures.iter().take(20).collect();
     assert!(failures.is_empty(), "{} failures: {shown:#?}", failures.len());
 }

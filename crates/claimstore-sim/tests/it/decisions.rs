@@ -11,7 +11,7 @@
 //! And the same through the socket of a store that threads work with: 2, 5, and what was completed by a decision is a
 //! duplicate for every claim that begins after the answer. `CLAIMSTORE_DECISIONS` sets the number of scripts.
 
-use crate::watch::{Watchdog, scale};
+use crate::watch::{Watchdog, begun, scale, told};
 use claimstore::{Claim, Durability, ErrorKind, Failure, Lease, Namespace, Options, Policy, Record, Store};
 use claimstore_admin::{
     Answer, Client, Decision, Key, RefusalKind, Request, Response, Seen, ServeAdmin as _, Served, State,
@@ -252,6 +252,7 @@ fn space(store: &Store) -> Namespace {
 
 #[test]
 fn scripts_of_decisions_follow_the_table_and_outlive_power_losses() {
+    begun();
     let _watchdog = Watchdog::new("decisions::scripts", 240);
     let mut decided = 0;
     let scripts = scale("CLAIMSTORE_DECISIONS", 30);
@@ -265,7 +266,7 @@ fn scripts_of_decisions_follow_the_table_and_outlive_power_losses() {
         }
         decided += script.decided;
     }
-    println!("decisions: {decided} made in {scripts} scripts");
+    told(format_args!("decisions: {decided} made in {scripts} scripts"));
     assert!(decided > scripts, "{decided}");
 }
 
@@ -297,6 +298,7 @@ fn work(space: &Namespace, thread: u64, stop: &AtomicBool, tokens: &[AtomicU64; 
 /// No decision is forced here, so nobody who works loses what they hold.
 #[test]
 fn decisions_through_the_socket_of_a_store_at_work_overrule_nobody() {
+    begun();
     let _watchdog = Watchdog::new("decisions::at_work", 240);
     let dir = tempfile::tempdir().unwrap();
     // Nobody waits for the disk: it is about who comes first, and slow syncs would leave little of that.
@@ -322,7 +324,7 @@ fn decisions_through_the_socket_of_a_store_at_work_overrule_nobody() {
         };
         (workers.into_iter().map(|worker| worker.join().unwrap()).sum::<u64>(), decided)
     });
-    println!("decisions: {decided} made while {granted} claims were granted");
+    told(format_args!("decisions: {decided} made while {granted} claims were granted"));
     assert!(decided >= goal && granted > goal / 20, "{decided} of {goal}, {granted}");
     store.verify().unwrap();
     store.close().unwrap();

@@ -5,7 +5,7 @@
 //!
 //! By default a sample; `CLAIMSTORE_EVERY_K=1` takes every operation.
 
-use crate::watch::Watchdog;
+use crate::watch::{Watchdog, begun, told};
 use claimstore_sim::script::{Cut, Recording, Runner, Step, Stop, World, durability_of, guarded, survive};
 use claimstore_sim::{Fault, FaultKind, Level, Rng, Target, Variant};
 use std::fmt::Debug;
@@ -47,17 +47,19 @@ struct Outcome {
 
 #[test]
 fn every_failed_operation_is_owned_up_to() {
+    begun();
     let points = points(&CHANGES);
     let outcome = try_all(&points, in_a_script);
-    println!("io errors: {} points, {} stopped a call", points.len(), outcome.stopped);
+    told(format_args!("io errors: {} points, {} stopped a call", points.len(), outcome.stopped));
     outcome.assert_good();
 }
 
 #[test]
 fn every_failed_read_is_owned_up_to() {
+    begun();
     let points = points(&[Target::Reads]);
     let outcome = try_all(&points, in_a_script);
-    println!("io errors: {} points of reads, {} stopped a call", points.len(), outcome.stopped);
+    told(format_args!("io errors: {} points of reads, {} stopped a call", points.len(), outcome.stopped));
     // A birth, a reopening and three audits read at least ten times in each script.
     assert!(points.len() >= SCRIPTS.len() * 10 * 2 / SAMPLE && outcome.stopped > 0);
     outcome.assert_good();
@@ -66,12 +68,17 @@ fn every_failed_read_is_owned_up_to() {
 /// A disk may fail while the store is being mended: nothing is believed that does not stay.
 #[test]
 fn every_failure_in_an_opening_after_a_crash_is_owned_up_to() {
+    begun();
     let recordings: Vec<Recording> = (0..CRASHED).map(|seed| Recording::new(seed, 40).unwrap()).collect();
     let points = openings(&recordings);
     let outcome = try_all(&points, |Opening { seed, cut, at, fault }| {
         recordings[seed as usize].image(cut).survive(at, fault).map(u64::from)
     });
-    println!("io errors: {} points of openings after a crash: {} refused", points.len(), outcome.stopped);
+    told(format_args!(
+        "io errors: {} points of openings after a crash: {} refused",
+        points.len(),
+        outcome.stopped
+    ));
     // Each opening syncs at least four times, which fails in four ways.
     assert!(points.len() >= CRASHED as usize * LEVELS.len() * 4 * 4 / SAMPLE && outcome.stopped > 0);
     outcome.assert_good();

@@ -1,6 +1,6 @@
 //! The key of fingerprints across crashes and failing disks: none is ever used before it is durable.
 
-use crate::watch::this_test;
+use crate::watch::{this_test, told};
 use claimstore::{Claim, ClaimRequest, Error, Fingerprinter, Store};
 use claimstore_sim::script::World;
 use claimstore_sim::{Fault, FaultKind, Level, SimDisk, Target, Variant};
@@ -65,7 +65,7 @@ fn no_crash_takes_the_key_of_a_fingerprint() {
             }
         }
     }
-    println!("fingerprint key: {images} images");
+    told(format_args!("fingerprint key: {images} images"));
 }
 
 #[test]
@@ -98,5 +98,5 @@ fn no_failed_operation_leaves_a_key_that_may_go_away() {
             drop(store);
         }
     }
-    println!("fingerprint key: {points} faults");
+    told(format_args!("fingerprint key: {points} faults"));
 }

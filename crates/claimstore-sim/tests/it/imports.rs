@@ -1,7 +1,7 @@
 //! Records from elsewhere across crashes and failing disks: a batch is there as a whole or not at all, and what was
 //! acknowledged is there; none of its keys is ever claimable once it was known.
 
-use crate::watch::this_test;
+use crate::watch::{this_test, told};
 use claimstore::{Claim, Error, ErrorKind, Import, Imported, Store};
 use claimstore_sim::script::World;
 use claimstore_sim::{Fault, FaultKind, Level, SimDisk, Target, Variant};
@@ -99,7 +99,7 @@ fn no_crash_tears_a_batch_or_takes_back_what_was_acknowledged() {
             images += 1;
         }
     }
-    println!("imports: {images} images");
+    told(format_args!("imports: {images} images"));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn no_failed_operation_makes_it_lie() {
             drop(store);
         }
     }
-    println!("imports: {points} faults");
+    told(format_args!("imports: {points} faults"));
 }
 
 /// The control: a disk that says it flushed and did not must be seen to lose what was acknowledged.

@@ -3,7 +3,7 @@
 //!
 //! `CLAIMSTORE_KILLS` says how often.
 
-use crate::watch::{Watchdog, scale};
+use crate::watch::{Watchdog, begun, scale, told};
 use claimstore::Store;
 use claimstore_sim::Rng;
 use claimstore_sim::kill::Book;
@@ -38,6 +38,7 @@ fn one_life(dir: &Path, seed: u64, lines: usize, book: &mut Book) {
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
+    begun();
     let kills: u64 = scale("CLAIMSTORE_KILLS", 20);
     let first: u64 = scale("CLAIMSTORE_SEED", 1);
     let dir = tempfile::tempdir().unwrap();
@@ -57,5 +58,5 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     }
     let store = Store::open(dir.path()).unwrap();
     book.check(&store).unwrap();
-    println!("kill: {kills} cycles, {} acknowledged, 0 lost, 0 twice", book.acknowledged());
+    told(format_args!("kill: {kills} cycles, {} acknowledged, 0 lost, 0 twice", book.acknowledged()));
 }

@@ -3,11 +3,12 @@
 //!
 //! `CLAIMSTORE_MIDST` says how many scripts, `CLAIMSTORE_SEED` from which seed on.
 
-use crate::watch::{Watchdog, scale};
+use crate::watch::{Watchdog, begun, scale, told};
 use claimstore_sim::script::{Midst, Runner, guarded};
 
 #[test]
 fn whatever_happens_in_the_midst_of_a_call_is_answered_rightly() {
+    begun();
     let scripts: u64 = scale("CLAIMSTORE_MIDST", 60);
     let first: u64 = scale("CLAIMSTORE_SEED", 1);
     let mut all = Midst::default();
@@ -19,6 +20,8 @@ fn whatever_happens_in_the_midst_of_a_call_is_answered_rightly() {
         (all.calls, all.stops, all.steps) = (all.calls + calls, all.stops + stops, all.steps + steps);
     }
     let Midst { calls, stops, steps } = all;
-    println!("midst: {scripts} scripts, {calls} calls stopped {stops} times, {steps} steps meanwhile");
+    told(format_args!(
+        "midst: {scripts} scripts, {calls} calls stopped {stops} times, {steps} steps meanwhile"
+    ));
     assert!(steps as u64 > scripts, "hardly a call was stopped");
 }

@@ -3,7 +3,7 @@
 //!
 //! `CLAIMSTORE_LOOKS` sets how many images are opened both ways.
 
-use crate::watch::scale;
+use crate::watch::{begun, scale, told};
 use claimstore_sim::script::{Campaign, Cut, Recording, guarded};
 use claimstore_sim::{Level, Rng, Variant};
 
@@ -11,6 +11,7 @@ const LEVELS: [Level; 4] = [Level::L0, Level::L1, Level::L2, Level::L3];
 
 #[test]
 fn a_read_only_opening_changes_nothing_and_shows_the_same() {
+    begun();
     let looks: usize = scale("CLAIMSTORE_LOOKS", 600);
     let (mut looked, mut unborn, mut records) = (0, 0, 0);
     for seed in scale("CLAIMSTORE_SEED", 0).. {
@@ -34,6 +35,6 @@ fn a_read_only_opening_changes_nothing_and_shows_the_same() {
             break;
         }
     }
-    println!("read-only: {looked} images, {unborn} of them before the birth, {records} records");
+    told(format_args!("read-only: {looked} images, {unborn} of them before the birth, {records} records"));
     assert!(records > looked, "the images had records to compare");
 }

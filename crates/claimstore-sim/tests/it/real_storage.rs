@@ -10,7 +10,7 @@
 
 mod both;
 
-use crate::watch::{scale, this_test};
+use crate::watch::{scale, this_test, told};
 use both::Both;
 use claimstore::io::Storage;
 use claimstore::{Error, Options, Store};
@@ -205,7 +205,7 @@ fn it_asks_the_kernel_for_what_the_store_asked_of_it() {
             }
         }
     }
-    println!("real storage: {calls} system calls are those that were asked for");
+    told(format_args!("real storage: {calls} system calls are those that were asked for"));
     assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), KINDS);
 }
 
@@ -225,7 +225,7 @@ fn the_simulated_kernel_answers_as_the_real_one() {
         both.compare_contents(&disk.root());
         calls += both.calls();
     }
-    println!("real storage: {calls} answers of both kernels");
+    told(format_args!("real storage: {calls} answers of both kernels"));
 }
 
 /// A rough kernel: what is read and written comes in pieces, every fourth call is interrupted, `fallocate` and

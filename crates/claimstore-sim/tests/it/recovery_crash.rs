@@ -14,7 +14,7 @@
 //!
 //! `CLAIMSTORE_RECOVERY_IMAGES` sets how many distinct images are looked at.
 
-use crate::watch::this_test;
+use crate::watch::{begun, this_test, told};
 use claimstore::{Claim, ErrorKind, Happened, Lease, Namespace, Policy, Record, RecordState, Store};
 use claimstore_recovery::{Events, Orphan, OrphanPolicy, Outcome, Recovery, Resolution};
 use claimstore_sim::script::World;
@@ -351,6 +351,7 @@ impl Tally {
 
 #[test]
 fn recovery_may_be_cut_at_every_step() {
+    begun();
     let wanted = std::env::var("CLAIMSTORE_RECOVERY_IMAGES")
         .ok()
         .and_then(|images| images.parse().ok())
@@ -361,12 +362,12 @@ fn recovery_may_be_cut_at_every_step() {
         tally.script(seed, wanted);
         (seed, scripts) = (seed + 1, scripts + 1);
     }
-    println!(
+    told(format_args!(
         "recovery crash images: {} distinct in {scripts} scripts, {} double, {} failed",
         tally.images.len(),
         tally.doubles.len(),
         tally.failures.len()
-    );
+    ));
     assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
 }
 
@@ -402,7 +403,7 @@ fn a_recovery_whose_disk_fails_is_honest() {
             at += 1;
         }
     }
-    println!("failing recoveries: {points} points, {stopped} stopped it");
+    told(format_args!("failing recoveries: {points} points, {stopped} stopped it"));
     assert!(points > 50 && stopped > points / 2, "{points} points, {stopped} stopped");
 }
 
@@ -427,7 +428,7 @@ fn a_recovery_on_a_lying_disk_is_caught() {
         guarded(|| recovered.look_at(image, &recovered.acknowledged, events, &mut rng)).is_err()
     });
     let caught = caught.count();
-    println!("a recovery on a lying disk: {caught} of 40 images caught");
+    told(format_args!("a recovery on a lying disk: {caught} of 40 images caught"));
     assert!(caught > 20);
 }
 

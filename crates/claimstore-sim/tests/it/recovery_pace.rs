@@ -8,7 +8,7 @@
 //!
 //! `CLAIMSTORE_RECOVERY_PACES` sets the number of cases of each, `CLAIMSTORE_SEED` the first.
 
-use crate::watch::{Watchdog, scale};
+use crate::watch::{Watchdog, begun, scale, told};
 use claimstore::{ClaimRequest, Lease, Options, Store};
 use claimstore_recovery::{Counts, Events, Orphan, OrphanPolicy, Outcome, Reason, Recovery, Resolution};
 use claimstore_sim::Rng;
@@ -33,7 +33,7 @@ fn each_case(rule: &str, of: impl Fn(Rng)) {
         let _watchdog = Watchdog::new(format!("{rule}, CLAIMSTORE_SEED={seed}"), 60);
         of(Rng::new(seed));
     }
-    println!("recovery's pace: {cases} cases of {rule}");
+    told(format_args!("recovery's pace: {cases} cases of {rule}"));
 }
 
 /// Waits, in short naps, until `ready`.
@@ -55,6 +55,7 @@ type Asks = Arc<Mutex<HashMap<Vec<u8>, u32>>>;
 #[test]
 fn each_orphan_is_asked_about_when_it_is_due() {
     const TIMES: u32 = 3;
+    begun();
     each_case("asking again", |mut rng| {
         let (store, asks) = (store(), Asks::default());
         let soon = |namespace: usize| namespace.is_multiple_of(2);
@@ -117,6 +118,7 @@ impl GivenUp {
 /// Resolvers that come back right behind their time, many more of them than may be away at once.
 #[test]
 fn a_slow_resolver_costs_nobody_else() {
+    begun();
     each_case("slow resolvers", |mut rng| {
         let store = store();
         let parallel = 1 + rng.index(3);
@@ -158,6 +160,7 @@ fn a_slow_resolver_costs_nobody_else() {
 fn no_commit_of_recovery_is_larger_than_a_page() {
     const MOST: u64 = 4_096;
     const MOST_BYTES: u64 = 1 << 20;
+    begun();
     each_case("pages", |mut rng| {
         let store = store();
         let progress = [0, 0, 1_500, 6_000][rng.index(4)];

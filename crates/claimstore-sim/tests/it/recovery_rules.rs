@@ -22,7 +22,7 @@
 mod model;
 mod steps;
 
-use crate::watch::this_test;
+use crate::watch::{this_test, told};
 use claimstore::{Claim, ErrorKind, Failure, Lease, Namespace, Note, OnOrphan, Policy, Record, Store};
 use claimstore_recovery::{Counts, Orphan, OrphanPolicy, Recovery, Resolution, ReviewQueue};
 use claimstore_sim::script::World;
@@ -448,7 +448,9 @@ fn keeps_its_rules(name: &str, rule: OnOrphan) {
         follows(seed, rule, &steps)?;
     });
     let (interleavings, done) = (interleavings.get(), done.get());
-    println!("recovery rules, {name}: {interleavings} interleavings of {done} steps together, all kept");
+    told(format_args!(
+        "recovery rules, {name}: {interleavings} interleavings of {done} steps together, all kept"
+    ));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use crate::executor::{block_on, poll_once};
 use crate::rest::{assert_at_rest, size};
 use crate::threads::restless;
-use crate::watch::Watchdog;
+use crate::watch::{Watchdog, begun, told};
 use claimstore::{
     Claim, ClaimRequest, Error, Failure, Import, Lease, Options, Policy, PositionClaim, Store, Transacted,
 };
@@ -86,6 +86,7 @@ const LOOKS: [(&str, Look); 8] = [
 fn absent_keys_cost_hardly_a_read() {
     const RUNS: usize = 10;
     const KEYS: usize = 1_000;
+    begun();
     // No block is kept, so that each one that is asked is read.
     let options = Options::new().page_cache_bytes(0).segment_bytes(8 << 20);
     let (disk, store) = on_a_disk(options);
@@ -213,6 +214,7 @@ const WORKS: [(&str, Work); 12] = [
 /// After each kind of work nothing is kept of it but its records, which a checkpoint moves out.
 #[test]
 fn whatever_was_done_nothing_is_kept_of_it() {
+    begun();
     let _watchdog = Watchdog::new("whatever_was_done_nothing_is_kept_of_it", 120);
     let cache = 64 << 10;
     for (work, of) in WORKS {
@@ -227,7 +229,7 @@ fn whatever_was_done_nothing_is_kept_of_it() {
         }
         store.verify().unwrap();
         store.close().unwrap();
-        println!("resources: {work}: nothing is kept");
+        told(format_args!("resources: {work}: nothing is kept"));
     }
 }
 
@@ -235,6 +237,7 @@ fn whatever_was_done_nothing_is_kept_of_it() {
 #[test]
 fn a_burst_of_claims_leaves_no_room_behind() {
     const BURST: usize = 120_000;
+    begun();
     // So much is kept for what comes next: 64 for each of 1,024 shards.
     const KEPT: u64 = 64 << 10;
     let store = Options::new().background(false).in_memory().unwrap();
@@ -288,6 +291,7 @@ impl Wake for Wakes {
 fn a_waiter_sleeps_while_other_keys_change_hands() {
     const WAITERS: u64 = 4;
     const ROUNDS: u32 = 10;
+    begun();
     let _watchdog = Watchdog::new("a_waiter_sleeps_while_other_keys_change_hands", 120);
     let store = restless().in_memory().unwrap();
     let holder = claimed(&store, "waited for");
@@ -366,6 +370,7 @@ const FILLERS: [(&str, Fill); 6] = [
 fn whatever_fills_the_journal_upkeep_keeps_up() {
     const SEGMENT: u64 = 64 << 10;
     const WRITTEN: u64 = 12 * SEGMENT;
+    begun();
     for (filler, fill) in FILLERS {
         let options =
             Options::new().segment_bytes(SEGMENT).journal_bytes(16 * SEGMENT).max_response_bytes(1 << 10);
@@ -401,6 +406,7 @@ fn whatever_fills_the_journal_upkeep_keeps_up() {
 /// a count of their own.
 #[test]
 fn an_idle_store_sleeps() {
+    begun();
     // A thread that spins uses all of 200 ms, or its share of a busy machine; one that sleeps less than a tenth of this.
     const MOST_US: u64 = 5_000;
     let child = |situation: Option<&str>| {
@@ -414,7 +420,7 @@ fn an_idle_store_sleeps() {
         let threads: Vec<_> = situations.lines().map(measure).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
-    println!("resources: microseconds of processor time in 200 ms: {used:?}");
+    told(format_args!("resources: microseconds of processor time in 200 ms: {used:?}"));
     assert!(used.len() >= 8);
     let restless: Vec<_> = used.iter().filter(|(_, used_us)| *used_us > MOST_US).collect();
     assert!(restless.is_empty(), "these do not sleep: {restless:?}");

@@ -1,7 +1,7 @@
 //! Streams across crashes and failing disks: what was acknowledged as done stays done, and nothing is done that
 //! nobody completed.
 
-use crate::watch::this_test;
+use crate::watch::{this_test, told};
 use claimstore::{ErrorKind, PositionClaim, Store};
 use claimstore_sim::script::World;
 use claimstore_sim::{Fault, FaultKind, Level, Rng, SimDisk, Target, Variant};
@@ -133,7 +133,7 @@ fn no_crash_loses_or_invents_a_position() {
             events += 1 + rng.index(9);
         }
     }
-    println!("streams: {images} images, {doubles} double");
+    told(format_args!("streams: {images} images, {doubles} double"));
 }
 
 /// The control: a disk whose syncs do nothing must be caught.
@@ -211,5 +211,5 @@ fn every_failed_operation_is_owned_up_to() {
             drop(store);
         }
     }
-    println!("streams: {points} faults");
+    told(format_args!("streams: {points} faults"));
 }

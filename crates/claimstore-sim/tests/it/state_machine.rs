@@ -3,7 +3,7 @@
 //!
 //! `CLAIMSTORE_CASES` sets how many scripts run. Those of `PROPTEST_RNG_SEED` are always the same ones.
 
-use crate::watch::{scale, this_test};
+use crate::watch::{begun, scale, this_test, told};
 use claimstore_sim::Rng;
 use claimstore_sim::script::{Runner, Step, random_step};
 use proptest::prelude::*;
@@ -22,6 +22,7 @@ fn follows(seed: u64, steps: &[Step]) -> Result<(), TestCaseError> {
 
 #[test]
 fn the_store_follows_the_model() {
+    begun();
     let config = ProptestConfig {
         cases: scale("CLAIMSTORE_CASES", 100),
         max_shrink_iters: scale("PROPTEST_MAX_SHRINK_ITERS", 20_000),
@@ -33,5 +34,5 @@ fn the_store_follows_the_model() {
         done.set(done.get() + steps.len());
         follows(seed, &steps)?;
     });
-    println!("model: {} scripts of {} steps together, all followed", scripts.get(), done.get());
+    told(format_args!("model: {} scripts of {} steps together, all followed", scripts.get(), done.get()));
 }

@@ -5,7 +5,7 @@
 //! `CLAIMSTORE_STREAM_HISTORIES` says how many, `CLAIMSTORE_SEED` from which seed on.
 
 use crate::threads::restless;
-use crate::watch::{Watchdog, scale};
+use crate::watch::{Watchdog, begun, scale, told};
 use claimstore::{ErrorKind, PositionClaim, Sequence, Store};
 use claimstore_sim::{Fault, FaultKind, Level, Rng, SimDisk, Target, Variant};
 use std::collections::BTreeSet;
@@ -138,6 +138,7 @@ fn check(store: &Store, told: &Told, line: &str) {
 
 #[test]
 fn what_anybody_was_told_of_a_stream_survives_the_disk() {
+    begun();
     let histories: u64 = scale("CLAIMSTORE_STREAM_HISTORIES", 40);
     let first: u64 = scale("CLAIMSTORE_SEED", 1);
     for seed in first..first + histories {
@@ -145,5 +146,5 @@ fn what_anybody_was_told_of_a_stream_survives_the_disk() {
         let _watchdog = Watchdog::new(name, 60);
         history(seed, 4);
     }
-    println!("streams: {histories} histories of threads with crashes, all kept");
+    told(format_args!("streams: {histories} histories of threads with crashes, all kept"));
 }

@@ -5,7 +5,7 @@
 //! each of 16 threads does. `CLAIMSTORE_SEED` replays from one seed on.
 
 use crate::rest::assert_at_rest;
-use crate::watch::{Watchdog, scale};
+use crate::watch::{Watchdog, begun, scale, told};
 use crate::worker::{Action, Ending, Keys, MAX_RESPONSE_BYTES, Worker};
 use claimstore::io::{DirStorage, MemoryStorage, Storage};
 use claimstore::{Durability, ErrorKind, Options, Store};
@@ -149,6 +149,7 @@ fn random_keys(rng: &mut Rng) -> Keys {
 
 #[test]
 fn large_histories_are_linearizable() {
+    begun();
     let histories: u64 = scale("CLAIMSTORE_HISTORIES", 20);
     let actions: u32 = scale("CLAIMSTORE_OPS", 2_000);
     let first: u64 = scale("CLAIMSTORE_SEED", 1);
@@ -167,7 +168,7 @@ fn large_histories_are_linearizable() {
             .unwrap_or_else(|violation| panic!("CLAIMSTORE_SEED={seed}\n{violation}"));
         operations += checked.operations;
     }
-    println!("threads: {histories} histories, {operations} operations, all linearizable");
+    told(format_args!("threads: {histories} histories, {operations} operations, all linearizable"));
 }
 
 fn any_scripts() -> impl Strategy<Value = Vec<Vec<Action>>> {
@@ -192,6 +193,7 @@ fn small_history(scripts: Vec<Vec<Action>>) -> Result<Checked, TestCaseError> {
 
 #[test]
 fn small_histories_are_linearizable() {
+    begun();
     // Threads do not repeat themselves: shrinking goes as far as luck does.
     let config = ProptestConfig {
         cases: scale("CLAIMSTORE_CASES", 100),
@@ -205,7 +207,7 @@ fn small_histories_are_linearizable() {
         operations.set(operations.get() + checked.operations);
     });
     let (histories, operations) = (histories.get(), operations.get());
-    println!("threads: {histories} small histories, {operations} operations, all linearizable");
+    told(format_args!("threads: {histories} small histories, {operations} operations, all linearizable"));
 }
 
 /// Lives under load that end with a disk that fails for good, and then with power.
@@ -252,6 +254,7 @@ fn history_with_crashes(seed: u64, lives: u32, actions: u32) -> Result<Checked, 
 
 #[test]
 fn histories_with_crashes_are_linearizable() {
+    begun();
     let histories: u64 = scale("CLAIMSTORE_HISTORIES", 20);
     let first: u64 = scale("CLAIMSTORE_SEED", 1);
     let mut operations = 0;
@@ -262,5 +265,5 @@ fn histories_with_crashes_are_linearizable() {
             .unwrap_or_else(|violation| panic!("CLAIMSTORE_SEED={seed}\n{violation}"));
         operations += checked.operations;
     }
-    println!("crashes: {} histories, {operations} operations, all linearizable", histories * 5);
+    told(format_args!("crashes: {} histories, {operations} operations, all linearizable", histories * 5));
 }

@@ -8,11 +8,11 @@
     reason = "each binary takes what it needs, and threads are its own"
 )]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a test may take from one sign of life to the next, in seconds.
 const PATIENCE_S: u64 = 300;
@@ -20,6 +20,7 @@ const PATIENCE_S: u64 = 300;
 thread_local! {
     /// Goes away with the thread, and so with the test that it runs.
     static OVER_THIS_TEST: RefCell<Option<Watchdog>> = const { RefCell::new(None) };
+    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// From here on the test that this thread runs may take [`PATIENCE_S`] to its end, or until this is called again.
@@ -31,9 +32,23 @@ pub(crate) fn this_test() {
         Some(name) if name != "main" => (name, format!(" {name} --exact")),
         _ => ("a test", String::new()),
     };
+    begun();
     let (package, target) = (env!("CARGO_PKG_NAME"), env!("CARGO_CRATE_NAME"));
     let again = format!("to run it again: cargo test -p {package} --test {target} --{filter}");
     OVER_THIS_TEST.set(Some(Watchdog::over(name, PATIENCE_S, again)));
+}
+
+/// From here on counts what [`told`] says of the test that this thread runs.
+pub(crate) fn begun() {
+    BEGAN.set(BEGAN.get().or_else(|| Some(Instant::now())));
+}
+
+/// Says what a layer did, how much of it, and for how long the test that this thread runs has been at it.
+pub(crate) fn told(did: std::fmt::Arguments<'_>) {
+    match BEGAN.get() {
+        Some(began) => println!("{did}; {:.1} s", began.elapsed().as_secs_f64()),
+        None => println!("{did}"),
+    }
 }
 
 /// Ends the process when a test takes longer than it may: a lost wake-up leaves nobody who could fail it.

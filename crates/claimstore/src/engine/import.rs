@@ -211,6 +211,7 @@ struct Times {
 fn times(import: &Import, policy: &Policy, key_time_ms: Option<u64>, now_ms: u64) -> Result<Times, Error> {
     let settled_at_ms = import.settled_at_ms.unwrap_or(now_ms).min(now_ms);
     let claimed_at_ms = import.claimed_at_ms.unwrap_or(settled_at_ms).min(settled_at_ms);
+    let settled_at_ms = if planted::active(82) { now_ms } else { settled_at_ms };
     let mut ttl_ms = import.ttl_ms.unwrap_or(policy.ttl_ms);
     if ttl_ms < millis(MIN_TTL) || ttl_ms > millis(MAX_TTL) {
         return Err(Error::new(ErrorKind::Misuse, "a ttl must lie between 1 second and 10 years"));
@@ -250,12 +251,13 @@ fn judge(known: Option<&Record>, import: &Record, now_ms: u64) -> Imported {
 
 fn extra(import: &Import) -> Option<Box<Extra>> {
     let fields = if import.fingerprint.is_some() { import.fields.clone() } else { Box::default() };
+    let granted = if planted::active(81) { 0 } else { import.granted };
     let extra = Extra {
         origin: import.origin.clone(),
         note: import.note.clone(),
         fields,
         history: history::write(&import.history),
-        granted: import.granted,
+        granted,
         repeats: import.repeats,
         ..Extra::default()
     };
