@@ -3,9 +3,9 @@
 //! must know what was acknowledged, in the page cache and on the disk after a power loss that follows (P6, P16,
 //! hazard 5).
 //!
-//! By default a sample; `CLAIMSTORE_EVERY_K=1` takes every operation.
+//! By default one operation in 7; `CLAIMSTORE_EVERY_K=1` takes every one, `=3` one in three.
 
-use crate::watch::{Watchdog, begun, told};
+use crate::watch::{Watchdog, begun, scale, told};
 use claimstore_sim::script::{Cut, Recording, Runner, Step, Stop, World, durability_of, guarded, survive};
 use claimstore_sim::{Fault, FaultKind, Level, Rng, Target, Variant};
 use std::fmt::Debug;
@@ -198,8 +198,7 @@ fn ways(target: Target, at: u64) -> impl Iterator<Item = Fault> {
 }
 
 fn sample<P>(points: Vec<P>) -> Vec<P> {
-    let every = std::env::var("CLAIMSTORE_EVERY_K").is_ok_and(|every| every == "1");
-    if every { points } else { points.into_iter().step_by(SAMPLE).collect() }
+    points.into_iter().step_by(scale("CLAIMSTORE_EVERY_K", SAMPLE).max(1)).collect()
 }
 
 /// About 60 steps that commit, around what upkeep does.

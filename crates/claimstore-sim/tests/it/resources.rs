@@ -86,8 +86,8 @@ const LOOKS: [(&str, Look); 8] = [
 fn absent_keys_cost_hardly_a_read() {
     const RUNS: usize = 10;
     const KEYS: usize = 1_000;
-    begun();
     // No block is kept, so that each one that is asked is read.
+    begun();
     let options = Options::new().page_cache_bytes(0).segment_bytes(8 << 20);
     let (disk, store) = on_a_disk(options);
     // The way to the caller's tables exists from here on.
@@ -237,9 +237,9 @@ fn whatever_was_done_nothing_is_kept_of_it() {
 #[test]
 fn a_burst_of_claims_leaves_no_room_behind() {
     const BURST: usize = 120_000;
-    begun();
     // So much is kept for what comes next: 64 for each of 1,024 shards.
     const KEPT: u64 = 64 << 10;
+    begun();
     let store = Options::new().background(false).in_memory().unwrap();
     let keys: Vec<_> = (0..BURST).map(|n| request(&n.to_string())).collect();
     for keys in keys.chunks(4_096) {
@@ -406,9 +406,9 @@ fn whatever_fills_the_journal_upkeep_keeps_up() {
 /// a count of their own.
 #[test]
 fn an_idle_store_sleeps() {
-    begun();
     // A thread that spins uses all of 200 ms, or its share of a busy machine; one that sleeps less than a tenth of this.
     const MOST_US: u64 = 5_000;
+    begun();
     let child = |situation: Option<&str>| {
         let done = Command::new(env!("CARGO_BIN_EXE_idle_child")).args(situation).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
