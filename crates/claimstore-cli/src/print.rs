@@ -33,7 +33,8 @@ pub(crate) fn help(shown: &clap::Error) -> anyhow::Result<Exit> {
     let shown = shown.render();
     let is_colored =
         io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-    text(&if is_colored { shown.ansi().to_string() } else { shown.to_string() })
+    let shown = if is_colored { shown.ansi().to_string() } else { shown.to_string() };
+    generated(shown.as_bytes())
 }
 
 /// Writes one JSON object on a line of its own.

@@ -42,14 +42,17 @@ fn records_are_not_written_to_a_closed_output() {
 
 #[test]
 fn a_closed_input_is_no_empty_one() {
-    for words in ["dedupe --key id", "dedupe --format ndjson --whole-record", "import"] {
+    // An export has a last line, so that an empty one is known to be cut.
+    for (words, of_nothing) in
+        [("dedupe --key id", 0), ("dedupe --format ndjson --whole-record", 0), ("import", 65)]
+    {
         let sandbox = Sandbox::new();
         for redirection in ["<&-", "<>/dev/null"] {
             let ran = in_shell(&sandbox, words, redirection);
             assert_eq!((ran.code, sandbox.store().exists()), (64, false), "{words}: {}", ran.err);
             assert!(ran.err.contains("standard input is closed"), "{}", ran.err);
         }
-        assert_eq!(in_shell(&sandbox, words, "< /dev/null").code, 0, "{words}");
+        assert_eq!(in_shell(&sandbox, words, "< /dev/null").code, of_nothing, "{words}");
     }
 }
 
