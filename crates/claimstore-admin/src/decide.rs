@@ -130,8 +130,7 @@ impl Plan {
 
     fn forget(&self, store: &Store, space: &Namespace, record: &Record) -> Result<(), Refusal> {
         if self.force {
-            space.forget(record.key())?;
-            return Ok(());
+            return store.forget_shown(record).map_err(|error| stale_is(error, changed(record)));
         }
         store.forget_unheld(record).map_err(|error| stale_is(error, self.held_or_changed(space, record)))
     }

@@ -10,6 +10,7 @@ use crate::serve::Service;
 use claimstore::WeakStore;
 use claimstore::io::Clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::cell::Cell;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
@@ -53,7 +54,12 @@ pub(crate) struct Host {
     pub(crate) service: Arc<Service>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bounds: Bounds,
+    /// Until when nobody new is heard, as a connection could not be taken.
+    pub(crate) deaf_until_ms: Cell<u64>,
 }
+
+/// For how long that is.
+const DEAF_MS: u64 = 100;
 
 /// Whether a connection goes on.
 type Stays = bool;
@@ -88,7 +94,9 @@ impl Host {
     /// Sleeps until the bell rings, somebody connects, speaks or reads, or somebody's time is over.
     fn sleep(&self, guests: &[Guest]) -> io::Result<(bool, Vec<GuestId>)> {
         let watched: Vec<_> = guests.iter().filter_map(|guest| Some((guest, guest.watches()?))).collect();
-        let mut fds = vec![PollFd::new(&self.ear, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
+        let is_deaf = self.clock.boot_ms() < self.deaf_until_ms.get();
+        let arrivals = if is_deaf { PollFlags::empty() } else { PollFlags::IN };
+        let mut fds = vec![PollFd::new(&self.ear, PollFlags::IN), PollFd::new(&self.listener, arrivals)];
         fds.extend(watched.iter().map(|(guest, flags)| PollFd::new(&guest.stream, *flags)));
         let limit = self.limit(guests);
         match poll(&mut fds, limit.as_ref()) {
@@ -109,12 +117,24 @@ impl Host {
         if guests.iter().any(Guest::has_request) {
             return Some(timespec(0));
         }
-        let first_ms = guests.iter().filter_map(Guest::deadline_ms).min()?;
-        Some(timespec(first_ms.saturating_sub(self.clock.boot_ms()) + 1))
+        let now_ms = self.clock.boot_ms();
+        let hears_ms = Some(self.deaf_until_ms.get()).filter(|hears_ms| now_ms < *hears_ms);
+        let first_ms = guests.iter().filter_map(Guest::deadline_ms).chain(hears_ms).min()?;
+        Some(timespec(first_ms.saturating_sub(now_ms) + 1))
     }
 
     fn welcome(&self, guests: &mut Vec<Guest>, arrivals: &mut GuestId) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+                        // No descriptor is left, say: whoever waits goes on waiting, and this thread does not spin.
+                        self.deaf_until_ms.set(self.clock.boot_ms() + DEAF_MS);
+                    }
+                    return;
+                }
+            };
             if stream.set_nonblocking(true).is_err() {
                 continue;
             }
@@ -226,7 +246,9 @@ fn admit(
     taken: impl ExactSizeIterator<Item = Option<Peer>>,
     bounds: &Bounds,
 ) -> Result<(), Refusal> {
-    if peer.is_some_and(|peer| !peer.is_let_in()) {
+    // On Linux everybody can be told; whoever cannot is in another name space of processes, and not let in.
+    let is_let_in = peer.map_or(!cfg!(target_os = "linux"), Peer::is_let_in);
+    if !is_let_in {
         let message = "the socket is for the user that the program runs as, and for root";
         return Err(Refusal::new(RefusalKind::Denied, message));
     }

@@ -5,6 +5,7 @@ use crate::jobs::Jobs;
 use crate::socket::{self, Place};
 use claimstore::io::SystemClock;
 use claimstore::{ErrorKind, Store};
+use std::cell::Cell;
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,8 +62,13 @@ impl ServeAdmin for Store {
         }
         let (service, ear) = Service::new()?;
         // Before anything is made: a close from here on waits for the place, and takes away what is there.
-        let at_close = service.clone();
-        self.on_close(move || at_close.end());
+        // While it serves, its thread keeps it; what was stopped is not kept until the close.
+        let at_close = Arc::downgrade(&service);
+        self.on_close(move || {
+            if let Some(service) = at_close.upgrade() {
+                service.end();
+            }
+        });
         let mut place = lock(&service.place);
         if service.is_ending() {
             return Err(io::Error::new(io::ErrorKind::NotConnected, "the store was closed"));
@@ -70,8 +76,10 @@ impl ServeAdmin for Store {
         let (listener, made) = socket::bind(dir)?;
         listener.set_nonblocking(true)?;
         let clock = Arc::new(SystemClock);
+        let (store, service_of_host) = (self.downgrade(), service.clone());
+        let deaf_until_ms = Cell::new(0);
         let host =
-            Host { listener, ear, store: self.downgrade(), service: service.clone(), clock, bounds: BOUNDS };
+            Host { listener, ear, store, service: service_of_host, clock, bounds: BOUNDS, deaf_until_ms };
         let thread = Builder::new().name("claimstore-admin".into()).spawn(move || host.run())?;
         *lock(&service.thread) = Some(thread);
         *place = Some(made);
@@ -139,7 +147,9 @@ impl Service {
         self.stop.store(true, Ordering::SeqCst);
         self.ring();
         drop(lock(&self.place).take());
-        join_unless_mine(lock(&self.thread).take());
+        // Taken out first: the thread that is waited for may come here itself, by the last handle of the store.
+        let thread = lock(&self.thread).take();
+        join_unless_mine(thread);
         join_unless_mine(self.jobs.take_thread());
     }
 

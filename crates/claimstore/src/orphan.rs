@@ -142,6 +142,14 @@ impl Store {
         self.engine().forget_unheld(listed)
     }
 
+    /// The same also for a key that a holder is trusted with: the holder cannot settle any more, and its work may be done
+    /// a second time.
+    ///
+    /// [`ErrorKind::StaleLease`] when it is not what was shown any more.
+    pub fn forget_shown(&self, listed: &Record) -> Result<(), Error> {
+        self.engine().forget_shown(listed)
+    }
+
     /// Like [`take_over`](Store::take_over), as a future that runs on the upkeep thread of the store. Dropped, it
     /// takes the claim over and lets go of it again.
     pub fn take_over_async(&self, orphan: &Record, lease: Duration) -> TaskFuture<Lease> {

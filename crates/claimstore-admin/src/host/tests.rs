@@ -26,7 +26,15 @@ impl Served {
         listener.set_nonblocking(true).unwrap();
         let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         let (weak, of_host) = (store.downgrade(), Arc::new(clock.clone()));
-        let host = Host { listener, ear, store: weak, service: service.clone(), clock: of_host, bounds };
+        let host = Host {
+            listener,
+            ear,
+            store: weak,
+            service: service.clone(),
+            clock: of_host,
+            bounds,
+            deaf_until_ms: Cell::new(0),
+        };
         let thread = Some(std::thread::Builder::new().spawn(move || host.run()).unwrap());
         Served { dir, store, service, clock, thread }
     }

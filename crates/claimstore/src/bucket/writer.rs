@@ -221,8 +221,9 @@ impl Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        if !self.published {
-            // A file left behind is in no catalogue; the next open removes it.
+        // Where the store's files were moved, the name may be another's by now. A file left behind is in no catalogue; the
+        // next open removes it.
+        if !self.published && self.storage.leads_to(&self.name, &*self.file).unwrap_or(false) {
             let _ = self.storage.remove(&self.name);
         }
     }

@@ -98,8 +98,13 @@ impl Engine {
     /// Upkeep makes and removes files by their names: where the directory is another's by now, the store is poisoned first.
     pub(crate) fn upkeep_lock(&self) -> Result<MutexGuard<'_, Home>, Error> {
         self.check_changes()?;
-        self.check_all_owned()?;
-        self.home_lock()
+        let home = self.home_lock()?;
+        // After the wait, which may have been for a long backup.
+        if let Err(error) = self.all_owned() {
+            drop(home);
+            return Err(self.commit.give_up(self, &error));
+        }
+        Ok(home)
     }
 
     /// The same for calls that only look.
@@ -350,8 +355,11 @@ impl Engine {
     /// Ends the journal of a store that closes: a checkpoint, the seal, and the catalogue's word that it is
     /// sealed.
     pub(crate) fn seal(&self) -> Result<(), Error> {
-        self.check_all_owned()?;
         let mut home = self.home.lock();
+        if let Err(error) = self.all_owned() {
+            drop(home);
+            return Err(self.commit.give_up(self, &error));
+        }
         home.merge = None;
         self.leave_long_segment()?;
         // A full disk must not keep the store from closing: the journal still has everything.

@@ -11,6 +11,7 @@ use super::observe;
 use super::poison::Poison;
 use crate::codec::{Base, Record, put_bytes};
 use crate::error::{Error, ErrorKind};
+use crate::io::File;
 use crate::journal::{BatchHead, Writer, framed_bytes};
 use crate::options::Durability;
 use crate::planted;
@@ -333,7 +334,11 @@ impl Commit {
 
     /// Poisons the store although nothing was written: its files are not its own any more.
     pub(crate) fn give_up(&self, engine: &impl Leads, cause: &std::io::Error) -> Error {
+        // Under the journal's lock: a leader either is done with its batch, which then counts as written, or finds the
+        // poison before it writes.
+        let writer = self.journal.lock();
         engine.poison().set(self.written.load(Ordering::Acquire), cause);
+        drop(writer);
         self.wake_all(engine);
         observe::poisoned(cause);
         engine.poison().error()
@@ -484,8 +489,8 @@ impl Commit {
             return Ok(reached);
         }
         if let Err(error) = writer.sync().and_then(|()| check_names(&writer, engine)) {
-            drop(writer);
             engine.poison().set(self.written.load(Ordering::Acquire), &error);
+            drop(writer);
             self.wake_all(engine);
             observe::poisoned(&error);
             return Err(engine.poison().error());
@@ -518,13 +523,14 @@ impl Commit {
     pub(crate) fn rotate(&self, engine: &impl Leads) -> Result<(), Error> {
         let rotated = self.with_journal(|writer| {
             // A caller who looked for room while the store was closing comes too late.
-            (!self.sealed.load(Ordering::Relaxed)).then(|| writer.rotate())
+            let set =
+                |error: &std::io::Error| engine.poison().set(self.written.load(Ordering::Acquire), error);
+            (!self.sealed.load(Ordering::Relaxed)).then(|| writer.rotate().inspect_err(set))
         });
         let Some(rotated) = rotated else {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));
         };
         rotated.map_err(|error| {
-            engine.poison().set(self.written.load(Ordering::Acquire), &error);
             self.wake_all(engine);
             observe::poisoned(&error);
             engine.poison().error()
@@ -583,7 +589,7 @@ impl Commit {
 
 /// Whether what was written can be found again: the segment still has a name, and the store its lock.
 fn check_names(writer: &Writer, engine: &impl Leads) -> std::io::Result<()> {
-    writer.check_name()?;
+    writer.check_name(|name, file| engine.leads_to(name, file))?;
     engine.check_ownership()
 }
 
@@ -598,6 +604,8 @@ pub(crate) trait Leads {
     fn stamp(&self) -> Stamp;
     /// Whether nobody else can have opened the store.
     fn check_ownership(&self) -> std::io::Result<()>;
+    /// Whether a name leads to an open file of the store.
+    fn leads_to(&self, name: &str, file: &dyn File) -> std::io::Result<bool>;
     fn measures(&self) -> &Measures;
     /// For measuring how long a commit takes.
     fn lap_ns(&self) -> u64;

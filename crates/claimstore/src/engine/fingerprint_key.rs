@@ -49,6 +49,10 @@ impl Engine {
     /// A maker of fingerprints under the store's key, made now if there is none yet.
     pub(crate) fn fingerprinter(&self) -> Result<Fingerprinter, Error> {
         self.check_open()?;
+        if matches!(*self.fingerprint_key.state.lock(), State::NotAsked) && !self.read_only {
+            // Before the lock is held for long: where the files are lost, this wakes callers, whose wakers may come here.
+            self.check_all_owned()?;
+        }
         let mut state = self.fingerprint_key.state.lock();
         let key = match *state {
             State::Known(key) => key,
@@ -70,7 +74,6 @@ impl Engine {
     }
 
     fn make_key(&self) -> Result<[u8; 32], Error> {
-        self.check_all_owned()?;
         let mut key = [0; 32];
         let make = |key: &mut [u8; 32]| {
             self.entropy.fill(key)?;

@@ -142,6 +142,10 @@ impl Engine {
         if let Some(tables) = self.tables.existing() {
             return Ok(tables);
         }
+        if let Err(error) = self.all_owned() {
+            drop(home);
+            return Err(self.commit.give_up(self, &error));
+        }
         let tables = Tables::open_or_create(&self.storage, self.store_id, self.limits.cache_bytes / 4)?;
         if !home.state.has_tables {
             self.commit_catalogue(&mut home, |state| state.has_tables = true)?;

@@ -20,6 +20,14 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 /// Live shards are listed one at a time.
 const SHARDS: usize = super::live::SHARDS;
 
+/// Which version of a key is forgotten; another one is `StaleLease`.
+#[derive(Debug, Clone, Copy)]
+struct Only {
+    seq: u64,
+    /// Also if somebody is trusted with it.
+    held_too: bool,
+}
+
 impl Engine {
     /// The record of a key, durable facts only.
     pub(crate) fn get(&self, space: &Space, key: &[u8]) -> Result<Option<Record>, Error> {
@@ -90,18 +98,27 @@ impl Engine {
     /// is granted, renewed, settled and reviewed. So whoever comes first wins: a claim that was granted after
     /// the listing stands, and so does what another reviewer decided.
     pub(crate) fn forget_unheld(&self, listed: &Record) -> Result<(), Error> {
+        self.forget_version(listed, false)
+    }
+
+    /// The same of a version that somebody may be trusted with.
+    pub(crate) fn forget_shown(&self, listed: &Record) -> Result<(), Error> {
+        self.forget_version(listed, true)
+    }
+
+    fn forget_version(&self, listed: &Record, held_too: bool) -> Result<(), Error> {
         let held = self.held(listed)?;
-        let (batch, _) = self.erase(&held.space, &held.keyed, Waits::Here, Some(listed.version.seq))?;
+        let only = Only { seq: listed.version.seq, held_too };
+        let (batch, _) = self.erase(&held.space, &held.keyed, Waits::Here, Some(only))?;
         self.wait(batch)
     }
 
-    /// `unheld`: only the version of this number, and only if nobody is trusted with it; else `StaleLease`.
     fn erase(
         &self,
         space: &Space,
         keyed: &Keyed,
         waits: Waits,
-        unheld: Option<u64>,
+        only: Option<Only>,
     ) -> Result<(u64, bool), Error> {
         loop {
             let generation = self.cold.generation();
@@ -121,9 +138,9 @@ impl Engine {
                     "a transact is running on the key; retry",
                 ));
             }
-            if let Some(seq) = unheld {
+            if let Some(only) = only {
                 let cold = cold.as_ref().map(|found| &found.record);
-                self.check_unheld(entry, cold, seq)?;
+                self.check_only(entry, cold, only)?;
             }
             let known = entry.map_or(cold.is_some(), |entry| entry.record.state != State::Erased);
             if !known {
@@ -142,21 +159,21 @@ impl Engine {
     }
 
     /// Whether the key is known in this version, and nobody is trusted with it.
-    fn check_unheld(
+    fn check_only(
         &self,
         entry: Option<&Entry>,
         cold: Option<&codec::Record>,
-        seq: u64,
+        only: Only,
     ) -> Result<(), Error> {
         if crate::planted::active(56) {
             return Ok(());
         }
         let record = entry.map(|entry| &entry.record).or(cold).ok_or_else(stale)?;
-        let is_held = entry.is_some_and(|entry| {
+        let is_held = entry.filter(|_| !only.held_too).is_some_and(|entry| {
             let in_progress = entry.record.state == State::InProgress;
             in_progress && entry.orphaned(self.life, self.time.moment()).is_none()
         });
-        if record.state == State::Erased || record.seq != seq || is_held {
+        if record.state == State::Erased || record.seq != only.seq || is_held {
             return Err(stale());
         }
         Ok(())

@@ -48,7 +48,7 @@ pub(crate) mod waiters;
 
 use crate::bucket::KeyHasher;
 use crate::error::{Error, ErrorKind};
-use crate::io::{Entropy, FORKED, LockGuard, Process, Storage};
+use crate::io::{Entropy, FORKED, File, LockGuard, Process, Storage};
 use crate::options::{Durability, Limits};
 use crate::planted;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
@@ -342,8 +342,12 @@ impl Engine {
     /// Looks whether all that was locked still has its name, and poisons the store where it has not: files made from now
     /// on would be another store's.
     pub(crate) fn check_all_owned(&self) -> Result<(), Error> {
-        let checked = self.ownership.lock().iter().try_for_each(|owned| owned.check());
-        checked.map_err(|error| self.commit.give_up(self, &error))
+        self.all_owned().map_err(|error| self.commit.give_up(self, &error))
+    }
+
+    /// The look alone. Whoever holds `home` gives that up before the store is poisoned, as callers are woken then.
+    pub(crate) fn all_owned(&self) -> std::io::Result<()> {
+        self.ownership.lock().iter().try_for_each(|owned| owned.check())
     }
 
     /// Has `call` made when the store closes; at once if it has. Never in a child of `fork()`.
@@ -396,6 +400,10 @@ impl Leads for Engine {
             return Ok(());
         }
         self.ownership.lock().first().map_or(Ok(()), |owned| owned.check())
+    }
+
+    fn leads_to(&self, name: &str, file: &dyn File) -> std::io::Result<bool> {
+        self.storage.leads_to(name, file)
     }
 
     fn measures(&self) -> &Measures {

@@ -115,7 +115,8 @@ impl StoreClock {
 
     /// Draws store time towards the wall clock, at most once in a while.
     fn slew(&self, boot_ms: u64) {
-        let mut last_ms = self.slewing.lock();
+        // Whoever has it does the same; and a child of `fork()`, which may not have that thread, must not wait for it.
+        let Some(mut last_ms) = self.slewing.try_lock() else { return };
         let passed_ms = boot_ms.saturating_sub(*last_ms);
         if passed_ms < SLEW_EVERY_MS {
             return;

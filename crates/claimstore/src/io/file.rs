@@ -6,8 +6,8 @@ use super::system::{Kernel, Locking, Opening, System};
 use crate::planted;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 #[cfg(not(unix))]
 compile_error!(
@@ -146,7 +146,14 @@ impl<S: System> Storage for DirStorage<S> {
         let buffered = self.open_at(&path, how)?;
         let direct = if mode == OpenMode::Direct { self.open_direct(&path)? } else { None };
         let (system, process) = (self.system.clone(), self.process);
-        Ok(Arc::new(DirFile { system, buffered, direct, refused: AtomicBool::new(false), process }))
+        Ok(Arc::new(DirFile {
+            system,
+            buffered,
+            direct,
+            refused: AtomicBool::new(false),
+            process,
+            id: OnceLock::new(),
+        }))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -185,6 +192,18 @@ impl<S: System> Storage for DirStorage<S> {
 
     fn free_bytes(&self) -> Option<u64> {
         self.system.free_bytes(&self.root)
+    }
+
+    fn leads_to(&self, name: &str, file: &dyn File) -> io::Result<bool> {
+        let Some(id) = file.id() else { return file.has_name() };
+        match self.system.status_of(&self.path(name)) {
+            Ok(named) => Ok(named.id == id),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => Ok(false),
+                // Who may not look any more has no answer: links are counted then.
+                _ => file.has_name(),
+            },
+        }
     }
 
     fn lock(&self, name: &str) -> io::Result<LockGuard> {
@@ -296,6 +315,8 @@ struct DirFile<S: System> {
     /// Set for good once the file system refused the alignment of a direct write.
     refused: AtomicBool,
     process: Process,
+    /// Device and number, once they were asked for.
+    id: OnceLock<(u64, u64)>,
 }
 
 impl<S: System> DirFile<S> {
@@ -395,6 +416,11 @@ impl<S: System> File for DirFile<S> {
 
     fn drop_cache(&self) -> io::Result<()> {
         self.system.dont_need(&self.buffered, 0, 0)
+    }
+
+    fn id(&self) -> Option<(u64, u64)> {
+        let asked = || self.system.status(&self.buffered).ok().map(|found| found.id);
+        self.id.get().copied().or_else(|| asked().map(|id| *self.id.get_or_init(|| id)))
     }
 
     fn has_name(&self) -> io::Result<bool> {

@@ -8,7 +8,8 @@ use crate::planted;
 
 /// A process, by its number.
 ///
-/// Numbers are given again only after their process has ended, so a child never has its parent's. Reading one's own is
+/// Numbers are given again only after their process has ended, so a child never has its parent's, but for the first process of
+/// a new name space of processes made by a first process. Reading one's own is
 /// a system call of about 0.1 us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process(u32);

@@ -45,6 +45,12 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// another owner, in this process or another, holds it. Ownership ends when the guard is dropped or the
     /// process dies.
     fn lock(&self, name: &str) -> io::Result<LockGuard>;
+    /// Whether `name` leads to this open file. Another one may stand there, or none, where the files of an open store were
+    /// moved. The default is for storages whose files nobody else can reach.
+    fn leads_to(&self, name: &str, file: &dyn File) -> io::Result<bool> {
+        let _ = name;
+        file.has_name()
+    }
     /// Takes a second ownership, of the file `name`, which must exist. Fails like [`lock`](Storage::lock).
     ///
     /// Programs that clear away what they take for a stale lock file remove the file of the first one; this one they
@@ -114,6 +120,10 @@ pub trait File: Debug + Send + Sync {
     fn start_writeback(&self, offset: u64, len: u64);
     /// Drops clean cached pages, so that the next read shows what the device holds.
     fn drop_cache(&self) -> io::Result<()>;
+    /// Which file it is on its disk, where that can be told: the same for all its names and handles.
+    fn id(&self) -> Option<(u64, u64)> {
+        None
+    }
     /// Whether the file still has a name: bytes of one that has none are gone with its last handle.
     fn has_name(&self) -> io::Result<bool> {
         Ok(true)

@@ -2,7 +2,7 @@
 
 use super::frame::{self, BatchHead, Frame, FrameKind, HEADER_BYTES, Place, SECTOR_BYTES, framed_bytes};
 use super::scan::Chain;
-use super::segment::{FIRST_FRAME, Prepared, Start};
+use super::segment::{FIRST_FRAME, Prepared, Start, segment_name};
 use crate::io::File;
 use crate::planted;
 use std::io;
@@ -86,11 +86,15 @@ impl Writer {
     }
 
     /// Whether the segment being written can be found again.
-    pub(crate) fn check_name(&self) -> io::Result<()> {
-        if self.segment.file.has_name()? || planted::active(54) {
+    pub(crate) fn check_name(
+        &self,
+        leads_to: impl FnOnce(&str, &dyn File) -> io::Result<bool>,
+    ) -> io::Result<()> {
+        if planted::active(54) || leads_to(&segment_name(self.segment.number), &*self.segment.file)? {
             return Ok(());
         }
-        let text = "the journal segment being written was removed while the store was open";
+        let text =
+            "the journal segment being written was removed, renamed or replaced while the store was open";
         Err(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, text))
     }
 
