@@ -187,6 +187,8 @@ witness() {
   local out=$1 layer=$2 test how cases seed
   test=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$out" | head -n 1)
   [ -n "$test" ] || test=$(sed -n 's/^\([a-z_:]*\)\(,.*\)\?: nothing came back.*/\1/p' "$out" | head -n 1)
+  # It has a main of its own and no harness that names tests.
+  [ "$layer" != fork ] || test=${test:-tests/fork.rs}
   case $layer in
     model | small)
       cases=$(sed -n 's/.*successes: \([0-9]*\)$/\1/p' "$out" | head -n 1)

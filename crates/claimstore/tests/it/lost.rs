@@ -26,7 +26,7 @@ fn remove_journal(dir: &Path) {
     }
 }
 
-const LOSSES: [Loss; 8] = [
+const LOSSES: [Loss; 10] = [
     Loss {
         name: "LOCK removed",
         happens: |dir| fs::remove_file(dir.join("LOCK")).unwrap(),
@@ -84,6 +84,21 @@ const LOSSES: [Loss; 8] = [
         leaves_a_store: false,
     },
     Loss { name: "journal removed", happens: remove_journal, undone: None, leaves_a_store: true },
+    Loss {
+        name: "journal renamed",
+        happens: |dir| fs::rename(dir.join("journal"), dir.join("old")).unwrap(),
+        undone: Some(|dir| fs::rename(dir.join("old"), dir.join("journal")).unwrap()),
+        leaves_a_store: true,
+    },
+    Loss {
+        name: "journal replaced by a copy",
+        happens: |dir| {
+            fs::rename(dir.join("journal"), dir.join("old")).unwrap();
+            copy(&dir.join("old"), &dir.join("journal"));
+        },
+        undone: Some(|_| ()),
+        leaves_a_store: true,
+    },
 ];
 
 fn copy(from: &Path, to: &Path) {
@@ -173,12 +188,13 @@ fn every_level_and_every_way_of_asking_notices() {
 #[test]
 fn upkeep_notices_before_it_makes_a_file() {
     type Work = fn(&Store) -> Result<(), Error>;
-    let works: [(&str, Work); 5] = [
+    let works: [(&str, Work); 6] = [
         ("checkpoint", Store::checkpoint),
         ("prune", |store| store.prune().map(drop)),
         ("compact", Store::compact),
         ("upkeep", |store| store.upkeep().map(drop)),
         ("fingerprinter", |store| store.fingerprinter().map(drop)),
+        ("transact", |store| store.transact(&request("rows"), |_| Ok(Vec::new())).map(drop)),
     ];
     for (name, work) in works {
         let (_home, dir) = place();
