@@ -11,7 +11,7 @@ use crate::exec::Exec;
 use crate::exit::{Exit, Failure};
 use crate::key::KeySpec;
 use crate::record::json::Pointer;
-use crate::record::{Format, Header, Layout, RecordArgs, parse_names};
+use crate::record::{Basis, Format, Header, Layout, RecordArgs, parse_names};
 use crate::stats::Stats;
 pub(crate) use crate::store_args::StoreArgs;
 use crate::store_args::{STORE_VARIABLE, directory};
@@ -86,7 +86,7 @@ pub(crate) enum Command {
 /// One store serves one stream of events: records of two streams that look the same are the same event.
 ///
 /// Exit codes: 0 all done; 3 some records refused, each named on standard error; 64 usage, or standard input or output
-/// is closed; 65 the input is no text of records, or its header cannot be read, or the store is damaged; 66 there is no such
+/// is closed; 65 the input is no text of records, or its header cannot be read or looks like JSON, or the store is damaged; 66 there is no such
 /// file; 74 input, output or store failed; 75 the store is busy; 130, 143 SIGINT, SIGTERM; 141 the reader of the
 /// output is gone.
 #[derive(Debug, Args)]
@@ -113,9 +113,9 @@ pub(crate) struct Dedupe {
     #[arg(long, value_name = "TIME", default_value = "35d", value_parser = duration::parse_ttl)]
     pub(crate) ttl: Duration,
 
-    /// What a record is.
-    #[arg(long, value_enum, default_value_t = Format::Csv)]
-    pub(crate) format: Format,
+    /// What a record is [default: csv, and a header that looks like JSON is refused].
+    #[arg(long, value_enum)]
+    format: Option<Format>,
 
     #[command(flatten)]
     pub(crate) records: RecordArgs,
@@ -156,8 +156,13 @@ impl Dedupe {
         let names = parse_names("--key", &self.key)?;
         // Copy text has a header only if the key can have its names from nowhere else.
         let are_numbers = names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
-        let has_header = self.format != Format::CopyText || !are_numbers;
-        let layout = Layout { any_width: self.whole_record, ..self.records.layout(self.format, has_header)? };
+        let format = self.format.unwrap_or(Format::Csv);
+        let has_header = format != Format::CopyText || !are_numbers;
+        let layout = Layout {
+            any_width: self.whole_record,
+            basis: if self.format.is_some() { Basis::Said } else { Basis::Assumed },
+            ..self.records.layout(format, has_header)?
+        };
         let spec = match (&layout.syntax, &layout.header) {
             _ if self.whole_record => KeySpec::WholeRecord,
             (None, _) => {

@@ -1,9 +1,11 @@
 //! Exit codes, the part of the command that scripts read.
 
+use std::io;
 use std::process::ExitCode;
 
 use claimstore::ErrorKind;
 use claimstore_admin::{Refusal, RefusalKind};
+use rustix::io::Errno;
 
 /// How a run ended. The numbers above 63 are those of sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +102,18 @@ pub(crate) fn of_error(error: &anyhow::Error) -> Exit {
     }
 }
 
+/// An error with its reasons, on one line, and what helps where that is known.
+pub(crate) fn message(error: &anyhow::Error) -> String {
+    let number = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        io.or_else(|| cause.downcast_ref::<Errno>().map(|errno| errno.raw_os_error()))
+    };
+    let too_few = error.chain().any(|cause| number(cause) == Some(Errno::MFILE.raw_os_error()));
+    let help =
+        if too_few { "; `ulimit -n` says how many a process may have open, and raises it" } else { "" };
+    format!("{error:#}{help}")
+}
+
 /// The exit code for what a store, or the program that has it open, refused.
 pub(crate) fn of_refusal(kind: RefusalKind) -> Exit {
     match kind {
@@ -134,5 +148,14 @@ mod tests {
     #[test]
     fn signals_exit_as_shells_say_it() {
         assert_eq!((Exit::Signal(2).code(), Exit::Signal(15).code()), (130, 143));
+    }
+
+    #[test]
+    fn too_few_descriptors_are_told_with_what_helps() {
+        let of = |errno: Errno| message(&anyhow::Error::from(io::Error::from(errno)).context("opening"));
+        assert!(of(Errno::MFILE).starts_with("opening: ") && of(Errno::MFILE).contains("`ulimit -n`"));
+        assert!(!of(Errno::NOENT).contains("ulimit"));
+        let bare = anyhow::Error::from(Errno::MFILE).context("opening");
+        assert!(message(&bare).contains("`ulimit -n`"));
     }
 }

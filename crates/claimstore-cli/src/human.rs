@@ -9,6 +9,12 @@ pub(crate) fn count(number: u64) -> String {
     scaled(number, 1_000, &["", "k", "M", "G", "T", "P", "E"])
 }
 
+/// A number of things: `1 key`, `2 keys`.
+pub(crate) fn counted(number: u64, thing: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{s}")
+}
+
 /// A size: `77.0 MiB`.
 pub(crate) fn bytes(number: u64) -> String {
     scaled(number, 1_024, &[" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"])
@@ -79,5 +85,10 @@ mod tests {
         assert_eq!(utc(u64::MAX), "beyond all calendars");
         assert_eq!(when(0, 90_000), "1970-01-01T00:01:30Z (in 1m30s)");
         assert_eq!(when(3_600_000, 0), "1970-01-01T00:00:00Z (1h ago)");
+    }
+
+    #[test]
+    fn one_thing_is_no_several() {
+        assert_eq!([0, 1, 2].map(|number| counted(number, "key")), ["0 keys", "1 key", "2 keys"]);
     }
 }

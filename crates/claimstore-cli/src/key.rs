@@ -5,10 +5,13 @@ use std::fmt;
 use claimstore_hash::{composite, digest_key};
 
 use crate::record::json::{Found, Pointer};
-use crate::record::{Fault, Field, Head, Record, Syntax, field};
+use crate::record::{Fault, Field, Head, Record, Syntax, field, looks_like_json};
 
 /// Begins a key that stands for parts too long to stand in it. No composite key has a backslash before a `#`.
 const DIGEST_MARK: &[u8] = br"\#";
+
+/// How the namespaces begin in which `dedupe` keeps its keys.
+pub(crate) const NAMESPACES: &str = "dedupe/";
 
 /// What the command line says about keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,15 +32,15 @@ impl KeySpec {
     /// the names makes no difference, neither here nor in the keys.
     pub(crate) fn namespace(&self) -> String {
         match self {
-            KeySpec::WholeRecord => "dedupe/whole-record".into(),
-            KeySpec::Columns(names) => format!("dedupe/columns/{}", digest_names(names)),
+            KeySpec::WholeRecord => format!("{NAMESPACES}whole-record"),
+            KeySpec::Columns(names) => format!("{NAMESPACES}columns/{}", digest_names(names)),
             KeySpec::Numbers(numbers) => {
                 let names: Vec<_> = numbers.iter().map(usize::to_string).collect();
-                format!("dedupe/numbers/{}", digest_names(&names))
+                format!("{NAMESPACES}numbers/{}", digest_names(&names))
             }
             KeySpec::Pointers(parts) => {
                 let names: Vec<_> = parts.iter().map(|(name, _)| name.clone()).collect();
-                format!("dedupe/pointers/{}", digest_names(&names))
+                format!("{NAMESPACES}pointers/{}", digest_names(&names))
             }
         }
     }
@@ -74,12 +77,13 @@ fn digest_names(names: &[String]) -> String {
 }
 
 fn find_columns(names: Vec<String>, columns: &[Vec<u8>]) -> Result<Vec<(String, usize)>, UnknownColumn> {
+    let json = columns.first().is_some_and(|first| looks_like_json(first));
     let find = |name: String| {
         let mut places = columns.iter().enumerate().filter(|(_, column)| *column == name.as_bytes());
         match (places.next(), places.next()) {
             (Some((index, _)), None) => Ok((name, index)),
-            (None, _) => Err(UnknownColumn { name, twice: false }),
-            (Some(_), Some(_)) => Err(UnknownColumn { name, twice: true }),
+            (None, _) => Err(UnknownColumn { name, twice: false, json }),
+            (Some(_), Some(_)) => Err(UnknownColumn { name, twice: true, json }),
         }
     };
     names.into_iter().map(find).collect()
@@ -90,6 +94,8 @@ fn find_columns(names: Vec<String>, columns: &[Vec<u8>]) -> Result<Vec<(String, 
 pub(crate) struct UnknownColumn {
     name: String,
     twice: bool,
+    /// The header looks like JSON.
+    json: bool,
 }
 
 impl fmt::Display for UnknownColumn {
@@ -97,7 +103,12 @@ impl fmt::Display for UnknownColumn {
         if self.twice {
             return write!(f, "the header has the column `{}` twice", self.name);
         }
-        write!(f, "the header has no column `{}` (is the --delimiter right?)", self.name)
+        let hint = if self.json {
+            "it looks like JSON: --format ndjson reads that, and --key takes JSON Pointers there"
+        } else {
+            "is the --delimiter right?"
+        };
+        write!(f, "the header has no column `{}` ({hint})", self.name)
     }
 }
 
@@ -362,7 +373,7 @@ mod tests {
     fn an_ambiguous_or_unknown_column_is_no_key() {
         for (name, twice) in [("a", true), ("c", false)] {
             let refused = columns(&[name]).bind(&head("a;b;a"), SYNTAX).unwrap_err();
-            assert_eq!(refused, UnknownColumn { name: name.into(), twice });
+            assert_eq!(refused, UnknownColumn { name: name.into(), twice, json: false });
         }
     }
 

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 /// The exit code; an error is told first.
 fn told(result: anyhow::Result<Exit>) -> Exit {
     result.unwrap_or_else(|error| {
-        print::say(&format!("{error:#}"));
+        print::say(&exit::message(&error));
         exit::of_error(&error)
     })
 }

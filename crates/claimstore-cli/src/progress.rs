@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::batch::Tally;
+use crate::human::counted;
 
 /// Everything that goes to standard error. Its failing (a closed standard error) is no reason to stop.
 #[derive(Debug)]
@@ -65,7 +66,8 @@ impl Progress {
 
 fn summary(tally: &Tally) -> String {
     let Tally { read, passed, duplicates, refused, .. } = tally;
-    format!("{read} read, {passed} passed, {duplicates} duplicates, {refused} refused")
+    let duplicates = counted(*duplicates, "duplicate");
+    format!("{read} read, {passed} passed, {duplicates}, {refused} refused")
 }
 
 fn as_json(tally: &Tally) -> serde_json::Value {

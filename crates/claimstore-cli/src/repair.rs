@@ -18,6 +18,7 @@ use crate::commands::list::{millis, state_parser};
 use crate::confirm::ConfirmArgs;
 use crate::duration;
 use crate::exit::{Exit, Failure};
+use crate::human::counted;
 use crate::show::namespace_name;
 use crate::source::{Source, unexpected};
 use crate::store_args::StoreArgs;
@@ -208,7 +209,9 @@ impl Desk<'_> {
                 self.args.confirm.ask(&format!("{verb} the key {key}, which is {state}"))?;
             }
             (Some(_), count) => {
-                self.args.confirm.ask_about(&format!("{verb} {count} keys"), count as u64)?;
+                self.args
+                    .confirm
+                    .ask_about(&format!("{verb} {}", counted(count as u64, "key")), count as u64)?;
             }
         }
         Ok(able)
@@ -246,7 +249,7 @@ impl Desk<'_> {
             Some(name) => format!("in namespace {}", namespace_name(name)),
             None => "in all namespaces".into(),
         };
-        let question = format!("{} {count} keys {place}", phrase(self.verb));
+        let question = format!("{} {} {place}", phrase(self.verb), counted(count, "key"));
         self.args.confirm.ask_about(&question, count)
     }
 

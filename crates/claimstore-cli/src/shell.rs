@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::visible::is_hidden;
@@ -14,6 +15,15 @@ pub(crate) fn quoted(word: &OsStr) -> String {
         Some(Ok(quoted)) => Cow::into_owned(quoted),
         _ => in_octal(word.as_bytes()),
     }
+}
+
+/// A command line about one key, whose short name gives no key away.
+pub(crate) fn about_key(verb: &str, short_name: &str, namespace: &str, store: &OsStr) -> String {
+    let mut line = format!("claimstore {verb} {short_name}");
+    if !namespace.is_empty() {
+        let _ = write!(line, " --namespace {}", quoted(OsStr::new(namespace)));
+    }
+    line + " --store " + &quoted(store)
 }
 
 fn in_octal(bytes: &[u8]) -> String {

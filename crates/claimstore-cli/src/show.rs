@@ -68,7 +68,8 @@ pub(crate) fn lines(record: &RecordView, now_ms: u64) -> String {
         ("held until", record.detached_until_ms),
         ("asked", record.asked_at_ms),
     ];
-    lines.extend(times.into_iter().filter_map(|(name, time)| Some((name, when(now_ms, time?)))));
+    let told = |time| if time == 0 { "at once".to_owned() } else { when(now_ms, time) };
+    lines.extend(times.into_iter().filter_map(|(name, time)| Some((name, told(time?)))));
     lines.push(("replays", record.replays.to_string()));
     lines.push(("mismatches", record.mismatches.to_string()));
     lines.extend(stored(record));

@@ -117,6 +117,14 @@ pub(crate) fn pause_for(pause: Duration) {
     std::thread::sleep(pause);
 }
 
+/// The rules of a namespace as they are, for a command that sets some of them; those of a new one, where it is not there.
+pub(crate) fn rules_of(store: &Store, namespace: &str) -> anyhow::Result<Policy> {
+    if !store.namespaces().iter().any(|name| name == namespace) {
+        return Ok(Policy::new());
+    }
+    Ok(store.namespace(namespace).context("opening the namespace")?.policy())
+}
+
 /// The claims of one namespace of a store.
 #[derive(Debug)]
 pub(crate) struct StoreClaims {
@@ -128,7 +136,9 @@ pub(crate) struct StoreClaims {
 impl StoreClaims {
     pub(crate) fn new(store: &Store, namespace: &str, ttl: Duration) -> anyhow::Result<StoreClaims> {
         // However many runs died with a record in hand, the next one may have it: nobody reviews parked records here.
-        let policy = Policy::new().ttl(ttl).max_attempts(u32::MAX).on_orphan(OnOrphan::Retry);
+        // The other rules are left as somebody set them.
+        let rules = rules_of(store, namespace)?;
+        let policy = rules.ttl(ttl).max_attempts(u32::MAX).on_orphan(OnOrphan::Retry);
         let namespace = store.namespace_with(namespace, policy).context("preparing the namespace")?;
         Ok(StoreClaims { store: store.clone(), namespace, ttl })
     }

@@ -6,6 +6,7 @@ use claimstore_admin::{Refusal, RefusalKind, Verb, Verdict};
 use serde_json::{Value, json};
 
 use crate::exit::{self, Exit};
+use crate::human::counted;
 use crate::print;
 use crate::show::namespace_name;
 
@@ -47,8 +48,8 @@ impl Tally {
         if self.telling.json {
             return self.put(&object(verdict, &word.into()));
         }
-        let line = format!("{} {word}{}\n", name(verdict), self.place(verdict));
-        self.deaf |= print::text(&line)? == Exit::ReaderGone;
+        let line = format!("{} {word}{}", name(verdict), self.place(verdict));
+        self.deaf |= print::line(&line)? == Exit::ReaderGone;
         Ok(())
     }
 
@@ -113,7 +114,7 @@ impl Tally {
         }
         let refused: u64 = self.refused.values().sum();
         let rest = if refused == 0 { String::new() } else { format!(", {refused} refused") };
-        print::note(&format!("{} keys {}{rest}", self.done, done_word(self.verb)));
+        print::note(&format!("{} {}{rest}", counted(self.done, "key"), done_word(self.verb)));
         Ok(())
     }
 }

@@ -39,7 +39,7 @@ impl Compact {
                 "run_bytes": after.run_bytes,
             }));
         }
-        let runs = |count, size| format!("{count} runs ({})", human::bytes(size));
+        let runs = |count, size| format!("{} ({})", human::counted(count, "run"), human::bytes(size));
         let (before, after) = (runs(before.runs, before.run_bytes), runs(after.runs, after.run_bytes));
         print::line(&format!("{before} became {after}"))
     }

@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::human::{limit, span, utc};
 use crate::look::LookArgs;
 use crate::source::{Source, unexpected};
+use crate::verdict::short_name;
 use crate::{codes, print, shell, show};
 
 /// Shows one key: its history, the rules for it, and what can be done.
@@ -172,11 +173,7 @@ impl Explained<'_> {
     /// A command line about this key. The key stands in it by its short name, which gives no key away.
     fn command(&self, verb: &str) -> String {
         let RecordView { key_hash, key_bytes, namespace, .. } = self.record;
-        let mut line = format!("claimstore {verb} {key_hash}+{key_bytes}B");
-        if !namespace.is_empty() {
-            let _ = write!(line, " --namespace {}", shell::quoted(OsStr::new(namespace)));
-        }
-        line + " --store " + &shell::quoted(self.store)
+        shell::about_key(verb, &short_name(key_hash, *key_bytes), namespace, self.store)
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::args::StoreArgs;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
-use crate::record::{Format, Head, Layout, Reader, RecordArgs, parse_names};
+use crate::record::{Format, Head, Layout, Reader, RecordArgs, looks_like_json, parse_names};
 use crate::signals::Signals;
 use crate::transfer::foreign::{Reading, Source, Unsaid};
 use crate::transfer::load::{Loader, Tally};
@@ -202,6 +202,9 @@ impl Import {
         let header = row::header(names).map_err(data)?;
         let is_there = |name: &str| header.iter().any(|column| column.plain() == row::normal(name));
         match key.iter().chain(&self.status).find(|name| !is_there(name)) {
+            Some(name) if names.first().is_some_and(|first| looks_like_json(first)) => Err(usage(format!(
+                "there is no column `{name}`, and the header looks like JSON: --format ndjson reads that"
+            ))),
             Some(name) => Err(usage(format!("there is no column `{name}`"))),
             None => Ok(header),
         }

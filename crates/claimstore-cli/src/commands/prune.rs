@@ -6,9 +6,10 @@ use serde_json::json;
 
 use crate::codes;
 use crate::exit::Exit;
+use crate::human::{self, counted};
+use crate::print;
 use crate::source::{self, unexpected};
 use crate::store_args::StoreArgs;
-use crate::{human, print};
 
 /// Drops records that are no longer remembered.
 ///
@@ -39,6 +40,11 @@ impl Prune {
             return print::json(&object);
         }
         let verb = if self.dry_run { "would drop" } else { "dropped" };
-        print::line(&format!("{verb} {records} records in {runs} runs, {}", human::bytes(bytes)))
+        print::line(&format!(
+            "{verb} {} in {}, {}",
+            counted(records, "record"),
+            counted(runs, "run"),
+            human::bytes(bytes)
+        ))
     }
 }

@@ -26,7 +26,7 @@ use super::outcome::{Outcome, Stream};
 use super::pump::Patience;
 use super::threads::{self, Job, News, Shared, Which, make_ready, report, spawn};
 use super::{Exec, program, say, told};
-use crate::exit::{Exit, Failure};
+use crate::exit::{self, Exit, Failure};
 use crate::signals::{Signals, heeded};
 use crate::{descriptors, duration};
 
@@ -193,7 +193,7 @@ impl<'scope, 'env> Drive<'scope, 'env> {
             News::Renewed(Err(error)) => {
                 // A command that has ended meanwhile needs no renewal any more.
                 if self.ended.is_none() {
-                    say(&format!("the claim could not be renewed: {error:#}"));
+                    say(&format!("the claim could not be renewed: {}", exit::message(&error)));
                 }
                 Event::NotRenewed
             }
@@ -234,13 +234,16 @@ impl<'scope, 'env> Drive<'scope, 'env> {
         let is_done = result.is_ok();
         match result {
             Err(error) if self.child.is_some() => {
-                say(&format!("the command ran, and its result could not be recorded: {error:#}"));
+                say(&format!(
+                    "the command ran, and its result could not be recorded: {}",
+                    exit::message(&error)
+                ));
             }
             Err(error) => {
                 let error = error
                     .context("the claim could not be given back, and is trusted until its lease is over");
                 match &self.error {
-                    Some(_) => say(&format!("{error:#}")),
+                    Some(_) => say(&exit::message(&error)),
                     None => self.error = Some(error),
                 }
             }

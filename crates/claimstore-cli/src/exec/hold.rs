@@ -1,13 +1,15 @@
 //! The claim of one command: made, kept and settled, each time with the directory open only for that moment.
 
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use claimstore::{
-    Claim, ClaimRequest, Error, ErrorKind, Failure as Ending, Lease, LeaseToken, Namespace, Policy,
-    SettleError, Store,
+    Claim, ClaimRequest, Error, ErrorKind, Failure as Ending, Lease, LeaseToken, Namespace, SettleError,
+    Store,
 };
+use claimstore_admin::KeyLabel;
 
 use super::machine::Verdict;
 use super::outcome::{Outcome, Stream};
@@ -16,11 +18,17 @@ use crate::args::StoreArgs;
 use crate::duration;
 use crate::exit::{Exit, Failure};
 use crate::planted;
+use crate::shell;
 use crate::signals::Signals;
-use crate::store::{is_open_elsewhere, open_waiting};
+use crate::store::{is_open_elsewhere, open_waiting, rules_of};
 
 /// After how long in the queue for the directory it is said that there is one.
 const SAY_AFTER: Duration = Duration::from_secs(1);
+
+/// So many descriptors more than the store has open when it is claimed in, recording needs at most. The output of the
+/// command is open then. The store may have grown by what others did meanwhile: it has one for each run, of which merges
+/// keep about two dozen, and a few while they work.
+const ROOM: usize = 40;
 
 /// What a claim was answered.
 #[derive(Debug)]
@@ -76,6 +84,7 @@ impl<'a, D: Directory> Hold<'a, D> {
 
     pub(super) fn claim(&self, queue: &Signals) -> anyhow::Result<Answer> {
         let store = self.directory.open(self.exec.lock_wait, queue)?;
+        check_room()?;
         let namespace = self.namespace(&store)?;
         let answer = match namespace.claim_with(&self.request(&store)?) {
             Ok(Claim::Claimed(lease)) => {
@@ -89,7 +98,7 @@ impl<'a, D: Directory> Hold<'a, D> {
                 Answer::Known(Outcome::decode(receipt.response()).ok_or_else(unknown)?)
             }
             Ok(Claim::InProgress(holder)) => Answer::Busy(holder.retry_after()),
-            Err(error) => return Err(refused(error)),
+            Err(error) => return Err(self.refused(error)),
         };
         store.close().context("closing the store")?;
         Ok(answer)
@@ -97,8 +106,8 @@ impl<'a, D: Directory> Hold<'a, D> {
 
     fn namespace(&self, store: &Store) -> anyhow::Result<Namespace> {
         let Exec { ttl, lease, attempts, on_orphan, namespace, .. } = self.exec;
-        let policy =
-            Policy::new().ttl(*ttl).lease(*lease).max_attempts(*attempts).on_orphan((*on_orphan).into());
+        let rules = rules_of(store, namespace)?;
+        let policy = rules.ttl(*ttl).lease(*lease).max_attempts(*attempts).on_orphan((*on_orphan).into());
         store.namespace_with(namespace, policy).context("preparing the namespace")
     }
 
@@ -110,6 +119,22 @@ impl<'a, D: Directory> Hold<'a, D> {
         let fingerprinter = store.fingerprinter().context("preparing the fingerprint")?;
         let arguments: Vec<_> = self.exec.command.iter().map(|argument| argument.as_bytes()).collect();
         Ok(request.fingerprint(fingerprinter.raw_parts(&arguments)))
+    }
+
+    fn refused(&self, error: Error) -> anyhow::Error {
+        match error.kind() {
+            ErrorKind::Parked => {
+                let Exec { key, namespace, store, .. } = self.exec;
+                let short_name = KeyLabel::of(key.as_bytes()).to_string();
+                let line = shell::about_key("explain", &short_name, namespace, store.as_os_str());
+                Failure::new(Exit::WrongState, format!("the key is held for review; to see why: {line}"))
+                    .into()
+            }
+            ErrorKind::PayloadMismatch => {
+                Failure::new(Exit::Data, "the key is known with other arguments of the command").into()
+            }
+            _ => anyhow::Error::from(error).context("claiming the key"),
+        }
     }
 
     /// Starts the lease anew, queueing for what is left of it, which is half. False: somebody else has taken the key over.
@@ -178,14 +203,12 @@ impl Settlement {
     }
 }
 
-fn refused(error: Error) -> anyhow::Error {
-    match error.kind() {
-        ErrorKind::Parked => {
-            Failure::new(Exit::WrongState, "the key is held for review: see `claimstore explain`").into()
-        }
-        ErrorKind::PayloadMismatch => {
-            Failure::new(Exit::Data, "the key is known with other arguments of the command").into()
-        }
-        _ => anyhow::Error::from(error).context("claiming the key"),
-    }
+/// Refuses where there are too few descriptors for what is ahead. This is asked while the store is open and nothing is
+/// claimed yet: so nothing runs then, and nothing is left behind; and once it has passed, claiming has them too.
+fn check_room() -> anyhow::Result<()> {
+    let (reader, _writer) = io::pipe().context("making a pipe")?;
+    let taken = (0..ROOM).map(|_| reader.try_clone()).collect::<io::Result<Vec<_>>>();
+    taken.map(drop).with_context(|| {
+        format!("{ROOM} more descriptors have to be free, so that the end of the command can be recorded")
+    })
 }

@@ -24,6 +24,7 @@ use clap::{Args, ValueEnum};
 
 use crate::duration;
 use crate::exit::Exit;
+use crate::key;
 use crate::store_args::{STORE_VARIABLE, directory};
 
 /// Runs a command at most once per key, and replays its output and exit code to whoever asks again.
@@ -51,8 +52,9 @@ pub(crate) struct Exec {
     #[arg(long, value_name = "KEY")]
     key: OsString,
 
-    /// The namespace of the key.
-    #[arg(long, value_name = "NAME", default_value = "exec")]
+    /// The namespace of the key: the options below that have a default are set in its rules, and the others stay. Not
+    /// one of `dedupe`.
+    #[arg(long, value_name = "NAME", default_value = "exec", value_parser = parse_namespace)]
     namespace: String,
 
     /// How long the result is remembered.
@@ -121,6 +123,17 @@ impl From<AfterCrash> for OnOrphan {
     }
 }
 
+/// The keys of `dedupe` are records that were passed on, under rules of their own.
+fn parse_namespace(name: &str) -> Result<String, String> {
+    if name.starts_with(key::NAMESPACES) {
+        return Err(format!(
+            "namespaces that begin with `{}` belong to `claimstore dedupe`",
+            key::NAMESPACES
+        ));
+    }
+    Ok(name.to_owned())
+}
+
 /// Opening the store takes some milliseconds: a lease must leave room for several tries to renew it.
 fn parse_lease(text: &str) -> Result<Duration, String> {
     let lease = duration::parse_lease(text)?;
@@ -143,7 +156,10 @@ impl Exec {
 /// What the exit codes mean. The README has the same table.
 const EXIT_CODES: [(&str, &str); 10] = [
     ("the command's", "it ran, or ran before; 128 and the signal if one ended it"),
-    ("4", "the key is held for review: `claimstore explain`, then `requeue`, `complete`, `fail` or `forget`"),
+    (
+        "4",
+        "the key is held for review: standard error has the line `claimstore explain ..` to paste; then `requeue`, `complete`, `fail` or `forget`",
+    ),
     ("64", "usage; nothing ran"),
     (
         "65",

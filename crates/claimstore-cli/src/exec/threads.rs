@@ -7,7 +7,6 @@ use std::process::{ChildStderr, ChildStdout};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, Scope};
 
-use anyhow::Context as _;
 use claimstore::LeaseToken;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -19,10 +18,6 @@ use super::machine::Delivery;
 use super::outcome::{Outcome, Stream};
 use super::pump::{Patience, Pump, write_out};
 use crate::signals::Signals;
-
-/// So many descriptors more than claiming does, recording needs at most: the command's output is open then. They are
-/// taken while the claim is made, so that where there are too few nothing has run.
-const SPARE_DESCRIPTORS: usize = 4;
 
 /// The two streams of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +83,7 @@ impl Shared<'_> {
             report(
                 news,
                 match job {
-                    Job::Claim(queue) => News::Claimed(self.claim(&queue)),
+                    Job::Claim(queue) => News::Claimed(self.hold.claim(&queue)),
                     Job::Renew(token, queue) => News::Renewed(self.hold.renew(&token, &queue)),
                     Job::Settle(token, result, queue) => {
                         News::Settled(self.hold.settle(&token, &result, &queue))
@@ -96,12 +91,6 @@ impl Shared<'_> {
                 },
             );
         }
-    }
-
-    fn claim(&self, queue: &Signals) -> anyhow::Result<Answer> {
-        let spare = (0..SPARE_DESCRIPTORS).map(|_| self.bell.try_clone()).collect::<io::Result<Vec<_>>>();
-        let _spare = spare.context("there are too few descriptors: see `ulimit -n`")?;
-        self.hold.claim(queue)
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::fault::Measure;
 use super::foreign;
 use super::line_end::first_line;
-use super::{Header, Layout, Reader, Record, Syntax, fields};
+use super::{Basis, Header, Layout, Reader, Record, Syntax, fields, looks_like_json};
 use crate::exit::{Exit, Failure};
 use crate::planted;
 
@@ -21,12 +21,16 @@ pub(crate) struct Head {
     pub(crate) names: Option<Vec<Vec<u8>>>,
 }
 
+const LOOKS_LIKE_JSON: &str = "the header looks like JSON: --format ndjson reads one JSON text a line, and --key takes JSON \
+                               Pointers there (/id); --format csv reads the line as a header all the same";
+
 impl<R: Read> Reader<R> {
     /// Reads the head. While nothing comes, `on_pause` is asked whether to go on.
     ///
     /// # Errors
     ///
-    /// An input that is no text of records (UTF-16, an archive, SQL), and a header that cannot be read: exit code 65.
+    /// An input that is no text of records (UTF-16, an archive, SQL), and a header that cannot be read, or looks like
+    /// JSON where that is refused: exit code 65.
     pub(crate) fn open(
         input: R,
         layout: Layout,
@@ -114,6 +118,11 @@ impl<R: Read> Reader<R> {
         head: &mut Head,
         on_pause: &mut impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
+        // Taken for a header, the first event would be passed on at every run.
+        let ahead = self.window.bytes().get(self.mark..).unwrap_or_default();
+        if self.layout.basis == Basis::Assumed && looks_like_json(ahead) {
+            return Err(unreadable(format!("line {}: {LOOKS_LIKE_JSON}", self.line)));
+        }
         let Some(record) = waiting(on_pause, || self.next_piece())? else { return Ok(()) };
         if let Some(fault) = record.fault {
             return Err(unreadable(format!("the header, on line {}, cannot be read: {fault}", record.line)));

@@ -23,7 +23,12 @@ pub(crate) use fault::Fault;
 pub(crate) use fields::{Field, field, fields};
 pub(crate) use head::Head;
 pub(crate) use reader::Reader;
-pub(crate) use syntax::{Header, Layout, Syntax};
+pub(crate) use syntax::{Basis, Header, Layout, Syntax};
+
+/// Whether a line, or what should be the name of a column, begins as a JSON object or array does.
+pub(crate) fn looks_like_json(bytes: &[u8]) -> bool {
+    matches!(bytes.trim_ascii_start(), [b'{' | b'[', ..])
+}
 
 /// The byte order mark that spreadsheets put in front of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";

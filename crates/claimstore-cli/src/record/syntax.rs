@@ -39,6 +39,14 @@ pub(crate) enum Header {
     None,
 }
 
+/// How it is known in which format the input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Basis {
+    Said,
+    /// Nobody said it: a header that begins as JSON does is refused.
+    Assumed,
+}
+
 /// What the user says about an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
@@ -55,6 +63,7 @@ pub(crate) struct Layout {
     pub(crate) skip_lines: u64,
     /// Lines before the header, or before the first record, that begin like this are neither.
     pub(crate) comment: Option<Vec<u8>>,
+    pub(crate) basis: Basis,
 }
 
 impl Layout {
@@ -68,6 +77,7 @@ impl Layout {
             any_width: true,
             skip_lines: 0,
             comment: None,
+            basis: Basis::Said,
         }
     }
 }

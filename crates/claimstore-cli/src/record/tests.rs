@@ -367,7 +367,16 @@ fn any_layout() -> impl Strategy<Value = Layout> {
         |(syntax, header, [sep_decides, end_mark, any_width], skip_lines)| {
             let header = if syntax.is_some() { header } else { Header::None };
             let comment = (skip_lines == 1).then(|| b"a".to_vec());
-            Layout { syntax, header, sep_decides, end_mark, any_width, skip_lines, comment }
+            Layout {
+                syntax,
+                header,
+                sep_decides,
+                end_mark,
+                any_width,
+                skip_lines,
+                comment,
+                basis: Basis::Said,
+            }
         },
     )
 }

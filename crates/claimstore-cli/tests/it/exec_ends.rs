@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
+use claimstore::Options;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -318,32 +319,72 @@ fn messages_that_nobody_reads_hold_up_nothing() {
     store.close().unwrap();
 }
 
-/// Where descriptors are too few, nothing runs; where a command runs, its end is recorded.
+/// With so many descriptors at most.
+fn limited(sandbox: &Sandbox, limit: usize, key: &str, script: &str) -> Command {
+    through(&format!("ulimit -S -n {limit}; exec \"$@\""), &exec(sandbox, &format!("--key {key}"), script))
+}
+
+/// How many descriptors a call needs at a store with one record. The README says how many that are, besides those that
+/// are open already.
+fn least_descriptors(sandbox: &Sandbox) -> usize {
+    let (mut too_few, mut enough) = (8, 72);
+    while too_few + 1 < enough {
+        let limit = usize::midpoint(too_few, enough);
+        let before = runs(sandbox).len();
+        let key = format!("k{limit}");
+        let ran = run(&mut limited(sandbox, limit, &key, "echo run >> $RUNS; echo out"));
+        assert_eq!(runs(sandbox).len(), before + usize::from(ran.code == 0), "{limit}: {}", ran.err);
+        if ran.code == 0 {
+            enough = limit;
+        } else {
+            assert!(matches!(ran.code, 74 | 126 | 127 | 134), "{limit}: {} {}", ran.code, ran.err);
+            assert!(ran.code != 74 || ran.err.contains("ulimit -n"), "{limit}: {}", ran.err);
+            too_few = limit;
+        }
+    }
+    enough
+}
+
+/// Where descriptors are too few, nothing runs; where a command runs, its end is recorded, also if the store has grown
+/// meanwhile and takes more of them to be opened.
 #[test]
 fn too_few_descriptors_are_found_before_the_command_runs() {
     let sandbox = Sandbox::new();
     assert_eq!(ran(&sandbox, "--key first", "").code, 0);
-    let mut least = None;
-    for limit in 14..=26 {
-        let key = format!("--key k{limit}");
-        let before = runs(&sandbox).len();
-        let line = format!("ulimit -n {limit}; exec \"$@\"");
-        let limited = run(&mut through(&line, &exec(&sandbox, &key, "echo run >> $RUNS; echo out")));
-        if limited.code == 0 {
-            least.get_or_insert(limit);
-            assert_eq!(ran(&sandbox, &key, "echo run >> $RUNS").out, b"out\n", "{limit}");
-            assert_eq!(runs(&sandbox).len(), before + 1);
-        } else {
-            assert!(
-                matches!(limited.code, 74 | 126 | 127 | 134),
-                "{limit}: {} {}",
-                limited.code,
-                limited.err
-            );
-            assert_eq!(runs(&sandbox).len(), before, "{limit}: {}", limited.err);
-        }
+    let least = least_descriptors(&sandbox);
+    println!("exec needs {least} descriptors");
+    assert!((20..=64).contains(&least), "{least}");
+    let mut command = limited(&sandbox, least, "grown", "echo ready; read line; echo run >> $RUNS");
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::with_capacity(1, child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    // Without background work nothing merges the runs.
+    let store = Options::new().background(false).open(sandbox.store()).unwrap();
+    let space = store.namespace("more").unwrap();
+    for number in 0..20 {
+        space.claim_default(format!("{number}")).unwrap().claimed().unwrap().complete("").unwrap();
+        store.checkpoint().unwrap();
     }
-    println!("exec needs {} descriptors", least.unwrap());
-    // The README says 20; some may be open that we were given.
-    assert!(least.unwrap() <= 24);
+    assert!(store.stats().unwrap().runs >= 20, "the store has to grow");
+    store.close().unwrap();
+    drop(child.stdin.take());
+    assert_eq!(code(child.wait().unwrap()), 0);
+    assert_eq!(ran(&sandbox, "--key grown", "echo run >> $RUNS").out, b"ready\n");
+}
+
+#[test]
+fn a_key_that_is_held_for_review_is_told_with_a_line_to_paste() {
+    let sandbox = Sandbox::new();
+    let words = "--key canary --namespace it's --attempts 1";
+    for _ in 0..2 {
+        ran(&sandbox, words, "exit 1");
+    }
+    let held = ran(&sandbox, words, "exit 1");
+    assert_eq!(held.code, 4, "{}", held.err);
+    assert!(!held.err.contains("canary"), "{}", held.err);
+    let (_, line) = held.err.trim_end().split_once("; to see why: claimstore ").unwrap();
+    let script = format!("exec {} {line}", env!("CARGO_BIN_EXE_claimstore"));
+    let explained = run(Command::new("sh").args(["-c", &script]));
+    assert_eq!(explained.code, 0, "{line}: {}", explained.err);
+    assert!(String::from_utf8_lossy(&explained.out).contains("parked"), "{line}");
 }

@@ -31,18 +31,12 @@ fn a_row_of_another_width_is_refused_and_the_rest_goes_on() {
         ],
     );
     // A whole record is what it is, of any width.
-    check(
-        "--whole-record",
-        b"a,b\n1\n1,2,3\n1\n",
-        0,
-        b"a,b\n1\n1,2,3\n",
-        &["3 read, 2 passed, 1 duplicates"],
-    );
+    check("--whole-record", b"a,b\n1\n1,2,3\n1\n", 0, b"a,b\n1\n1,2,3\n", &["3 read, 2 passed, 1 duplicate"]);
 }
 
 #[test]
 fn old_line_ends_end_records() {
-    check("--key id", b"id,v\r1,a\r2,b\r1,a\r", 0, b"id,v\r1,a\r2,b\r", &["3 read, 2 passed, 1 duplicates"]);
+    check("--key id", b"id,v\r1,a\r2,b\r1,a\r", 0, b"id,v\r1,a\r2,b\r", &["3 read, 2 passed, 1 duplicate"]);
     check("--key id", b"id,v\n1,a\r2,b\n1,c\n", 0, b"id,v\n1,a\r2,b\n", &["3 read, 2 passed"]);
     check("--whole-record", b"v\r\r\na\r\r\na\r\nb", 0, b"v\r\r\na\r\r\nb\r\r\n", &["3 read, 2 passed"]);
 }
@@ -80,7 +74,7 @@ fn copy_text_is_read_as_databases_write_it() {
     let sandbox = Sandbox::new();
     sandbox.dedupe("--format copy-text --columns id,v --key id", b"a\\tb\t1\n");
     let ran = sandbox.dedupe("--key id", b"id,v\na\tb,1\n");
-    assert!(ran.err.contains("1 duplicates"), "{}", ran.err);
+    assert!(ran.err.contains("1 duplicate"), "{}", ran.err);
 }
 
 #[test]
@@ -287,4 +281,33 @@ fn generated_feeds_pass_once_over_two_runs() {
     found.sort_by_key(by_id);
     expected.sort_by_key(by_id);
     assert_eq!(found, expected, "{passed:?}");
+}
+
+/// Events taken for a header would be passed on at every run, and nobody would be told.
+#[test]
+fn json_is_not_taken_for_a_header_unless_that_is_said() {
+    let events = "{\"id\":\"evt_1\",\"v\":\"a\"}\n{\"id\":\"evt_2\"}\n";
+    let array = "[\n{\"id\":\"evt_1\"}]\n".to_owned();
+    for input in [events.to_owned(), format!("\u{feff} \n \t{events}"), array] {
+        for words in ["--whole-record", "--key id", "--whole-record --delimiter ;"] {
+            let sandbox = Sandbox::new();
+            let ran = sandbox.dedupe(words, input.as_bytes());
+            assert_eq!((ran.code, ran.out.as_slice()), (65, &b""[..]), "{words}: {}", ran.err);
+            assert!(ran.err.contains("looks like JSON: --format ndjson"), "{words}: {}", ran.err);
+            assert!(!ran.err.contains("evt_1") && !sandbox.store().exists(), "{words}: {}", ran.err);
+        }
+    }
+    check("--format ndjson --whole-record", events.as_bytes(), 0, events.as_bytes(), &["2 read, 2 passed"]);
+    // What is said to be delimited text is read as such, and so are names that only end like JSON.
+    for (words, input) in [
+        ("--format csv --whole-record", "{\"id\":1}\n{\"id\":2}\n"),
+        ("--format csv --key [id]", "[id],[name]\n1,a\n"),
+        ("--whole-record", "id{},v[]\n1,2\n"),
+        ("--whole-record --no-header", "{1}\n"),
+        ("--whole-record --columns id", "{1}\n"),
+    ] {
+        check(words, input.as_bytes(), 0, input.as_bytes(), &["1 read, 1 passed"]);
+    }
+    check("--format csv --key id", b"{\"id\":1}\n", 64, b"", &["no column `id`", "--format ndjson"]);
+    check("--key id", b"v\n1\n", 64, b"", &["no column `id` (is the --delimiter right?)"]);
 }

@@ -226,3 +226,18 @@ fn a_live_store_says_the_same_and_a_question_is_harmless_too() {
     assert_eq!(asked.code, 64, "{}", asked.err);
     assert_harmless(&asked.err, &words);
 }
+
+/// Each line is one verdict, whatever the namespace is called.
+#[test]
+fn a_verdict_about_a_key_of_any_namespace_is_one_line() {
+    for verb in ["requeue", "complete", "fail", "forget"] {
+        let sandbox = Sandbox::new();
+        let name = filled(&sandbox);
+        let ran = check(&sandbox, &[verb, "--all", "--state", "parked", "--yes"], 0);
+        let text = String::from_utf8(ran.out).unwrap();
+        assert_eq!(text.lines().count(), 2, "{verb}: {text}");
+        let is_whole = |line: &str| line.contains(" in namespace shop/") && line.contains("x\\nclaimstore");
+        assert!(text.lines().all(is_whole), "{verb}: {text}");
+        assert!(name.contains("x\nclaimstore"));
+    }
+}

@@ -20,7 +20,7 @@ fn rows_without_a_key_part_are_refused_with_their_line() {
         "claimstore: line 3: key part `No` is empty\n\
          claimstore: line 6: key part `Code` is empty\n\
          claimstore: line 7: has 1 field, and the header 3\n\
-         6 read, 2 passed, 1 duplicates, 3 refused\n",
+         6 read, 2 passed, 1 duplicate, 3 refused\n",
     );
 }
 
@@ -31,7 +31,7 @@ fn in_whole_records_an_empty_field_is_a_value() {
         "a,b\n1,\n,1\n1,\n\n\n,\n",
         0,
         "a,b\n1,\n,1\n,\n",
-        "4 read, 3 passed, 1 duplicates, 0 refused\n",
+        "4 read, 3 passed, 1 duplicate, 0 refused\n",
     );
 }
 
@@ -71,7 +71,7 @@ fn json_lines_are_named_by_pointers() {
          claimstore: line 7: key part `/order/id` is an object or array\n\
          claimstore: line 8: key part `/order/id` is missing\n\
          claimstore: line 9: not one JSON text, or a member name stands twice\n\
-         9 read, 3 passed, 1 duplicates, 5 refused\n",
+         9 read, 3 passed, 1 duplicate, 5 refused\n",
     );
 }
 
@@ -92,7 +92,7 @@ fn values_of_any_length_are_keys() {
     let row = |last: char| format!("{}{last},x\n", "k".repeat(100_000));
     let input = ["a,b\n", &row('1'), &row('2'), &row('1')].concat();
     let ran = Sandbox::new().dedupe("--key a", input.as_bytes());
-    assert_eq!(ran.err, "3 read, 2 passed, 1 duplicates, 0 refused\n");
+    assert_eq!(ran.err, "3 read, 2 passed, 1 duplicate, 0 refused\n");
 }
 
 #[test]

@@ -175,3 +175,20 @@ fn many_keys_are_decided_about_when_their_number_is_typed() {
     assert!(ran.code == 0 && ran.err.ends_with("3 keys requeued\n"), "{}", ran.err);
     assert_eq!((states(&sandbox, "", "parked"), states(&sandbox, "", "retry")), (1, 5));
 }
+
+#[test]
+fn one_key_is_no_several_keys_and_its_next_claim_comes_at_once() {
+    let sandbox = Sandbox::new();
+    sandbox.fill();
+    let asked = sandbox.run("requeue --all --namespace shop");
+    assert!(asked.code == 64 && asked.err.contains("requeue 1 key in namespace"), "{}", asked.err);
+    let ran = sandbox.run("requeue --all --yes");
+    assert_eq!((ran.code, ran.err.as_str()), (0, "1 key requeued\n"));
+    for words in ["explain", "get"] {
+        let ran = sandbox.run(&format!("{words} {} --namespace shop", key("parked")));
+        let text = String::from_utf8(ran.out).unwrap();
+        assert!(text.lines().any(|line| line == "retry at   at once"), "{text}");
+        assert!(!text.contains("1970"), "{text}");
+    }
+    assert_eq!(sandbox.explain("parked")["retry_at_ms"], 0, "scripts have the number");
+}

@@ -1,10 +1,12 @@
 //! `claimstore policy`: shown, set, and in force for the next claim.
 
-use claimstore::ErrorKind;
+use std::time::Duration;
+
+use claimstore::{ErrorKind, Policy};
 use claimstore_admin::ServeAdmin as _;
 use serde_json::{Value, json};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, run};
 
 fn shop(sandbox: &Sandbox, words: &str) -> Value {
     let shown = sandbox.json(&format!("policy --namespace shop{words}"));
@@ -86,4 +88,33 @@ fn a_quota_holds_for_the_next_claim() {
     let refused = store.namespace("shop").unwrap().claim_default("k").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Full);
     store.close().unwrap();
+}
+
+/// `exec` and `dedupe` set the rules that they have options for, at each call; the others are left as they were set.
+#[test]
+fn a_command_leaves_the_rules_that_it_does_not_name() {
+    let sandbox = Sandbox::new();
+    sandbox.open().close().unwrap();
+    for (name, words) in [
+        ("exec", "exec --key k --ttl 3d --lease 2m --attempts 9 --on-orphan park -- true"),
+        ("dedupe/whole-record", "dedupe --whole-record --ttl 3d"),
+    ] {
+        let store = sandbox.open();
+        let rules = Policy::daily().skew(Duration::from_secs(7)).quota(77, 7_777).metrics_name("orders");
+        store.namespace_with(name, rules).unwrap();
+        store.close().unwrap();
+        let rules = || sandbox.json(&format!("policy --namespace {name}"))["policies"][0].clone();
+        let mut expected = rules();
+        let (verb, rest) = words.split_once(' ').unwrap();
+        let mut command = sandbox.command(verb);
+        let ran = run(command.args(rest.split(' ')).stdin(sandbox.file(b"a\n1\n")));
+        assert_eq!(ran.code, 0, "{words}: {}", ran.err);
+        expected["ttl_ms"] = json!(3 * 86_400_000_u64);
+        let (attempts, on_orphan) = if verb == "exec" { (9, "park") } else { (u32::MAX, "retry") };
+        (expected["max_attempts"], expected["on_orphan"]) = (json!(attempts), json!(on_orphan));
+        if verb == "exec" {
+            expected["lease_ms"] = json!(120_000);
+        }
+        assert_eq!(rules(), expected, "{words}");
+    }
 }

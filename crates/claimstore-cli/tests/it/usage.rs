@@ -93,3 +93,13 @@ fn stats_of_nothing_make_nothing() {
     assert_eq!(ran.code, 66, "{}", ran.err);
     assert!(!sandbox.store().exists());
 }
+
+#[test]
+fn exec_leaves_the_namespaces_of_dedupe_alone() {
+    for (name, code) in [("dedupe/whole-record", 64), ("dedupe/x", 64), ("dedupe", 0), ("x/dedupe/", 0)] {
+        let sandbox = Sandbox::new();
+        let mut command = sandbox.command(&format!("exec --key k --namespace {name}"));
+        let ran = run(command.args(["--", "true"]));
+        assert_eq!((ran.code, sandbox.store().exists()), (code, code == 0), "{name}: {}", ran.err);
+    }
+}
