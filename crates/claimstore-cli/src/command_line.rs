@@ -171,11 +171,16 @@ fn withheld(error: &clap::Error) -> Option<clap::Error> {
     if given.starts_with('-') {
         return None;
     }
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let redirect = if usage.contains("claimstore import") {
+        ". Records come from standard input: of a file, say `claimstore import .. < FILE`"
+    } else {
+        ""
+    };
     let message = "an argument is one too many. It is not shown here, as it may be part of a key: put a key with blanks \
                    in it in quotes, 'like this', and keep from a command what it does not take";
-    let usage = error.get(ContextKind::Usage).map(|usage| format!("\n{usage}\n")).unwrap_or_default();
     let more = "For more information, try '--help'.";
-    Some(clap::Error::raw(ErrorKind::UnknownArgument, format!("{message}\n{usage}\n{more}\n")))
+    Some(clap::Error::raw(ErrorKind::UnknownArgument, format!("{message}{redirect}\n\n{usage}\n\n{more}\n")))
 }
 
 /// What was typed is shown again, and may come from a script that had it from elsewhere.
@@ -251,6 +256,13 @@ mod tests {
             assert!(text.contains(&format!("Usage: claimstore {}", line[2])), "{text}");
         }
         assert!(refusal(&["--store", "s", "get", "--two"]).contains("'--two'"));
+    }
+
+    #[test]
+    fn a_file_that_import_is_given_is_to_be_redirected() {
+        let text = refusal(&["--store", "s", "import", "rows.csv"]);
+        assert!(text.contains("`claimstore import .. < FILE`") && !text.contains("rows.csv"), "{text}");
+        assert!(!refusal(&["--store", "s", "export", "two"]).contains("FILE`"));
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub(crate) enum Unsaid {
 /// The longest that a store remembers a key: what stands for "for ever".
 const LONGEST: Duration = Duration::from_secs(315_576_000);
 
+/// Why a row has no key where none of its columns is known to be one.
+pub(super) const NO_KEY: &str = "no column names the key: say --key";
+
 /// How rows are read.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -87,7 +90,10 @@ impl Taken {
         match &self.why {
             Some(Why::Word(word)) => unknown.count(word),
             Some(Why::Text(_)) => unknown.count_hidden(),
-            Some(Why::InProgress(_) | Why::Unsaid | Why::Denied | Why::Both) | None => {}
+            Some(
+                Why::InProgress(_) | Why::Other(_) | Why::Response(_) | Why::Unsaid | Why::Denied | Why::Both,
+            )
+            | None => {}
         }
     }
 }
@@ -111,7 +117,7 @@ impl Reading {
         }
         // A key that is null is no key; the next name would give that of something else.
         let key = names.iter().find(|name| row.find(&[**name]).is_some());
-        let key = key.ok_or_else(|| "no column names the key: say --key".to_owned())?;
+        let key = key.ok_or_else(|| NO_KEY.to_owned())?;
         let scope = scopes.iter().find(|name| row.bytes(&[**name]).is_some());
         let parts: Vec<_> = scope.into_iter().chain([key]).map(|&name| name.to_owned()).collect();
         row.key(&parts)

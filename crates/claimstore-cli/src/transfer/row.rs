@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 
 use crate::record::{Field, Syntax, fields};
 
+/// Why a line is no row.
+pub(super) const NO_OBJECT: &str = "not one JSON object, or a name stands twice";
+
 /// A row. Names are compared without case, blanks, `_` and `-`, so `MessageId` is `message_id`.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
@@ -54,8 +57,7 @@ pub(crate) enum Value {
 impl Row {
     /// A line of NDJSON.
     pub(crate) fn from_json(content: &[u8], nulls: &Nulls) -> Result<Row, String> {
-        let Members(members) =
-            serde_json::from_slice(content).map_err(|_| "not one JSON object, or a name stands twice")?;
+        let Members(members) = serde_json::from_slice(content).map_err(|_| NO_OBJECT)?;
         let value = |raw: Box<RawValue>| match raw.get().as_bytes().first() {
             Some(b'n') => Value::Null,
             Some(b'{' | b'[') => Value::Json(raw.get().to_owned()),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::foreign::{Reading, Source};
+use super::foreign::{NO_KEY, Reading, Source};
 use super::line::Line;
 use super::load::Loader;
-use super::row::{Name, Row};
+use super::row::{NO_OBJECT, Name, Row};
 use super::words::Unknown;
 use crate::exit::Exit;
 use crate::print;
@@ -27,6 +27,10 @@ pub(crate) struct Run<'a> {
     pub(crate) unknown: Unknown,
     /// Rows and values that say nothing and were taken for done.
     pub(crate) assumed: u64,
+    /// Lines that are no JSON objects.
+    no_objects: u64,
+    /// Rows of which no column names the key.
+    no_keys: u64,
     export: Export,
 }
 
@@ -49,7 +53,7 @@ impl<'a> Run<'a> {
         loader: Loader<'a>,
     ) -> Run<'a> {
         let (unknown, export) = (Unknown::default(), Export::default());
-        Run { namespace, reading, header, loader, unknown, assumed: 0, export }
+        Run { namespace, reading, header, loader, unknown, assumed: 0, no_objects: 0, no_keys: 0, export }
     }
 
     /// Takes all that is left of the input. What was read is written, also with an error.
@@ -103,7 +107,25 @@ impl<'a> Run<'a> {
         if tally.read == 0 && self.reading.source != Source::Claimstore {
             print::say("the input has no rows: nothing was imported");
         }
+        if let Some(advice) = self.advice() {
+            print::say(advice);
+        }
         if tally.refused > 0 { Exit::SomeRefused } else { Exit::Done }
+    }
+
+    /// What helps where the whole input was refused for one reason.
+    fn advice(&self) -> Option<&'static str> {
+        match self.loader.tally.read {
+            0 => None,
+            read if read == self.no_objects => Some(
+                "no line is a JSON object: if the input is delimited text, say --format csv, --format tsv or --format copy-text",
+            ),
+            read if read == self.no_keys && self.header.is_some() => Some(
+                "no column of the header names the key: if the first line is a row, name the columns with --columns NAME,..; \
+                 else say with --key which of them is the key",
+            ),
+            _ => None,
+        }
     }
 
     /// Takes one record of the input.
@@ -120,6 +142,8 @@ impl<'a> Run<'a> {
         };
         if let Err(reason) = taken {
             self.loader.tally.refused += 1;
+            self.no_objects += u64::from(reason == NO_OBJECT);
+            self.no_keys += u64::from(reason == NO_KEY);
             tell_refused(record.line, &reason);
         }
         Ok(())

@@ -4,7 +4,7 @@
 //! mistake is found there and decided.
 
 use super::columns::{self, Holds};
-use super::row::{Row, Value};
+use super::row::{Name, Row, Value};
 use super::time::{Times, When};
 use super::words::{self, Said, Words};
 
@@ -26,6 +26,10 @@ pub(super) enum Why {
     Word(String),
     /// The same, of a text that may be anything.
     Text(String),
+    /// The status of something else, of its delivery or its order, does not say that the work is done.
+    Other(String),
+    /// All that it has is a response, and that says nothing or that the work goes on.
+    Response(String),
     /// It says nothing.
     Unsaid,
     /// It says that the work is not done.
@@ -42,10 +46,13 @@ impl Why {
     pub(super) fn note(&self) -> String {
         let word = |word: &str| word.chars().take(NOTE_CHARS).collect::<String>();
         match self {
-            Why::InProgress(status) | Why::Word(status) => {
+            Why::InProgress(status) | Why::Word(status) | Why::Other(status) => {
                 format!("its status was `{}` when it was imported", word(status))
             }
             Why::Text(text) => format!("its value was `{}` when it was imported", word(text)),
+            Why::Response(text) => {
+                format!("its response was `{}`, which is no sign of an end, when it was imported", word(text))
+            }
             Why::Denied => "it said that it was not done when it was imported".into(),
             Why::Unsaid => "it did not say that it was done when it was imported".into(),
             Why::Both => "it said that it was done, and that it was not, when it was imported".into(),
@@ -69,18 +76,14 @@ impl Language {
             Some(status) => name.plain() == status,
             None => columns::is_status(name.plain()),
         });
-        // `status` before `job_status`; of others the first. Null says nothing.
-        let (mut found, mut word) = (false, None);
-        for (name, value) in statuses {
-            let is_plain = matches!(name.plain(), "status" | "state");
-            if let Some(bytes) = value.bytes()
-                && (word.is_none() || is_plain)
-            {
-                word = Some(bytes);
-            }
-            found = true;
-        }
-        found.then(|| word.map_or(Ended::Not(Why::Unsaid), |word| self.word(word)))
+        let mut said: Vec<_> = statuses.collect();
+        // The order of the columns makes no difference.
+        said.sort_by_key(|(name, _)| (!matches!(name.plain(), "status" | "state"), name.plain()));
+        let is_there = !said.is_empty();
+        let said = said.into_iter().filter_map(|(_, value)| Some(self.word(value.bytes()?)));
+        // Null says nothing.
+        let said: Vec<_> = said.filter(|said| *said != Ended::Not(Why::Unsaid)).collect();
+        is_there.then(|| together(&said))
     }
 
     /// What a word says.
@@ -99,16 +102,45 @@ impl Language {
     pub(super) fn marks(&self, row: &Row) -> Result<Option<Ended>, String> {
         let mut marks = Marks::default();
         for (name, value) in row.columns() {
-            let (holds, failed) = match (columns::says_done(name.plain()), columns::says_failed(name.plain()))
-            {
-                (Some(holds), _) => (holds, false),
-                (None, Some(holds)) => (holds, true),
-                (None, None) => continue,
-            };
+            let Some((sense, holds)) = sense(name.plain()) else { continue };
             let mark = self.mark(value, holds).map_err(|reason| format!("`{}` {reason}", name.shown()))?;
-            marks.take(mark, failed);
+            marks.take(mark, sense);
         }
         Ok(marks.ended())
+    }
+
+    /// What columns say that may be of the work or of something else, `order_status`, `sent_at`: why the row is not taken
+    /// for done where nothing else says that it is.
+    pub(super) fn doubt(&self, row: &Row) -> Option<Why> {
+        let mut doubts: Vec<_> = row
+            .columns()
+            .filter_map(|(name, value)| Some((name.plain(), self.doubt_of(name, value)?)))
+            .collect();
+        // A word before a null; the order of the columns makes no difference.
+        doubts.sort_by_key(|(name, why)| (!matches!(why, Why::Word(_)), *why == Why::Unsaid, *name));
+        doubts.into_iter().map(|(_, why)| why).next()
+    }
+
+    fn doubt_of(&self, name: &Name, value: &Value) -> Option<Why> {
+        if self.status.is_none() && columns::is_other_status(name.plain(), name.shown()) {
+            let Some(bytes) = value.bytes() else { return Some(Why::Unsaid) };
+            return match self.word(bytes) {
+                Ended::Well => None,
+                Ended::Badly => Some(Why::Other(String::from_utf8_lossy(bytes).trim().to_owned())),
+                Ended::Not(why) => Some(why),
+            };
+        }
+        let is_no_end = columns::is_no_end(name.plain());
+        if !is_no_end && (!columns::is_end(name.plain()) || sense(name.plain()).is_some()) {
+            return None;
+        }
+        // What is no time here is a flag or a word.
+        match self.mark(value, Holds::Any) {
+            Ok(Mark::Set) => is_no_end.then_some(Why::Denied),
+            Ok(Mark::Denied) => (!is_no_end).then_some(Why::Denied),
+            Ok(Mark::Word(why)) => Some(why),
+            Ok(Mark::Unset) | Err(_) => Some(Why::Unsaid),
+        }
     }
 
     fn mark(&self, value: &Value, holds: Holds) -> Result<Mark, &'static str> {
@@ -130,6 +162,37 @@ impl Language {
             }),
         }
     }
+}
+
+/// What several statuses say, the first of which counts most.
+fn together(said: &[Ended]) -> Ended {
+    let is_same = |one: &Ended, other: &Ended| std::mem::discriminant(one) == std::mem::discriminant(other);
+    let agree = said.windows(2).all(|pair| matches!(pair, [one, other] if is_same(one, other)));
+    // A word that is not known is counted, so that somebody says what it means.
+    let is_word = |ended: &&Ended| matches!(ended, Ended::Not(Why::Word(_)));
+    match said.iter().find(is_word).or_else(|| said.first()) {
+        None => Ended::Not(Why::Unsaid),
+        Some(ended) if agree || is_word(&ended) => ended.clone(),
+        Some(_) => Ended::Not(Why::Both),
+    }
+}
+
+/// What a flag or a time says where it is set.
+#[derive(Clone, Copy)]
+enum Sense {
+    Done,
+    Failed,
+    /// That the work is not done; where it says no, that it is.
+    Undone,
+    /// That the work goes on; where it says no, nothing.
+    Waits,
+}
+
+fn sense(name: &str) -> Option<(Sense, Holds)> {
+    let done = columns::says_done(name).map(|holds| (Sense::Done, holds));
+    done.or_else(|| columns::says_failed(name).map(|holds| (Sense::Failed, holds)))
+        .or_else(|| columns::says_undone(name).map(|holds| (Sense::Undone, holds)))
+        .or_else(|| columns::is_waiting(name).then_some((Sense::Waits, Holds::Any)))
 }
 
 /// Whether it is a word for nothing.
@@ -159,14 +222,14 @@ struct Marks {
 }
 
 impl Marks {
-    fn take(&mut self, mark: Mark, failed: bool) {
+    fn take(&mut self, mark: Mark, sense: Sense) {
         self.columns += 1;
-        match mark {
-            Mark::Set if failed => self.failed = true,
-            Mark::Set => self.done = true,
-            Mark::Denied if !failed => self.denied = true,
-            Mark::Word(why) => self.word = Some(why),
-            Mark::Unset | Mark::Denied => {}
+        match (mark, sense) {
+            (Mark::Set, Sense::Failed) => self.failed = true,
+            (Mark::Set, Sense::Done) | (Mark::Denied, Sense::Undone) => self.done = true,
+            (Mark::Set, Sense::Undone | Sense::Waits) | (Mark::Denied, Sense::Done) => self.denied = true,
+            (Mark::Word(why), _) => self.word = Some(why),
+            (Mark::Unset, _) | (Mark::Denied, Sense::Failed | Sense::Waits) => {}
         }
     }
 

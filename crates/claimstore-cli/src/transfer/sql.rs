@@ -11,7 +11,8 @@ use claimstore::Import;
 use super::columns;
 use super::foreign::{Reading, Taken, as_json};
 use super::row::Row;
-use super::said::{Ended, Why};
+use super::said::{Ended, Why, is_nothing};
+use super::words;
 
 const SCOPES: [&str; 4] = ["user_id", "account_id", "tenant_id", "scope"];
 const CONSUMERS: [&str; 11] = [
@@ -87,9 +88,52 @@ fn request_ended(reading: &Reading, row: &Row) -> Result<Ended, String> {
         Some(ended @ (Ended::Badly | Ended::Not(Why::Word(_) | Why::Both | Why::Denied))) => ended,
         _ if code.is_some() => by_code(code),
         Some(ended) => ended,
-        None if row.bytes(&BODIES).is_some() => Ended::Well,
-        None => Ended::Not(Why::Unsaid),
+        None => match reading.language.doubt(row) {
+            Some(why) => Ended::Not(why),
+            None => by_response(reading, row),
+        },
     })
+}
+
+/// What a response by itself says: that the work is done, unless it is empty or the word of a status, as it is written
+/// before there is any.
+fn by_response(reading: &Reading, row: &Row) -> Ended {
+    if row.columns().any(|(name, value)| columns::is_held(name.plain()) && value.bytes().is_some()) {
+        return Ended::Not(Why::Denied);
+    }
+    let mut bodies = BODIES.iter().filter_map(|name| row.bytes(&[*name])).peekable();
+    let Some(first) = bodies.peek().copied() else { return Ended::Not(Why::Unsaid) };
+    if bodies.any(|body| is_response(reading, body)) {
+        return Ended::Well;
+    }
+    Ended::Not(Why::Response(String::from_utf8_lossy(first).trim().to_owned()))
+}
+
+/// Whether it is the response of work that was done.
+fn is_response(reading: &Reading, body: &[u8]) -> bool {
+    if let Ok(object) = Row::from_json(body, &reading.nulls) {
+        let mut columns = object.columns();
+        return match (columns.next(), columns.next()) {
+            (None, _) => false,
+            // A status and nothing else.
+            (Some(_), None) => reading.language.status(&object).is_none_or(|said| said == Ended::Well),
+            _ => true,
+        };
+    }
+    // A text that was written as JSON is that text.
+    let text = serde_json::from_slice::<String>(body);
+    let text = text.unwrap_or_else(|_| String::from_utf8_lossy(body).trim().to_owned());
+    let is_empty = is_nothing(&text) || text.split_whitespace().collect::<String>() == "[]";
+    match reading.language.word(text.as_bytes()) {
+        Ended::Well => true,
+        Ended::Badly | Ended::Not(Why::InProgress(_)) => false,
+        Ended::Not(_) => !is_empty && !is_word(&text),
+    }
+}
+
+/// Whether it looks like the name of a status, or says no.
+fn is_word(text: &str) -> bool {
+    words::flag(text).map_or_else(|| words::is_name(text), |flag| !flag)
 }
 
 /// How the handling ended, and whether that is taken for granted.
@@ -105,6 +149,7 @@ fn message_ended(reading: &Reading, row: &Row) -> Result<(Ended, bool), String> 
         Some(ended) => ended,
         None if status.is_some() => Ended::Not(Why::Unsaid),
         // A queue loses its rows when they are done.
+        None if let Some(why) = reading.language.doubt(row) => Ended::Not(why),
         None if row.columns().any(|(name, _)| columns::is_sign_of_work(name.plain())) => {
             return Ok(reading.unsaid(Ended::Not(Why::Unsaid), Why::Unsaid));
         }
@@ -200,6 +245,35 @@ mod tests {
             (r#""completed_at":0"#, "Parked"),
             (r#""completed_at":20261128"#, "`completed_at` is no time"),
             (r#""created_at":"2026-01-01""#, "Parked"),
+            (r#""status":"pending","state":"done""#, "Parked"),
+            (r#""state":"done","status":"pending","response_code":200"#, "Parked"),
+            (r#""response_body":{}"#, "Parked"),
+            (r#""response_body":"{ }""#, "Parked"),
+            (r#""response_body":[]"#, "Parked"),
+            (r#""response_body":" [ ] ""#, "Parked"),
+            (r#""response_body":"null""#, "Parked"),
+            (r#""response_body":"pending""#, "Parked"),
+            (r#""response_body":"\"queued\"""#, "Parked"),
+            (r#""response_body":"failed""#, "Parked"),
+            (r#""response_body":"false""#, "Parked"),
+            (r#""response_body":{"status":"pending"}"#, "Parked"),
+            (r#""response_body":"done""#, "Completed"),
+            (r#""response_body":{"status":"done"}"#, "Completed"),
+            (r#""response_body":{"id":7,"status":"pending"}"#, "Completed"),
+            (r#""response_body":"paid: 7""#, "Completed"),
+            (r#""response_body":{},"result":{"id":7}"#, "Completed"),
+            (r#""response_body":{},"response_code":200"#, "Completed"),
+            (r#""response_body":{},"completed_at":"2026-01-01""#, "Completed"),
+            (r#""response_body":{},"status":"done""#, "Completed"),
+            (r#""response_body":{"id":7},"payment_status":"pending""#, "Parked"),
+            (r#""response_body":{"id":7},"payment_status":"done""#, "Completed"),
+            (r#""response_code":200,"payment_status":"pending""#, "Completed"),
+            (r#""response_body":{"id":7},"is_pending":true"#, "Parked"),
+            (r#""response_code":200,"processing":1"#, "Parked"),
+            (r#""response_body":{"id":7},"locked_at":null"#, "Completed"),
+            (r#""response_body":{"id":7},"locked_at":"2026-01-01""#, "Parked"),
+            (r#""response_body":{"id":7},"next_attempt":"2026-01-01""#, "Parked"),
+            (r#""response_body":{"id":7},"attempts":1"#, "Completed"),
             (r#""response_code":"abc""#, "the code of the response is no number"),
             (r#""response_code":200,"created_at":"soon""#, "`created_at` is no time"),
         ] {
@@ -230,7 +304,8 @@ mod tests {
             (r#""status":null,"processed_at":"2026-01-01""#, "Completed"),
             (r#""status":null,"processed_at":null"#, "Parked"),
             (r#""status":null"#, "Parked"),
-            (r#""order_status":"new""#, "Completed"),
+            (r#""order_status":"new""#, "Parked"),
+            (r#""us_state":"CA""#, "Completed"),
             (r#""locked_at":null"#, "Parked"),
             (r#""topic":"orders""#, "Completed"),
         ] {

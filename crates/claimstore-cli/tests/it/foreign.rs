@@ -214,6 +214,32 @@ m9,New ,2026-11-20
 }
 
 #[test]
+fn a_row_that_gives_no_sign_of_an_end_has_the_reason_in_its_note() {
+    for (source, row, note) in [
+        (
+            "sql-idempotency-keys",
+            "k,{}",
+            "its response was `{}`, which is no sign of an end, when it was imported",
+        ),
+        (
+            "sql-idempotency-keys",
+            "k,null",
+            "its response was `null`, which is no sign of an end, when it was imported",
+        ),
+        ("sql-processed-messages --status response", "k,3", "its status was `3` when it was imported"),
+    ] {
+        let sandbox = Sandbox::new();
+        import(&sandbox, &format!("{source} --format csv"), &format!("id,response\n{row}\n"), 0);
+        assert_eq!(stands(&sandbox, "k"), format!("parked: {note}"));
+    }
+    let sandbox = Sandbox::new();
+    let rows = "id,payment_status,status_id\nm1,failed,done\nm2,done,3\nm3,done,done\n";
+    let (counted, _) = import(&sandbox, "sql-processed-messages --format csv", rows, 0);
+    assert_eq!((&counted["unknown_words"], &counted["assumed_done"]), (&json!({ "3": 1 }), &1.into()));
+    assert_eq!(stands(&sandbox, "m1"), "parked: its status was `failed` when it was imported");
+}
+
+#[test]
 fn an_end_far_away_is_as_long_as_a_store_remembers() {
     let sandbox = Sandbox::new();
     let rows = "\
@@ -297,6 +323,25 @@ fn no_input_and_a_dump_are_told() {
         let ran = run(command.stdin(sandbox.file(input.as_bytes())));
         assert!(ran.code == 65 && ran.err.contains(said), "{words}: {} {}", ran.code, ran.err);
     }
+}
+
+#[test]
+fn an_input_that_is_read_the_wrong_way_is_told_once_what_helps() {
+    for (words, input, helps) in [
+        ("sql-processed-messages", "id,status\nm1,done\n", "--format csv"),
+        ("redis", "key,value\na,1\n", "--format csv"),
+        ("sql-processed-messages --format copy-text", "7\tdone\n8\tdone\n9\tdone\n", "--columns NAME,.."),
+        ("sql-idempotency-keys --format csv", "7,done\n8,done\n9,done\n", "--columns NAME,.."),
+    ] {
+        let (counted, said) = import(&Sandbox::new(), words, input, 3);
+        assert!(counted["imported"] == 0 && counted["refused"] == 2, "{words}: {counted}");
+        assert_eq!(said.matches(helps).count(), 1, "{words}: {said}");
+    }
+    let (_, said) = import(&Sandbox::new(), "sql-processed-messages", "x\n{\"id\":7}\n", 3);
+    assert!(!said.contains("--format"), "one line in disorder is no other format: {said}");
+    let sandbox = Sandbox::new();
+    let ran = run(&mut sandbox.command("import --from sql-processed-messages rows.csv"));
+    assert!(ran.code == 64 && ran.err.contains("< FILE") && !ran.err.contains("rows.csv"), "{}", ran.err);
 }
 
 /// Each format, with all that can be wrong in it: a row that cannot be trusted is refused with its line, the others come in.
