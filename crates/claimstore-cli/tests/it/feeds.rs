@@ -311,3 +311,12 @@ fn json_is_not_taken_for_a_header_unless_that_is_said() {
     check("--format csv --key id", b"{\"id\":1}\n", 64, b"", &["no column `id`", "--format ndjson"]);
     check("--key id", b"v\n1\n", 64, b"", &["no column `id` (is the --delimiter right?)"]);
 }
+
+#[test]
+fn an_import_of_json_as_delimited_text_names_the_format() {
+    let sandbox = Sandbox::new();
+    let mut import = sandbox.command("import --from sql-idempotency-keys --format csv --key id");
+    let ran = run(import.stdin(sandbox.file(b"{\"id\":\"evt_1\"}\n{\"id\":\"evt_2\"}\n")));
+    assert_eq!((ran.code, sandbox.store().exists()), (64, false), "{}", ran.err);
+    assert!(ran.err.contains("looks like JSON: --format ndjson"), "{}", ran.err);
+}
