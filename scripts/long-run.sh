@@ -31,6 +31,7 @@ layers=(
     "invoices 200 INVOICE_KILLS invoices"
     "schedules 20000 CLAIMSTORE_SCHEDULES schedules"
     "real-kernel 6 CYCLES real-kernel"
+    "planted - CONTROL=yes planted"
     "fuzz 60 FUZZ_SECONDS fuzz"
 )
 
