@@ -27,8 +27,8 @@ const SAY_AFTER: Duration = Duration::from_secs(1);
 
 /// So many descriptors more than the store has open when it is claimed in, recording needs at most. The output of the
 /// command is open then. The store may have grown by what others did meanwhile: it has one for each run, of which merges
-/// keep about two dozen, and a few while they work.
-const ROOM: usize = 40;
+/// keep about two dozen, and while they work as many again for a moment.
+const ROOM: usize = 64;
 
 /// What a claim was answered.
 #[derive(Debug)]
