@@ -54,7 +54,7 @@ for layer in "${layers[@]}"; do
     began=$SECONDS ended=passed
     env "$setting" .ci/run "$called" > "$kept/$name.txt" 2>&1 || { ended=FAILED failed=1; }
     printf '%s | %s | %s | %s | %d s\n' "$name" "$setting" "$commit" "$ended" "$((SECONDS - began))" | tee -a "$kept/summary.txt"
-    grep -hE '^(crash images|io errors|kill|threads|crashes|model|damage|streams|fingerprint key|backups|imports|recovery|schedules|composite keys|feed|exec|failing recoveries|[0-9]+ kills|[a-z_]+: stat::)' \
+    grep -hE '^\.*(crash images|io errors|kill|threads|crashes|model|damage|streams|fingerprint key|backups|imports|recovery|schedules|composite keys|feed|exec|failing recoveries|[0-9]+ kills|[a-z_]+: stat::)' \
         "$kept/$name.txt" | sed 's/^/    /' | tee -a "$kept/summary.txt" || true
 done
 exit "$failed"
