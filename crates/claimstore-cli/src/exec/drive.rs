@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use claimstore::LeaseToken;
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
@@ -41,6 +41,9 @@ pub(super) fn run(exec: &Exec) -> anyhow::Result<Exit> {
     for number in &numbers {
         flag::register_conditional_default(*number, Arc::clone(&is_over)).context("attending to signals")?;
     }
+    // An ignored SIGCHLD is inherited, and with it how a child ended cannot be learned: the wait would fail. A handler undoes
+    // that, for us and for the command, which gets the default action.
+    flag::register(SIGCHLD, Arc::default()).context("attending to signals")?;
     // In this order whoever hears of a signal sees that it is noted.
     let noted = Signals::noting(&numbers).context("attending to signals")?;
     let mut signals = SignalsInfo::<WithOrigin>::new(&numbers).context("attending to signals")?;

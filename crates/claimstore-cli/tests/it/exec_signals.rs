@@ -166,6 +166,24 @@ fn what_was_ignored_stays_ignored_for_the_wrapper_and_the_command() {
     );
 }
 
+/// With SIGCHLD ignored, as some supervisors leave it, the system forgets at once how a child ended.
+#[test]
+fn an_ignored_sigchld_hides_no_end() {
+    if !Command::new("bash").arg("--version").output().is_ok_and(|out| out.status.success()) {
+        println!("SKIPPED: there is no bash here, and other shells do not ignore SIGCHLD for what they run");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    for (script, code) in [("exit 0", 0), ("exit 7", 7), ("sh -c 'exit 5'", 5)] {
+        let words = format!("--key k{code} --on-failure store");
+        let line = r#"exec bash -c 'trap "" CHLD; exec "$@"' bash "$@""#;
+        let ran = run(&mut through(line, &exec(&sandbox, &words, script)));
+        assert_eq!(ran.code, code, "{script}: {}", ran.err);
+        let again = run(&mut exec(&sandbox, &words, "exit 99"));
+        assert_eq!(again.code, code, "recorded: {}", again.err);
+    }
+}
+
 #[test]
 fn dedupe_and_import_ignore_what_they_were_told_to() {
     let (sandbox, rows) = (Sandbox::new(), rows(100));

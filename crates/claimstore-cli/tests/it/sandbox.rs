@@ -5,11 +5,14 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use claimstore::{ClaimRequest, ErrorKind, Failure, Policy, Store};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
+use signal_hook::flag;
 use tempfile::TempDir;
 
 /// Dropping it checks the store for damage.
@@ -27,6 +30,7 @@ pub(crate) struct Ran {
 impl Sandbox {
     pub(crate) fn new() -> Sandbox {
         crate::watch::this_test();
+        usual_signals();
         Sandbox { dir: tempfile::tempdir().unwrap() }
     }
 
@@ -110,6 +114,22 @@ impl Sandbox {
         let mut command = self.command(&format!("dedupe {words}"));
         run(command.stdin(self.file(input)))
     }
+}
+
+/// From here on the commands that tests start ignore no signal, whatever started the tests told them to ignore (`nohup`, a
+/// background job of a script). A signal that is caught is no longer ignored after an `exec`. Nothing changes for the tests.
+fn usual_signals() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.map_or(0, |mask| u64::from_str_radix(mask.trim(), 16).unwrap());
+        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCHLD, SIGWINCH] {
+            if ignored >> (signal - 1) & 1 == 1 {
+                flag::register(signal, Arc::default()).unwrap();
+            }
+        }
+    });
 }
 
 /// How long a store may be open elsewhere before a test gives up.
