@@ -6,6 +6,8 @@
 //!
 //! A program has no use for it, and it is no part of the stable interface.
 
+#[cfg(target_os = "linux")]
+use rustix::fs::{AtFlags, FileType, StatxFlags};
 use rustix::fs::{FlockOperation, OFlags};
 #[cfg(target_os = "linux")]
 use rustix::io::Errno;
@@ -14,6 +16,8 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 #[cfg(target_os = "linux")]
 use std::num::NonZeroU64;
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -152,10 +156,28 @@ impl System for Kernel {
         self.sync_data(handle)
     }
 
+    #[cfg(target_os = "linux")]
+    fn status(&self, handle: &fs::File) -> io::Result<Status> {
+        match timeless_status(handle.as_fd(), Path::new(""), AtFlags::EMPTY_PATH) {
+            Err(Errno::NOSYS) => Ok(status_from(&handle.metadata()?)),
+            found => Ok(found?),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn status_of(&self, path: &Path) -> io::Result<Status> {
+        match timeless_status(rustix::fs::CWD, path, AtFlags::empty()) {
+            Err(Errno::NOSYS) => Ok(status_from(&fs::metadata(path)?)),
+            found => Ok(found?),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
     fn status(&self, handle: &fs::File) -> io::Result<Status> {
         Ok(status_from(&handle.metadata()?))
     }
 
+    #[cfg(not(target_os = "linux"))]
     fn status_of(&self, path: &Path) -> io::Result<Status> {
         Ok(status_from(&fs::metadata(path)?))
     }
@@ -225,6 +247,18 @@ impl System for Kernel {
         let space = rustix::fs::statvfs(dir).ok()?;
         Some(space.f_bavail.saturating_mul(space.f_frsize))
     }
+}
+
+/// `statx` without times. Performance only: since Linux 6.13 a file whose times were asked for gets finer ones with its
+/// next write, so that each write after such a call changes the inode, and the sync after it has more to do. The journal
+/// is looked at after every sync; with times, a claim on ext4 took half as long again.
+#[cfg(target_os = "linux")]
+fn timeless_status(dir: BorrowedFd<'_>, path: &Path, flags: AtFlags) -> Result<Status, Errno> {
+    let wanted = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::INO | StatxFlags::SIZE;
+    let found = rustix::fs::statx(dir, path, flags, wanted)?;
+    let device = rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor);
+    let is_dir = FileType::from_raw_mode(found.stx_mode.into()).is_dir();
+    Ok(Status { id: (device, found.stx_ino), len: found.stx_size, links: found.stx_nlink.into(), is_dir })
 }
 
 fn status_from(found: &fs::Metadata) -> Status {
