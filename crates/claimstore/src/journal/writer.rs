@@ -20,6 +20,8 @@ const KEEP_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Writer {
     segment: Prepared,
+    /// The name of `segment`, which every batch is compared with.
+    name: String,
     /// The last batch before this segment.
     base: u64,
     /// Where the next frame goes. Always the beginning of a sector that holds nothing acknowledged.
@@ -61,7 +63,8 @@ impl Writer {
     ) -> Writer {
         let durable = chain.last.batch;
         let staging = Staging::default();
-        Writer { segment, base, offset, next, chain, durable, dirty: false, broken: false, staging }
+        let name = segment_name(segment.number);
+        Writer { segment, name, base, offset, next, chain, durable, dirty: false, broken: false, staging }
     }
 
     /// Writes one batch, into the successor when it does not fit here. Does not sync.
@@ -90,7 +93,7 @@ impl Writer {
         &self,
         leads_to: impl FnOnce(&str, &dyn File) -> io::Result<bool>,
     ) -> io::Result<()> {
-        if planted::active(54) || leads_to(&segment_name(self.segment.number), &*self.segment.file)? {
+        if planted::active(54) || leads_to(&self.name, &*self.segment.file)? {
             return Ok(());
         }
         let text =
@@ -175,6 +178,7 @@ impl Writer {
             self.sync()?;
         }
         if let Some(next) = self.next.take() {
+            self.name = segment_name(next.number);
             self.segment = next;
             self.base = self.chain.last.batch;
             self.offset = FIRST_FRAME;
