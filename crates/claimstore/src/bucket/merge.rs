@@ -38,7 +38,7 @@ pub(crate) enum Step {
 
 impl Merger {
     /// Starts to merge `inputs`, all of one bucket, into run `number`. With `drop_tombstones`, `inputs` must be all
-    /// runs of the bucket ([`plan`](super::plan) ensures it): an older version in another run would come back.
+    /// runs of the bucket ([`plan`](fn@super::plan) ensures it): an older version in another run would come back.
     pub(crate) fn start(
         storage: &Arc<dyn Storage>,
         store_id: [u8; 16],
