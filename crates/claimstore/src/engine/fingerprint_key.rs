@@ -17,7 +17,7 @@ const NAME: &str = "fingerprint.key";
 const NEW_NAME: &str = "fingerprint.key.new";
 const MAGIC: &[u8; 8] = b"CLMFPKEY";
 const VERSION: u32 = 1;
-/// Magic, version, store id, key, CRC of what stands before it.
+/// Magic, version, store id, key, CRC of the bytes before it.
 const KEY_FILE_BYTES: usize = 8 + 4 + 16 + 32 + 4;
 
 /// The key, read or created at its first use. Its lock is held meanwhile, and no other lock is taken under it.
