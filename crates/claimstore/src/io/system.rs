@@ -1,10 +1,10 @@
 //! The system calls that [`DirStorage`](super::DirStorage) is made of.
 //!
-//! A seam below the storage, so that a simulated kernel can stand under the very code that runs on real machines: what
-//! that code asks of a kernel, and in which order, decides what a power loss leaves. Each call is as the kernel has it: a
-//! read or write may be short, most calls may be interrupted, and nothing is tried again here.
+//! A seam below the storage, so that a simulated kernel can run the same code as real machines. The system calls of
+//! that code, and their order, decide what a power loss leaves. Each call behaves like the kernel's: a read or write
+//! may be short, most calls may be interrupted, and nothing is repeated here.
 //!
-//! A program has no use for it, and it is no part of the stable interface.
+//! Programs have no use for it, and it is not part of the stable interface.
 
 #[cfg(target_os = "linux")]
 use rustix::fs::{AtFlags, FileType, StatxFlags};
@@ -24,13 +24,13 @@ use std::path::Path;
 /// How [`System::open`] opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
-    /// A file that must not exist, made for its owner alone (`O_CREAT | O_EXCL`, mode 0600).
+    /// A file that must not exist, created for its owner only (`O_CREAT | O_EXCL`, mode 0600).
     New,
-    /// A file that is made if it is missing (`O_CREAT`, mode 0600).
+    /// A file that is created if it is missing (`O_CREAT`, mode 0600).
     Any,
     /// A file that must exist.
     Existing,
-    /// A file that must exist, and is read alone (`O_RDONLY`).
+    /// A file that must exist, for reading only (`O_RDONLY`).
     ReadOnly,
     /// A file that must exist, to write past the page cache (`O_DIRECT`). `InvalidInput` where that is not to be had.
     Direct,
@@ -47,10 +47,10 @@ pub enum Locking {
     Shared,
 }
 
-/// What is known of a file or directory.
+/// Metadata of a file or directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
-    /// Which one it is: device and number. The same for all its names.
+    /// Device and inode number: the same for all its names.
     pub id: (u64, u64),
     /// Its length in bytes.
     pub len: u64,
@@ -95,7 +95,7 @@ pub trait System: Debug + Clone + Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// `unlink`.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// `readdir`: the names that are UTF-8, as nobody could ask for others.
+    /// `readdir`: the names that are UTF-8; others cannot be asked for.
     fn names(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// `statvfs`: the bytes that may still be written.
     fn free_bytes(&self, dir: &Path) -> Option<u64>;
