@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Changes the pure modules of claimstore in one place at a time, and names the changes that no test notices.
+# Changes the pure modules of claimstore and claimstore-core in one place at a time, and names the changes that no test notices.
 #
 # usage: [ONLY=REGEX] [AGAIN=1] scripts/mutants.sh [argument of cargo-mutants ...]
 #
 # Needs cargo-mutants; 27.1 is what it was written with. Each change (a mutant) is built and meets the quick unit tests
-# of these modules. What they let pass meets the slow ones too, and the integration tests of the crate. Works in a copy of
+# of these modules, each crate's own. What they let pass meets the slow ones too, and the integration tests of claimstore. Works in a copy of
 # the tree. ONLY tries mutants whose name (file, place, change, function) fits; AGAIN=1 only what the run before has not
 # caught: for after a test was written. Arguments go to both passes: `--in-place` works without a copy. Ends with 2 if a
 # mutant survives. Which ones did is in target/mutants/mutants.out/missed.txt, with what was tried and said beside it.
@@ -20,27 +20,28 @@ export PROPTEST_RNG_SEED=1 PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_
 
 # Decisions, live table, store time, lapses; journal scan and frames; recovery and merge plans, buckets; codec. And of two
 # larger files, the arithmetic of back-offs and of lease terms.
-source=crates/claimstore/src
 files=()
-for file in engine/{decide,live,dense,places,balance,time,lapses,settle} journal/{scan,frame} recovery/plan bucket/{plan,id} \
-  codec/{cursor,numbers,raw,record,checksum} policy; do
-  files+=(-f "$source/$file.rs")
+for file in engine/{live,dense,places,balance,time,lapses,settle} journal/{scan,frame} recovery/plan bucket/{plan,id} codec/checksum; do
+  files+=(-f "crates/claimstore/src/$file.rs")
 done
-in_whole='/(decide|live|time|lapses|scan|frame|plan|id|cursor|numbers|raw|record|checksum)\.rs'
+for file in decide codec/{cursor,numbers,raw,record,extra} policy/{rules,codec}; do
+  files+=(-f "crates/claimstore-core/src/$file.rs")
+done
+in_whole='/(decide|live|time|lapses|scan|frame|plan|id|cursor|numbers|raw|record|extra|checksum)\.rs'
 chosen=(--re "${ONLY:-$in_whole|Backoff|orphan_wait_ms|Engine::(renew|detach)}")
 chosen+=(--exclude-re 'impl std::fmt::(Debug|Display)')
 
 # cargo-mutants ends with 2 for a survivor and with 3 for a test that did not end.
 mutants() {
-  cargo mutants -p claimstore -o "$out" --no-shuffle "${files[@]}" "${chosen[@]}" -C=--lib "$@"
+  cargo mutants -p claimstore -p claimstore-core -o "$out" --no-shuffle "${files[@]}" "${chosen[@]}" -C=--lib "$@"
 }
 
 again=()
 [[ -z ${AGAIN:-} ]] || again=(--iterate)
 PROPTEST_CASES=32 mutants "${again[@]}" --timeout 30 "$@" -- -- \
-  engine::{decide,live,dense,places,balance,time,lapses} journal:: recovery:: bucket::{plan,id} codec:: policy:: \
+  engine::{live,dense,places,balance,time,lapses} journal:: recovery:: bucket::{plan,id} decide:: codec:: policy:: \
   --skip journal::tests::history --skip every_flipped_byte --skip every_shorter && exit || code=$?
 ((code == 2 || code == 3)) || exit "$code"
 # A test that does not end has noticed.
 cat "$found/timeout.txt" >> "$found/caught.txt"
-mutants --iterate --timeout 900 "$@" -C=--test=it -- -- --skip=bucket::{run,tables,catalog,backend}::
+mutants --iterate --timeout 900 --test-package=claimstore --test-package=claimstore-core "$@" -C=--test=it -- -- --skip=bucket::{run,tables,catalog,backend}::

@@ -116,13 +116,14 @@ fi
 # Our own crates are built anew, with the bugs in; what they depend on is that of any other test build.
 export RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/rustc-planted
 echo "planted: building"
-packages=(-p claimstore -p claimstore-cli -p claimstore-sim)
+packages=(-p claimstore-core -p claimstore -p claimstore-cli -p claimstore-sim)
 cargo test --quiet --no-run --message-format=json --lib --bins --tests "${packages[@]}" > "$said/built.json"
 # The path of a test binary: its package, its kind of target and its name.
 binary() {
   sed -n "/crates\/$1#.*\"kind\":\[\"$2\"\].*\"name\":\"$3\".*\"test\":true},\"features\"/s/.*\"executable\":\"\([^\"]*\)\".*/\1/p" \
     "$said/built.json"
 }
+core=$(binary claimstore-core lib claimstore_core)
 pure=$(binary claimstore lib claimstore)
 store=$(binary claimstore test it)
 general=$(binary claimstore-sim test it)
@@ -132,7 +133,7 @@ storm=$(binary claimstore-cli test it)
 cargo test --quiet --no-run --message-format=json --manifest-path explored/Cargo.toml --target-dir "$target" -p claimstore-sim \
   > "$said/built.json"
 explored=$(sed -n '/"name":"schedules".*"test":true},"features"/s/.*"executable":"\([^"]*\)".*/\1/p' "$said/built.json")
-for built in "$pure" "$store" "$general" "$fork" "$command" "$storm" "$explored"; do [ -x "$built" ]; done
+for built in "$core" "$pure" "$store" "$general" "$fork" "$command" "$storm" "$explored"; do [ -x "$built" ]; done
 
 # How much a layer tries: CASES, or its own number, so many times over.
 tries() {
@@ -143,7 +144,7 @@ tries() {
 run() {
   local layer=$1
   case $layer in
-    pure) (cd crates/claimstore && timeout "$limit" "$pure") ;;
+    pure) (cd crates/claimstore-core && timeout "$limit" "$core") && (cd crates/claimstore && timeout "$limit" "$pure") ;;
     lost) (cd crates/claimstore && timeout "$limit" "$store" lost::) ;;
     fork) (cd crates/claimstore-sim && timeout "$limit" "$fork") ;;
     exec) of_command CLAIMSTORE_CASES="$(tries 100)" -- exec:: ;;

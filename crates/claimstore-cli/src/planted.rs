@@ -1,4 +1,4 @@
-//! Bugs planted on purpose, to show that the tests can see them, as in the store (`crates/claimstore/src/planted.rs`).
+//! Bugs planted on purpose, to show that the tests can see them, as in the store (`crates/claimstore-core/src/planted.rs`).
 //! Only builds with `--cfg planted` have any.
 
 #[cfg(not(planted))]

@@ -90,7 +90,7 @@ impl Future for ClaimFuture {
         let begun = this.begun.take();
         committed?;
         match begun {
-            Some(begun) => Poll::Ready(this.engine.deliver(&this.space, &this.request.key, begun.answer)),
+            Some(begun) => Poll::Ready(this.engine.deliver(&this.space, this.request.key(), begun.answer)),
             None => Poll::Pending,
         }
     }
@@ -202,7 +202,7 @@ impl WaitFuture {
         self.claim.engine.check_changes()?;
         if self.waiting.is_none() {
             let ClaimFuture { engine, space, request, .. } = &self.claim;
-            let hash = engine.keyed(space, &space.policy(), &request.key)?.hash;
+            let hash = engine.keyed(space, &space.policy(), request.key())?.hash;
             let deadline_ms = engine.time.boot_ms().saturating_add(millis(self.limit));
             self.waiting = Some(Waiting { hash, bell: engine.waiters.register(hash), deadline_ms });
         }

@@ -1,14 +1,11 @@
 //! Records that came to be elsewhere, written as they stand: [`Import`], [`Imported`].
 
 use crate::codec::{Repeats, State};
-use crate::error::Error;
 use crate::history::Past;
-use crate::namespace::Namespace;
-use crate::options::millis;
-use crate::task::TaskFuture;
 use crate::view::RecordState;
+use claimstore_core::time::{millis, since_1970};
 use claimstore_hash::{FieldDigests, Fingerprint};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 /// A record to be written as it is: of a claim that was made and ended in another store, or in a database table that
 /// a store replaces.
@@ -193,10 +190,6 @@ impl Import {
     }
 }
 
-fn since_1970(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, millis)
-}
-
 /// Shows shape, never content.
 impl std::fmt::Debug for Import {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -205,45 +198,5 @@ impl std::fmt::Debug for Import {
             .field("key_bytes", &self.key.len())
             .field("body_bytes", &self.body.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// Records from elsewhere.
-impl Namespace {
-    /// Writes records from another system, in one commit (at most 65,536, and 32 MiB with the default segment). A key
-    /// that is known stays unchanged, so that the same import may be run again. Result i is for record i; the outer
-    /// error means that nothing was written, or, for [`Indeterminate`](crate::ErrorKind::Indeterminate), that either
-    /// all or nothing was.
-    ///
-    /// Each record gets a token of this store, which no holder has. It counts against the quota of the namespace.
-    ///
-    /// Errors of single records: [`InvalidKey`](crate::ErrorKind::InvalidKey),
-    /// [`TooLarge`](crate::ErrorKind::TooLarge), [`FutureKey`](crate::ErrorKind::FutureKey),
-    /// [`Full`](crate::ErrorKind::Full) for the quota, [`Misuse`](crate::ErrorKind::Misuse) for an attempt of 0 or a
-    /// ttl out of bounds, and [`Overloaded`](crate::ErrorKind::Overloaded) while a `transact` is running on the key.
-    /// The outer one may be `Overloaded` or [`Full`](crate::ErrorKind::Full) until a checkpoint has caught up.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), claimstore::Error> {
-    /// use claimstore::{Claim, Import, Imported, Policy, Store};
-    ///
-    /// let store = Store::in_memory()?;
-    /// let orders = store.namespace_with("orders", Policy::monthly())?;
-    /// let rows = [Import::completed("order-1", "posted"), Import::parked("order-2", "in progress at the move")];
-    /// for answer in orders.import_many(&rows)? {
-    ///     assert_eq!(answer?, Imported::Stored);
-    /// }
-    /// assert!(matches!(orders.claim_default("order-1")?, Claim::Duplicate(_)));
-    /// # Ok(()) }
-    /// ```
-    pub fn import_many(&self, records: &[Import]) -> Result<Vec<Result<Imported, Error>>, Error> {
-        self.engine().import_many(self.space(), records)
-    }
-
-    /// Like [`import_many`](Namespace::import_many), as a future that runs on the upkeep thread of the store.
-    /// Dropping it does not stop it.
-    pub fn import_many_async(&self, records: Vec<Import>) -> TaskFuture<Vec<Result<Imported, Error>>> {
-        let space = self.space().clone();
-        self.engine().run_elsewhere(move |engine| engine.import_many(&space, &records))
     }
 }

@@ -88,7 +88,7 @@ impl Lease {
     /// The work failed; see [`Failure`] for what follows.
     #[expect(clippy::needless_pass_by_value, reason = "a failure is said once")]
     pub fn fail(self, failure: Failure) -> Result<(), SettleError> {
-        self.settle(&Ending::Fail(&failure.class))
+        self.settle(&Ending::Fail(failure.class()))
     }
 
     /// As if never claimed: earlier attempts and progress are as they were. Only the token stays burnt.
@@ -125,7 +125,7 @@ impl Lease {
     /// Like [`fail`](Lease::fail), as a future. Dropping the future does not stop the settlement.
     #[expect(clippy::needless_pass_by_value, reason = "a failure is said once")]
     pub fn fail_async(self, failure: Failure) -> SettleFuture {
-        self.settle_async(&Ending::Fail(&failure.class))
+        self.settle_async(&Ending::Fail(failure.class()))
     }
 
     /// Like [`release`](Lease::release), as a future. Dropping the future does not stop the settlement.

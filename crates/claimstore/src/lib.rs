@@ -48,17 +48,14 @@ compile_error!("claimstore does not run on Windows: its promises rest on POSIX f
 
 // The public types and calls; ARCHITECTURE.md says where to begin reading.
 mod claim;
-mod error;
 mod future;
-mod history;
 mod import;
-mod key_bytes;
 mod lease;
 mod namespace;
 mod numbers;
+mod open;
 mod options;
 mod orphan;
-mod policy;
 mod queued;
 mod sequence;
 mod store;
@@ -77,31 +74,34 @@ mod engine;
 pub mod fuzzing;
 pub mod io;
 mod journal;
-mod planted;
 mod recovery;
 mod sync;
 
-pub use claim::{Claim, ClaimRequest, Failure, Holder, Receipt};
+// What a claim is decided and recorded with, under the names it has here.
+use claimstore_core::{error, history, key_bytes, planted, policy};
+
+pub use claim::Claim;
+pub use claimstore_core::{
+    ClaimRequest, Error, ErrorKind, Failure, Filter, Happened, Holder, Note, OnOrphan, Orphaned, Past,
+    Policy, Receipt, Record, RecordState, Review, TimeOrdered,
+};
 pub use claimstore_hash::{FieldDigests, Fingerprint, Fingerprinter, KeySpec};
 pub use engine::look::Records;
 pub use engine::orphans::Unheld;
 pub use engine::upkeep::Pruned;
-pub use error::{Error, ErrorKind};
 pub use future::{BatchSettleFuture, ClaimFuture, ClaimManyFuture, SettleFuture, WaitFuture};
-pub use history::{Happened, Orphaned, Past};
 pub use import::{Import, Imported};
 pub use io::ManualClock;
 pub use lease::{Lease, LeaseToken, SettleError};
 pub use namespace::{Namespace, Once, OnceError};
 pub use options::{Durability, Options};
-pub use orphan::{Note, OrphanWatch, Review};
-pub use policy::{OnOrphan, Policy, TimeOrdered};
+pub use orphan::OrphanWatch;
 pub use queued::{CommitFuture, DetachFuture, NamespaceFuture};
 pub use sequence::{PositionClaim, PositionError, PositionLease, Sequence};
 pub use store::{CompleteManyError, Store};
 pub use task::TaskFuture;
 pub use transact::{Table, TableMut, TableRange, Transacted, Transaction};
-pub use view::{Bucket, Census, Filter, Outcomes, Quantiles, Record, RecordState, Report, Stats};
+pub use view::{Bucket, Census, Outcomes, Quantiles, Report, Stats};
 pub use weak::WeakStore;
 
 /// The program in the README compiles and runs.

@@ -1,11 +1,12 @@
 //! How a store is opened: durability, limits, and the seams.
 
 use crate::error::{Error, ErrorKind};
-use crate::io::system::System;
-use crate::io::{Clock, DirStorage, Entropy, MemoryStorage, Storage, SystemClock, SystemEntropy};
+use crate::io::{Clock, Entropy, SystemClock, SystemEntropy};
+#[cfg(doc)]
 use crate::store::Store;
 use crate::sync::Arc;
-use std::path::Path;
+pub(crate) use claimstore_core::limits::{MAX_LEASE, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL};
+pub(crate) use claimstore_core::time::millis;
 use std::time::Duration;
 
 /// What a crash of the machine may take back. Under every level tokens never repeat, and `transact` and the
@@ -62,18 +63,8 @@ pub(crate) struct Limits {
     pub(crate) closed_gap_ms: u64,
 }
 
-/// Longest key in bytes.
-pub(crate) const MAX_KEY_BYTES: usize = 1_024;
-/// Longest origin in bytes.
-pub(crate) const MAX_ORIGIN_BYTES: usize = 4_096;
 /// Most items in one `claim_many` or `complete_many`.
 pub(crate) const MAX_BATCH_ITEMS: usize = 65_536;
-/// Shortest and longest ttl.
-pub(crate) const MIN_TTL: Duration = Duration::from_secs(1);
-/// Ten years of 365.25 days.
-pub(crate) const MAX_TTL: Duration = Duration::from_secs(315_576_000);
-/// Longest lease: a day more than anybody should hold a claim without renewing it.
-pub(crate) const MAX_LEASE: Duration = Duration::from_secs(366 * 86_400);
 
 const SMALLEST_SEGMENT_BYTES: u64 = 16 * 1_024;
 /// The largest segment of the format.
@@ -248,42 +239,8 @@ impl Options {
         self
     }
 
-    /// Opens the store in `path`, creating the directory and the store if they are absent.
-    ///
-    /// The store belongs to the process that opened it. In a child of `fork()` every call of an open store, its
-    /// namespaces, leases, streams and futures is [`ErrorKind::Misuse`] and does nothing, closing included; a claim
-    /// may also be answered from memory, `Duplicate` or `InProgress`. Dropping them there does nothing either: the
-    /// child keeps their memory and descriptors until it ends or runs another program. It shares the lock of the
-    /// directory, so after the *death* of its parent the directory is free when the child has ended too; a parent
-    /// that closes the store frees the directory at once.
-    ///
-    /// Errors: [`ErrorKind::AlreadyOpen`] when it is open here or in another process; [`ErrorKind::Misuse`]
-    /// for a directory that holds other files or for limits that make no sense; [`ErrorKind::TooNew`] and
-    /// [`ErrorKind::Corrupt`] for its files, which are left as they are; [`ErrorKind::Io`],
-    /// [`ErrorKind::Full`].
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Store, Error> {
-        self.open_in(DirStorage::new(path))
-    }
-
-    /// The same in a directory of another kernel than the operating system's: what the simulator uses.
-    #[doc(hidden)]
-    pub fn open_in<S: System>(self, storage: DirStorage<S>) -> Result<Store, Error> {
-        if self.read_only {
-            return self.open_on(Arc::new(storage));
-        }
-        storage.create_root().map_err(|error| Error::io("cannot create the store's directory", error))?;
-        self.open_on(Arc::new(storage))
-    }
-
-    /// Opens a store with nothing on disk: the same engine over [`MemoryStorage`].
-    pub fn in_memory(mut self) -> Result<Store, Error> {
-        // Nothing outlives the process, so nothing is gained by larger segments than a full batch needs.
-        self.limits.segment_bytes = self.limits.segment_bytes.min(32 << 20);
-        self.open_on(Arc::new(MemoryStorage::new()))
-    }
-
-    /// Opens a store on a [`Storage`] of your own: what the simulator uses.
-    pub fn open_on(self, storage: Arc<dyn Storage>) -> Result<Store, Error> {
+    /// Refuses limits that make no sense.
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let limits = &self.limits;
         if limits.segment_bytes < SMALLEST_SEGMENT_BYTES {
             return Err(Error::new(ErrorKind::Misuse, "a journal segment must have at least 16 KiB"));
@@ -306,11 +263,6 @@ impl Options {
         {
             return Err(Error::new(ErrorKind::Misuse, "an interval of durability must be at least 1 ms"));
         }
-        Store::open_on(self, storage)
+        Ok(())
     }
-}
-
-/// Whole milliseconds, saturating.
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,83 +7,14 @@ use crate::engine::orphans::Unheld;
 use crate::engine::settle::lease_ms;
 use crate::engine::spaces::is_reserved;
 use crate::error::{Error, ErrorKind};
-use crate::history::{MAX_BY_BYTES, MAX_NOTE_BYTES};
 use crate::lease::Lease;
 use crate::sync::{Arc, Mutex, Weak};
 use crate::task::TaskFuture;
 use crate::view::Record;
 use crate::{Failure, Store};
+use claimstore_core::review::{Note, Review};
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// What a reviewer decides about a parked key.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Review {
-    /// It may be claimed again, at once, for as many more attempts as the policy allows. The count goes on.
-    Requeue,
-    /// It is done, with this response.
-    Complete(Vec<u8>),
-    /// It has failed for good, with this response.
-    Fail(Vec<u8>),
-    /// It becomes unknown, as by [`Store::forget`]; nothing is left that could keep a note.
-    Forget,
-}
-
-impl Review {
-    pub(crate) fn response(&self) -> &[u8] {
-        match self {
-            Review::Complete(response) | Review::Fail(response) => response,
-            Review::Requeue | Review::Forget => &[],
-        }
-    }
-}
-
-/// Shows the decision, never the response.
-impl fmt::Debug for Review {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Review::Requeue => "Requeue",
-            Review::Complete(_) => "Complete",
-            Review::Fail(_) => "Fail",
-            Review::Forget => "Forget",
-        })
-    }
-}
-
-/// Who decided, and why: kept in the [history](Record::history) of the key.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Note {
-    by: Box<[u8]>,
-    why: Box<[u8]>,
-}
-
-impl Note {
-    /// `by` is a person or program (64 bytes are kept), `why` the reason (256 bytes are kept).
-    pub fn new(by: impl AsRef<[u8]>, why: impl AsRef<[u8]>) -> Note {
-        let (by, why) = (by.as_ref(), why.as_ref());
-        Note {
-            by: by.get(..MAX_BY_BYTES).unwrap_or(by).into(),
-            why: why.get(..MAX_NOTE_BYTES).unwrap_or(why).into(),
-        }
-    }
-
-    /// Who.
-    pub fn by(&self) -> &[u8] {
-        &self.by
-    }
-
-    /// Why.
-    pub fn why(&self) -> &[u8] {
-        &self.why
-    }
-}
-
-/// Shows sizes, never the text.
-impl fmt::Debug for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Note").field("why_bytes", &self.why.len()).finish_non_exhaustive()
-    }
-}
 
 /// Orphans and reviews.
 impl Store {

@@ -155,7 +155,7 @@ impl Sequence {
         match answer {
             PositionAnswer::Duplicate => PositionClaim::Duplicate,
             PositionAnswer::InProgress { retry_after_ms, since_ms } => {
-                PositionClaim::InProgress(Holder { retry_after_ms, since_ms, attempt: 1 })
+                PositionClaim::InProgress(Holder::new(retry_after_ms, since_ms, 1))
             }
             PositionAnswer::Claimed { token } => PositionClaim::Claimed(PositionLease {
                 engine: self.engine.clone(),

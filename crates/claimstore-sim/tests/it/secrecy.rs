@@ -14,6 +14,10 @@ use claimstore_admin::{
     Answer, AskError, Client, Decision, Dir, Export, Key, KeyLabel, Listing, Refusal, RefusalKind, Request,
     Response, ServeAdmin as _, Served, Show, Target, Verb, Which, answer,
 };
+use claimstore_core::claim::FailureClass;
+use claimstore_core::codec::{self, Cursor, Malformed, RawRecord};
+use claimstore_core::decide::{Ending, Wanted, claimed as claimed_record};
+use claimstore_core::key_bytes::KeyBytes;
 use claimstore_hash::{
     CompositeKey, DerivedKey, HttpBody, HttpRequest, HttpRules, JsonRules, KeyPart, KeyQuality, PayloadError,
     UlidMinter, UuidV7Minter, canonical_json, composite_parts, parse_ulid,
@@ -28,28 +32,43 @@ use std::time::Duration;
 
 const CANARY: &str = "canary-7f3a91";
 const DAY: Duration = Duration::from_secs(86_400);
-const CRATES: [&str; 4] = ["claimstore", "claimstore-hash", "claimstore-recovery", "claimstore-admin"];
+const CRATES: [&str; 5] =
+    ["claimstore", "claimstore-core", "claimstore-hash", "claimstore-recovery", "claimstore-admin"];
 
 /// Public types with nothing in them that P18 is about, and why.
-const HOLD_NOTHING: [(&str, &[&str], &str); 9] = [
+const HOLD_NOTHING: [(&str, &[&str], &str); 10] = [
     (
         "claimstore",
         &[
             "Bucket",
             "Census",
             "Durability",
-            "ErrorKind",
-            "Happened",
             "Imported",
-            "OnOrphan",
             "OpenMode",
-            "Orphaned",
             "Outcomes",
             "Pruned",
             "Quantiles",
-            "RecordState",
             "Report",
             "Stats",
+        ],
+        "numbers, times and words of our own",
+    ),
+    (
+        "claimstore-core",
+        &[
+            "Asked",
+            "Base",
+            "Decision",
+            "ErrorKind",
+            "Happened",
+            "Hold",
+            "Now",
+            "Numbers",
+            "OnOrphan",
+            "Orphaned",
+            "RecordState",
+            "Repeats",
+            "State",
             "TimeOrdered",
         ],
         "numbers, times and words of our own",
@@ -401,6 +420,40 @@ fn positions(shown: &Shown, store: &Store) {
     shown.error(&lapsing.complete().unwrap_err());
 }
 
+/// What a backend handles: records and what they are made of.
+fn of_core(shown: &Shown) {
+    let (text, request) = (canary("text"), request("key"));
+    let parts = request.parts();
+    shown.of(&parts);
+    shown.of(&KeyBytes::from(parts.key));
+    shown.of(&Policy::new().identify(parts.key).unwrap());
+    let fingerprint = codec::Fingerprint::from(&Fingerprint::from(digest()));
+    shown.of(&fingerprint);
+    let wanted = Wanted {
+        ttl_ms: 1,
+        lease_ms: 1,
+        fingerprint: Some(fingerprint),
+        fields: text.as_bytes(),
+        origin: parts.origin,
+        key_time_ms: None,
+    };
+    shown.of(&wanted);
+    let record = codec::Record { body: text.as_bytes().into(), ..claimed_record(None, 1, &wanted, 7, 9) };
+    shown.of(&record);
+    shown.of(&**record.extra.as_ref().unwrap());
+    let class = Failure::terminal(&text).class().clone();
+    shown.of::<FailureClass>(&class);
+    shown.of(&Ending::Fail(&class));
+    shown.of(&Ending::Complete(text.as_bytes()));
+    let mut bytes = Vec::new();
+    record.encode(&codec::Base::default(), &mut bytes);
+    let mut cursor = Cursor::new(&bytes);
+    shown.of(&cursor);
+    shown.of(&RawRecord::read(&bytes, &codec::Base::default()).unwrap());
+    let Err(malformed) = cursor.take(9_999, "the part") else { panic!("too short") };
+    shown.of::<Malformed>(&malformed);
+}
+
 fn of_hashes(shown: &Shown) {
     let maker = Fingerprinter::with_key(digest());
     shown.of(&maker);
@@ -578,6 +631,7 @@ fn decisions(shown: &Shown, store: &Store) {
 fn p18_no_public_type_shows_what_it_holds() {
     let shown = Shown::default();
     of_the_store(&shown);
+    of_core(&shown);
     of_hashes(&shown);
     of_recovery(&shown);
     of_admin(&shown);

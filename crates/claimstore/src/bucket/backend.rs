@@ -174,11 +174,18 @@ pub(in crate::bucket) enum Fault {
     Ours(Error),
 }
 
-impl<E: Into<redb::Error>> From<E> for Fault {
-    fn from(error: E) -> Fault {
-        Fault::Redb(error.into())
-    }
+/// redb has an error type for each kind of call.
+macro_rules! from_redb {
+    ($($error:ident),*) => {
+        $(impl From<redb::$error> for Fault {
+            fn from(error: redb::$error) -> Fault {
+                Fault::Redb(error.into())
+            }
+        })*
+    };
 }
+
+from_redb!(CommitError, DatabaseError, Error, SetDurabilityError, StorageError, TableError, TransactionError);
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Fault {

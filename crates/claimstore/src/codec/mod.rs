@@ -1,19 +1,13 @@
-//! Bytes and back: records, checksums, and the cursor everything is read through.
+//! Bytes and back: what `claimstore-core` has of records and the cursor, and checksums.
 //!
-//! Pure: no I/O, no clock. `bincode` is named in this module and nowhere else.
+//! Pure: no I/O, no clock.
 
 mod checksum;
-mod cursor;
-#[cfg(any(fuzzing, test))]
-mod fuzzed;
-mod numbers;
-mod raw;
-mod record;
 
 pub(crate) use checksum::crc32;
-pub(crate) use cursor::{Cursor, Malformed, put_bytes, put_varint};
 #[cfg(fuzzing)]
-pub(crate) use fuzzed::decode_any;
-pub(crate) use numbers::Numbers;
-pub(crate) use raw::RawRecord;
-pub(crate) use record::{Asked, Base, Extra, Fingerprint, Record, Repeats, State};
+pub(crate) use claimstore_core::codec::decode_any;
+pub(crate) use claimstore_core::codec::{
+    Asked, Base, Cursor, Extra, Fingerprint, Malformed, Numbers, RawRecord, Record, Repeats, State,
+    put_bytes, put_varint,
+};

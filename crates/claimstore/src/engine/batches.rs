@@ -42,7 +42,7 @@ impl Engine {
     ) -> Vec<Result<Claim, Error>> {
         answers.chunks(STARTED_AT_ONCE).for_each(|answers| self.start_leases(answers));
         let items = requests.iter().zip(answers);
-        items.map(|(request, answer)| self.hand_out(space, &request.key, answer)).collect()
+        items.map(|(request, answer)| self.hand_out(space, request.key(), answer)).collect()
     }
 
     /// Starts the leases of the granted claims among these answers. The clock is read once per call, not once per

@@ -11,11 +11,11 @@ use super::spaces::{Keyed, Space};
 use super::time::Moment;
 use super::{Class, Engine, spans};
 use crate::claim::{Claim, ClaimRequest, Holder, Receipt};
-use crate::codec::{Fingerprint, Record, Repeats, State};
+use crate::codec::{Record, Repeats, State};
 use crate::error::{Error, ErrorKind};
 use crate::history::{self, ENTRY_BYTES, Happened, Orphaned};
 use crate::lease::Lease;
-use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL, millis};
+use crate::options::millis;
 use crate::planted;
 use crate::policy::Policy;
 use crate::sync::{Arc, MutexGuard};
@@ -91,7 +91,7 @@ impl Engine {
         spans::claim().run(|span| {
             let begun = self.begin(space, request, Waits::Here)?;
             self.wait(begun.batch)?;
-            let claim = self.deliver(space, &request.key, begun.answer)?;
+            let claim = self.deliver(space, request.key(), begun.answer)?;
             span.name("outcome", claim.name());
             Ok(claim)
         })
@@ -165,32 +165,8 @@ impl Engine {
         request: &'a ClaimRequest,
     ) -> Result<Prepared<'a>, Error> {
         planted::remember_time(|| self.time.now_ms());
-        let keyed = self.keyed(space, policy, &request.key)?;
-        let ttl_ms = request.ttl_ms.unwrap_or(policy.ttl_ms);
-        let lease_ms = request.lease_ms.unwrap_or(policy.lease_ms);
-        let misuse = |message| Err(Error::new(ErrorKind::Misuse, message));
-        if !(MIN_TTL..=MAX_TTL).contains(&Duration::from_millis(ttl_ms)) {
-            return misuse("a ttl must lie between 1 second and 10 years");
-        }
-        if lease_ms == 0 || lease_ms > millis(MAX_LEASE) {
-            return misuse("a lease must lie between 1 ms and 366 days");
-        }
-        if keyed.time_ms.is_some() && ttl_ms < policy.ttl_ms {
-            return misuse("a ttl below the policy's would let a time-ordered key come back");
-        }
-        if policy.require_fingerprint && request.fingerprint.is_none() {
-            return misuse("the namespace requires a fingerprint");
-        }
-        if request.origin.len() > MAX_ORIGIN_BYTES {
-            return Err(Error::new(ErrorKind::TooLarge, "an origin must have at most 4,096 bytes"));
-        }
-        let fingerprint = request
-            .fingerprint
-            .as_ref()
-            .map(|given| Fingerprint { scheme: given.scheme(), digest: given.to_bytes() });
-        let key_time_ms = keyed.time_ms;
-        let (fields, origin) = (&*request.fields, &*request.origin);
-        let wanted = Wanted { ttl_ms, lease_ms, fingerprint, fields, origin, key_time_ms };
+        let keyed = self.keyed(space, policy, request.key())?;
+        let wanted = Wanted::of(request, policy, keyed.time_ms)?;
         Ok(Prepared { keyed, wanted, policy })
     }
 
@@ -529,7 +505,7 @@ impl Engine {
         limit: Duration,
     ) -> Result<Claim, Error> {
         self.check_changes()?;
-        let hash = self.keyed(space, &space.policy(), &request.key)?.hash;
+        let hash = self.keyed(space, &space.policy(), request.key())?.hash;
         let deadline_ms = self.time.boot_ms().saturating_add(millis(limit));
         let bell = self.waiters.register(hash);
         let answer = loop {
@@ -590,11 +566,12 @@ pub(super) fn carried_bytes(entry: Option<&Entry>, cold: Option<&Record>) -> usi
 
 fn holder(record: Option<&Record>, retry_after_ms: u64) -> Holder {
     let (since_ms, attempt) = record.map_or((0, 0), |record| (record.claimed_at_ms, record.attempt));
-    Holder { retry_after_ms, since_ms, attempt }
+    Holder::new(retry_after_ms, since_ms, attempt)
 }
 
 /// What a claim may add to the journal; `known` is what it carries over.
 pub(crate) fn request_bytes(request: &ClaimRequest, known: usize) -> usize {
+    let request = request.parts();
     OP_BYTES + request.key.len() + request.origin.len() + request.fields.len() + known
 }
 

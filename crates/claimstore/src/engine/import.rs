@@ -151,12 +151,12 @@ impl Engine {
             return misuse("an attempt must be at least 1");
         }
         // Its prune would raise the watermark over keys that are still to come.
-        if keyed.time_ms.is_some_and(|time| time > self.time.wall_ms().saturating_add(policy.skew_ms)) {
+        if keyed.time_ms.is_some_and(|time| time > self.time.wall_ms().saturating_add(policy.skew_ms())) {
             return Err(Error::new(ErrorKind::FutureKey, "the key lies too far in the future"));
         }
         let Times { claimed_at_ms, settled_at_ms, until_ms, ttl_ms } =
             times(import, policy, keyed.time_ms, self.time.now_ms())?;
-        let lease_ms = if import.state.expires() { 0 } else { policy.lease_ms };
+        let lease_ms = if import.state.expires() { 0 } else { policy.lease_ms() };
         let fingerprint = import.fingerprint.as_ref();
         let fingerprint = fingerprint
             .map(|given| Box::new(Fingerprint { scheme: given.scheme(), digest: given.to_bytes() }));
@@ -212,12 +212,12 @@ fn times(import: &Import, policy: &Policy, key_time_ms: Option<u64>, now_ms: u64
     let settled_at_ms = import.settled_at_ms.unwrap_or(now_ms).min(now_ms);
     let claimed_at_ms = import.claimed_at_ms.unwrap_or(settled_at_ms).min(settled_at_ms);
     let settled_at_ms = if planted::active(82) { now_ms } else { settled_at_ms };
-    let mut ttl_ms = import.ttl_ms.unwrap_or(policy.ttl_ms);
+    let mut ttl_ms = import.ttl_ms.unwrap_or(policy.ttl_ms());
     if ttl_ms < millis(MIN_TTL) || ttl_ms > millis(MAX_TTL) {
         return Err(Error::new(ErrorKind::Misuse, "a ttl must lie between 1 second and 10 years"));
     }
     if !import.state.expires() {
-        ttl_ms = ttl_ms.max(key_time_ms.map_or(0, |_| policy.ttl_ms));
+        ttl_ms = ttl_ms.max(key_time_ms.map_or(0, |_| policy.ttl_ms()));
         return Ok(Times { claimed_at_ms, settled_at_ms, until_ms: import.until_ms.unwrap_or(0), ttl_ms });
     }
     let mut until_ms = import.until_ms.unwrap_or_else(|| settled_at_ms.saturating_add(ttl_ms));
@@ -226,8 +226,8 @@ fn times(import: &Import, policy: &Policy, key_time_ms: Option<u64>, now_ms: u64
     }
     if let Some(key_time_ms) = key_time_ms {
         // As when such a key is settled here: it is not forgotten before it is too old.
-        ttl_ms = ttl_ms.max(policy.ttl_ms);
-        until_ms = until_ms.max(key_time_ms.saturating_add(policy.ttl_ms));
+        ttl_ms = ttl_ms.max(policy.ttl_ms());
+        until_ms = until_ms.max(key_time_ms.saturating_add(policy.ttl_ms()));
     }
     Ok(Times { claimed_at_ms, settled_at_ms, until_ms, ttl_ms })
 }
@@ -357,8 +357,8 @@ mod tests {
                 fingerprint: stored,
                 body,
                 extra,
-            } = shown.version;
-            assert!(token == seq && state == to_be && *shown.key == *key);
+            } = shown.version().clone();
+            assert!(token == seq && state == to_be && *shown.key() == *key);
             assert_eq!((attempt, claimed_at_ms, settled_at_ms, ttl_ms), (3, 300, 500, 7_000));
             assert_eq!((until_ms, &body), (end_ms.unwrap_or(0), &bytes));
             assert!(stored.is_some_and(|stored| stored.digest == fingerprint.to_bytes()));

@@ -174,7 +174,7 @@ impl Engine {
                 Reserved::Taken { attempt, earlier, batch } => break (attempt, earlier, batch),
                 Reserved::Answered(begun) => {
                     self.wait(begun.batch)?;
-                    match self.deliver(space, &request.key, begun.answer)? {
+                    match self.deliver(space, request.key(), begun.answer)? {
                         Claim::Duplicate(receipt) => return Ok(Transacted::Duplicate(receipt)),
                         Claim::InProgress(holder) => return Ok(Transacted::InProgress(holder)),
                         // Claimable by the second look's wall clock only: give the claim back, and reserve the key.

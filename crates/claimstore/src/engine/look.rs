@@ -75,7 +75,7 @@ impl Engine {
         if record.is_expired(self.time.now_ms()) || is_reserved(&space.name) {
             return None;
         }
-        Record::new(&space.name, full_key, record, hold)
+        Record::new(&space.name, full_key.get(4..)?, record, hold)
     }
 
     /// Makes a key unknown, whatever it is. Answers whether it was known.
@@ -108,7 +108,7 @@ impl Engine {
 
     fn forget_version(&self, listed: &Record, held_too: bool) -> Result<(), Error> {
         let held = self.held(listed)?;
-        let only = Only { seq: listed.version.seq, held_too };
+        let only = Only { seq: listed.version().seq, held_too };
         let (batch, _) = self.erase(&held.space, &held.keyed, Waits::Here, Some(only))?;
         self.wait(batch)
     }
@@ -242,7 +242,7 @@ impl Engine {
     pub(crate) fn outcomes(&self) -> Vec<(Box<str>, Outcomes)> {
         let mut by_name: BTreeMap<Box<str>, Outcomes> = BTreeMap::new();
         for space in self.spaces.all() {
-            let name = space.policy().metrics_name.clone().unwrap_or_default();
+            let name = space.policy().counted_as().unwrap_or_default().into();
             let sum = by_name.entry(name).or_default();
             *sum = sum.and(space.counters.read());
         }
@@ -402,14 +402,14 @@ impl Records {
 
     /// Orphans and claims in progress are in the live table, all of them.
     fn only_live(&self) -> bool {
-        let states = &self.filter.states;
+        let states = self.filter.states();
         let live = |state: &RecordState| matches!(state, RecordState::InProgress | RecordState::Orphaned);
         !states.is_empty() && states.iter().all(live)
     }
 
     /// Records without an end lie in runs of their own, which also hold the tombstones of those that went on.
     fn only_held(&self) -> bool {
-        let states = &self.filter.states;
+        let states = self.filter.states();
         let ends = |state: &RecordState| matches!(state, RecordState::Completed | RecordState::Failed);
         !states.is_empty() && !states.iter().any(ends)
     }

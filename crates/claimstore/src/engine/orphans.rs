@@ -15,12 +15,11 @@ use super::{Class, Engine};
 use crate::claim::{Claim, FailureClass};
 use crate::codec::{Asked, Record, State};
 use crate::error::{Error, ErrorKind};
-use crate::history::{ENTRY_BYTES, Happened, MAX_BY_BYTES, MAX_NOTE_BYTES, Orphaned, remember, work_token};
+use crate::history::{ENTRY_BYTES, Happened, MAX_BY_BYTES, MAX_NOTE_BYTES, Orphaned, remember};
 use crate::lease::Lease;
-use crate::orphan::{Note, Review};
-use crate::planted;
 use crate::sync::{Arc, MutexGuard};
 use crate::view;
+use claimstore_core::review::{Note, Review};
 use std::collections::VecDeque;
 
 /// Most orphans of one call.
@@ -51,7 +50,7 @@ impl Engine {
         let held = self.held(listed)?;
         let (batch, granted) = self.begin_take_over(&held, lease_ms)?;
         self.wait(batch)?;
-        match self.deliver(&held.space, &listed.key, Answer::Claimed(granted))? {
+        match self.deliver(&held.space, listed.key(), Answer::Claimed(granted))? {
             Claim::Claimed(lease) => Ok(lease),
             Claim::Duplicate(_) | Claim::InProgress(_) => Err(stale()),
         }
@@ -65,7 +64,7 @@ impl Engine {
         let mut shard = self.live.shard(keyed.hash);
         let (entry, cause) = self.orphan(&shard, keyed, *token, at)?;
         check_room(&order, added + entry.record.loose_bytes())?;
-        let record = taken_over(&entry.known(), cause, order.take_seq(), at.store_ms);
+        let record = decide::taken_over(&entry.known(), cause, order.take_seq(), at.store_ms);
         let mut granted = Self::granted(keyed, &record);
         granted.lease_ms = lease_ms;
         let mut marks = carried(Some(entry), false);
@@ -86,7 +85,7 @@ impl Engine {
         let held: Vec<Result<Held, Error>> = items.iter().map(|(listed, _)| self.held(listed)).collect();
         let bytes = held.iter().zip(items).map(|(held, (_, failure))| {
             held.as_ref()
-                .map_or(0, |held| orphan_bytes(held, &failure.class) + self.known_bytes(&held.keyed, None))
+                .map_or(0, |held| orphan_bytes(held, failure.class()) + self.known_bytes(&held.keyed, None))
         });
         let bytes = bytes.sum();
         let mut last_batch = 0;
@@ -94,7 +93,7 @@ impl Engine {
             let mut order = self.admit(bytes, Class::Settlement)?;
             let end = |(held, (_, failure)): (&Result<Held, Error>, &(view::Record, crate::Failure))| {
                 let held = held.as_ref().map_err(Error::again)?;
-                last_batch = self.fail_orphan(&mut order, held, &failure.class)?.max(last_batch);
+                last_batch = self.fail_orphan(&mut order, held, failure.class())?.max(last_batch);
                 Ok(())
             };
             held.iter().zip(items).map(end).collect()
@@ -145,9 +144,9 @@ impl Engine {
     /// Namespace, key and token of a record that a listing showed.
     pub(crate) fn held(&self, listed: &view::Record) -> Result<Held, Error> {
         self.check_changes()?;
-        let space = self.spaces.get(&listed.namespace).ok_or_else(stale)?;
-        let keyed = self.keyed(&space, &space.policy(), &listed.key)?;
-        Ok(Held { space, keyed, token: listed.version.token })
+        let space = self.spaces.get(listed.namespace()).ok_or_else(stale)?;
+        let keyed = self.keyed(&space, &space.policy(), listed.key())?;
+        Ok(Held { space, keyed, token: listed.version().token })
     }
 }
 
@@ -192,7 +191,7 @@ impl Engine {
                 |ending: &Ending<'_>| decide::settled(parked, ending, &policy, keyed.time_ms, seq, now_ms);
             let (mut record, what) = match review {
                 Review::Requeue => {
-                    (decide::requeued(parked, policy.max_attempts, seq, now_ms), Happened::Requeued)
+                    (decide::requeued(parked, policy.attempts_allowed(), seq, now_ms), Happened::Requeued)
                 }
                 Review::Complete(response) => (end(&Ending::Complete(response)), Happened::Completed),
                 Review::Fail(response) => {
@@ -210,34 +209,6 @@ impl Engine {
             return Ok(self.put(&mut order, &mut shard, space, keyed, record, marks, at, Waits::Here));
         }
     }
-}
-
-impl Record {
-    /// Who was asked about it, if it is a claim that was taken over for that.
-    pub(crate) fn asked(&self) -> Option<Asked> {
-        self.extra.as_ref().and_then(|extra| extra.asked)
-    }
-}
-
-/// `orphan`, in progress under a token of its own. The attempt stands: nobody did any work.
-fn taken_over(orphan: &Record, cause: Orphaned, seq: u64, now_ms: u64) -> Record {
-    let mut record = orphan.clone();
-    (record.seq, record.token) = (seq, seq);
-    // Whoever takes over is trusted for a lease of his own, not for the time it was detached for.
-    if !planted::active(73) {
-        record.until_ms = 0;
-    }
-    let before = orphan.asked();
-    if before.is_none() {
-        remember(&mut record, orphan, Happened::Orphaned(cause), now_ms, b"", b"");
-    }
-    record.extra.get_or_insert_default().asked = Some(Asked {
-        token: work_token(orphan),
-        cause: before.map_or(cause.code(), |asked| asked.cause),
-        times: before.map_or(0, |asked| asked.times).saturating_add(1),
-        at_ms: now_ms,
-    });
-    record
 }
 
 fn orphan_bytes(held: &Held, class: &FailureClass) -> usize {
@@ -280,13 +251,13 @@ impl Unheld {
         self.next_shard += 1;
         self.engine.wait(last_batch)?;
         for (key, record, cause) in found {
-            let id = key.first_chunk::<4>().map(|id| u32::from_be_bytes(*id));
-            let Some(space) = id.and_then(|id| self.engine.spaces.by_id(id)) else { continue };
+            let Some((id, key)) = key.split_first_chunk::<4>() else { continue };
+            let Some(space) = self.engine.spaces.by_id(u32::from_be_bytes(*id)) else { continue };
             // The record of a stream is a claim of an earlier life until the stream is opened, and nobody's to end.
             if is_reserved(&space.name) {
                 continue;
             }
-            self.page.extend(view::Record::orphan(&space.name, &key, record, cause));
+            self.page.extend(view::Record::orphan(&space.name, key, record, cause));
         }
         Ok(())
     }

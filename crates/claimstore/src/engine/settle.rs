@@ -15,7 +15,7 @@ use super::time::Moment;
 use crate::claim::FailureClass;
 use crate::codec::{Record, State};
 use crate::error::{Error, ErrorKind};
-use crate::history::{self, ENTRY_BYTES, Happened};
+use crate::history;
 use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, millis};
 use crate::planted;
 use crate::policy::Policy;
@@ -268,36 +268,6 @@ impl Engine {
 /// What a settlement may add to the journal; `known` is what the record has.
 fn ending_bytes(held: &Held, ending: &Ending<'_>, known: usize) -> usize {
     OP_BYTES + held.keyed.full.len() + known + ending.body_len()
-}
-
-impl Ending<'_> {
-    /// Bytes it adds to the record: a response, or a note and an entry of the history.
-    pub(crate) fn body_len(&self) -> usize {
-        match self {
-            Ending::Complete(response) => response.len(),
-            Ending::Fail(FailureClass::Terminal { response }) => response.len(),
-            Ending::Fail(FailureClass::Park { note }) => ENTRY_BYTES + 2 * note.len(),
-            Ending::Fail(FailureClass::Retry { because, .. }) => ENTRY_BYTES + because.len(),
-            Ending::Release => 0,
-        }
-    }
-
-    /// What the history of the key keeps of it; nothing where the record itself says all.
-    fn past(&self) -> Option<Happened> {
-        match self {
-            Ending::Fail(FailureClass::Park { .. }) => Some(Happened::Parked),
-            Ending::Fail(FailureClass::Retry { .. }) => Some(Happened::Failed),
-            Ending::Fail(FailureClass::Terminal { .. }) | Ending::Complete(_) | Ending::Release => None,
-        }
-    }
-
-    pub(crate) fn note(&self) -> &[u8] {
-        match self {
-            Ending::Fail(FailureClass::Park { note }) => note,
-            Ending::Fail(FailureClass::Retry { because, .. }) => because,
-            Ending::Fail(FailureClass::Terminal { .. }) | Ending::Complete(_) | Ending::Release => &[],
-        }
-    }
 }
 
 /// The entry, if it is in progress under exactly this token.

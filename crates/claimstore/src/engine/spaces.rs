@@ -9,9 +9,8 @@ use crate::codec::{Cursor, Malformed, put_bytes, put_varint};
 use crate::error::{Error, ErrorKind};
 use crate::key_bytes::KeyBytes;
 use crate::planted;
-use crate::policy::{Policy, TimeOrdered};
+use crate::policy::Policy;
 use crate::sync::{Arc, AtomicU64, Mutex, Now, Ordering, Published, RwLock};
-use claimstore_hash::KeyError;
 use std::collections::HashMap;
 
 /// Longest name of a namespace in bytes.
@@ -240,10 +239,10 @@ impl Engine {
 
     fn redefine(&self, space: &Arc<Space>, policy: Policy) -> Result<Arc<Space>, Error> {
         let before = space.policy();
-        if before.time_order != policy.time_order {
+        if before.time_order() != policy.time_order() {
             return Err(Error::new(ErrorKind::Misuse, "the time order of a namespace cannot change"));
         }
-        if before.key_spec != policy.key_spec {
+        if before.key_rule() != policy.key_rule() {
             return Err(Error::new(ErrorKind::Misuse, "the key rule of a namespace cannot change"));
         }
         self.record_space(space.id, &space.name, policy, space.watermark_ms())
@@ -273,42 +272,8 @@ impl Engine {
 
     /// Checks a key and joins it with its namespace.
     pub(crate) fn keyed(&self, space: &Space, policy: &Policy, key: &[u8]) -> Result<Keyed, Error> {
-        if key.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidKey, "a key must not be empty"));
-        }
-        if key.len() > crate::options::MAX_KEY_BYTES {
-            return Err(Error::new(ErrorKind::TooLarge, "a key must have at most 1,024 bytes"));
-        }
-        if let Some(spec) = &policy.key_spec {
-            let refused = |error| match error {
-                KeyError::TooLong { .. } => {
-                    Error::new(ErrorKind::TooLarge, "a key must have at most 1,024 bytes")
-                }
-                error => Error::with_source(
-                    ErrorKind::InvalidKey,
-                    "the key breaks the rule of its namespace",
-                    error,
-                ),
-            };
-            return Ok(self.join(space, &spec.normalise(key).map_err(refused)?, None));
-        }
-        let parsed = match policy.time_order {
-            None => None,
-            Some(TimeOrdered::UuidV7) => Some(claimstore_hash::parse_uuid_v7(key)),
-            Some(TimeOrdered::Ulid) => Some(claimstore_hash::parse_ulid(key)),
-        };
-        let parsed = parsed.transpose().map_err(|error| {
-            Error::with_source(
-                ErrorKind::InvalidKey,
-                "the key is not of the namespace's time-ordered kind",
-                error,
-            )
-        })?;
-        Ok(match parsed {
-            None => self.join(space, key, None),
-            // All spellings of one identifier are one key: its 16 bytes.
-            Some(id) => self.join(space, &id.to_bytes(), Some(id.time_ms())),
-        })
+        let identity = policy.identify(key)?;
+        Ok(self.join(space, identity.bytes(), identity.time_ms()))
     }
 
     fn join(&self, space: &Space, key: &[u8], time_ms: Option<u64>) -> Keyed {
@@ -333,9 +298,9 @@ impl Engine {
 
     /// Whether a further key of `bytes` fits the namespace's quota.
     pub(crate) fn check_quota(space: &Space, policy: &Policy, bytes: usize) -> Result<(), Error> {
-        let Some(quota) = policy.quota else { return Ok(()) };
+        let Some((most_records, most_bytes)) = policy.quota_limits() else { return Ok(()) };
         let (records, held_bytes) = space.usage.now();
-        if records >= quota.records || held_bytes.saturating_add(bytes as u64) > quota.bytes {
+        if records >= most_records || held_bytes.saturating_add(bytes as u64) > most_bytes {
             return Err(Error::new(ErrorKind::Full, "the namespace is at its quota"));
         }
         Ok(())

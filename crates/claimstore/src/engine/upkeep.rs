@@ -15,7 +15,6 @@ use crate::io::OpenMode;
 use crate::journal;
 use crate::options::Durability;
 use crate::planted;
-use crate::policy::TimeOrdered;
 use crate::sync::{
     Arc, AtomicBool, AtomicU64, Event, JoinHandle, Mutex, MutexGuard, Ordering, Tally, current_thread, spawn,
 };
@@ -527,10 +526,7 @@ impl Engine {
         for usage in run.usage() {
             let Some(space) = self.spaces.by_id(usage.namespace) else { continue };
             let newest = run.max_key(usage.namespace);
-            let time_ms = newest.and_then(|id| match space.policy().time_order? {
-                TimeOrdered::UuidV7 => claimstore_hash::parse_uuid_v7(id).ok(),
-                TimeOrdered::Ulid => claimstore_hash::parse_ulid(id).ok(),
-            });
+            let time_ms = newest.and_then(|id| space.policy().time_order()?.parse(id).ok());
             if let Some(id) = time_ms {
                 space.raise_watermark(id.time_ms() + 1);
             }

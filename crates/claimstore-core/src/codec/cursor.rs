@@ -1,11 +1,10 @@
-//! Reading bytes that may lie: nothing indexes, nothing allocates before the bytes are there, leftovers
-//! are refused.
+//! Reading bytes that may lie: nothing indexes, nothing allocates before the bytes are there, leftovers are refused.
 
 use crate::planted;
 
 /// Bytes that do not say what they should; names the part that was missing or wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed(pub(crate) &'static str);
+pub struct Malformed(pub &'static str);
 
 /// `bincode` reads and writes variable-length integers; the limit keeps a hostile length from allocating.
 const CONFIG: bincode::config::Configuration<
@@ -18,7 +17,8 @@ const CONFIG: bincode::config::Configuration<
 const ONE_BYTE: u64 = 251;
 
 /// Appends `value` as a variable-length integer (1 byte below 251, else a marker and 2, 4 or 8 bytes).
-pub(crate) fn put_varint(value: u64, out: &mut Vec<u8>) {
+#[inline]
+pub fn put_varint(value: u64, out: &mut Vec<u8>) {
     if value < ONE_BYTE {
         return out.push(value as u8);
     }
@@ -28,66 +28,91 @@ pub(crate) fn put_varint(value: u64, out: &mut Vec<u8>) {
 }
 
 /// Appends `value` with its sign folded into the lowest bit, so that small distances stay short.
-pub(crate) fn put_signed(value: i64, out: &mut Vec<u8>) {
+#[inline]
+pub(super) fn put_signed(value: i64, out: &mut Vec<u8>) {
     put_varint(((value << 1) ^ (value >> 63)) as u64, out);
 }
 
 /// Appends the length of `bytes`, then `bytes`.
-pub(crate) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+#[inline]
+pub fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     put_varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
 
 /// A position in bytes that are not trusted yet.
-#[derive(Debug, Clone)]
-pub(crate) struct Cursor<'a> {
+#[derive(Clone)]
+pub struct Cursor<'a> {
     rest: &'a [u8],
 }
 
+/// Shows how many bytes are left, never which.
+impl std::fmt::Debug for Cursor<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cursor").field("remaining", &self.rest.len()).finish()
+    }
+}
+
 impl<'a> Cursor<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Cursor<'a> {
+    /// At the beginning of `bytes`.
+    #[inline]
+    pub fn new(bytes: &'a [u8]) -> Cursor<'a> {
         Cursor { rest: bytes }
     }
 
     /// How many bytes are left.
-    pub(crate) fn remaining(&self) -> usize {
+    #[inline]
+    pub fn remaining(&self) -> usize {
         self.rest.len()
     }
 
     /// What is left.
-    pub(crate) fn rest(&self) -> &'a [u8] {
+    #[inline]
+    pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
     /// The next `len` bytes.
-    pub(crate) fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], Malformed> {
+    #[inline]
+    pub fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(Malformed(what))?;
         self.rest = rest;
         Ok(taken)
     }
 
-    pub(crate) fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Malformed> {
+    /// The next `N` bytes.
+    #[inline]
+    pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Malformed> {
         self.take(N, what)?.try_into().map_err(|_| Malformed(what))
     }
 
-    pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8, Malformed> {
+    /// The next byte.
+    #[inline]
+    pub fn u8(&mut self, what: &'static str) -> Result<u8, Malformed> {
         Ok(u8::from_le_bytes(self.array(what)?))
     }
 
-    pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16, Malformed> {
+    /// The next two bytes, little endian.
+    #[inline]
+    pub fn u16(&mut self, what: &'static str) -> Result<u16, Malformed> {
         Ok(u16::from_le_bytes(self.array(what)?))
     }
 
-    pub(crate) fn u32(&mut self, what: &'static str) -> Result<u32, Malformed> {
+    /// The next four bytes, little endian.
+    #[inline]
+    pub fn u32(&mut self, what: &'static str) -> Result<u32, Malformed> {
         Ok(u32::from_le_bytes(self.array(what)?))
     }
 
-    pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64, Malformed> {
+    /// The next eight bytes, little endian.
+    #[inline]
+    pub fn u64(&mut self, what: &'static str) -> Result<u64, Malformed> {
         Ok(u64::from_le_bytes(self.array(what)?))
     }
 
     /// The counterpart of [`put_varint`].
-    pub(crate) fn varint(&mut self, what: &'static str) -> Result<u64, Malformed> {
+    #[inline]
+    pub fn varint(&mut self, what: &'static str) -> Result<u64, Malformed> {
         if let Some((first, rest)) = self.rest.split_first()
             && u64::from(*first) < ONE_BYTE
         {
@@ -100,8 +125,9 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
-    /// Several integers in a row, which mostly are one byte each.
-    pub(crate) fn varints<const N: usize>(&mut self, what: &'static str) -> Result<[u64; N], Malformed> {
+    /// `N` integers in a row, which mostly are one byte each.
+    #[inline]
+    pub fn varints<const N: usize>(&mut self, what: &'static str) -> Result<[u64; N], Malformed> {
         if let Some((bytes, rest)) = self.rest.split_first_chunk::<N>()
             && bytes.iter().all(|byte| u64::from(*byte) < ONE_BYTE)
         {
@@ -115,21 +141,27 @@ impl<'a> Cursor<'a> {
         Ok(values)
     }
 
-    /// The counterpart of [`put_signed`].
-    pub(crate) fn signed(&mut self, what: &'static str) -> Result<i64, Malformed> {
+    /// The counterpart of `put_signed`.
+    #[inline]
+    pub(super) fn signed(&mut self, what: &'static str) -> Result<i64, Malformed> {
         let folded = self.varint(what)?;
         Ok((folded >> 1) as i64 ^ -((folded & 1) as i64))
     }
 
     /// The counterpart of [`put_bytes`]. Borrows, so a length that lies cannot allocate.
-    pub(crate) fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], Malformed> {
+    #[inline]
+    pub fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], Malformed> {
         let len = usize::try_from(self.varint(what)?).map_err(|_| Malformed(what))?;
         self.take(len, what)
     }
 
-    /// Refuses leftovers.
-    pub(crate) fn finish(self, what: &'static str) -> Result<(), Malformed> {
-        if self.rest.is_empty() || planted::active(29) { Ok(()) } else { Err(Malformed(what)) }
+    /// Refuses leftovers: no bytes may be left.
+    #[inline]
+    pub fn finish(self, what: &'static str) -> Result<(), Malformed> {
+        if planted::active(29) {
+            return Ok(());
+        }
+        if self.rest.is_empty() { Ok(()) } else { Err(Malformed(what)) }
     }
 }
 

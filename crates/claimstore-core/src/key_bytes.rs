@@ -1,18 +1,18 @@
 //! [`KeyBytes`]: the bytes of a key, in place where they are few.
 //!
-//! Keys are short, and a claim's passes through many hands: the request, the live table, the lease, the checkpoint. In
+//! Keys are short, and a claim's passes through many hands: the request, the table of claims in progress, the lease. In
 //! place it costs none of them an allocation, and comparing it follows no pointer.
 
 use std::fmt;
 use std::ops::Deref;
 
-/// The longest bytes that are held in place: with them the value has 48 bytes. A hash of 32 bytes, an identifier of 36
+/// The longest bytes that are held in place: with them the value takes 48 bytes. A hash of 32 bytes, an identifier of 36
 /// characters and most natural keys fit, each with four bytes for its namespace.
 const IN_PLACE: usize = 46;
 
 /// Bytes that own themselves, like a `Box<[u8]>`.
 #[derive(Clone)]
-pub(crate) struct KeyBytes(Form);
+pub struct KeyBytes(Form);
 
 #[derive(Clone)]
 enum Form {
@@ -22,7 +22,8 @@ enum Form {
 
 impl KeyBytes {
     /// The bytes of `head` and `tail`, one after the other.
-    pub(crate) fn joined(head: &[u8], tail: &[u8]) -> KeyBytes {
+    #[inline]
+    pub fn joined(head: &[u8], tail: &[u8]) -> KeyBytes {
         let len = head.len() + tail.len();
         let mut bytes = [0; IN_PLACE];
         let Some(place) = bytes.get_mut(..len) else {
@@ -38,6 +39,7 @@ impl KeyBytes {
 impl Deref for KeyBytes {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Form::InPlace { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
@@ -47,6 +49,7 @@ impl Deref for KeyBytes {
 }
 
 impl From<&[u8]> for KeyBytes {
+    #[inline]
     fn from(bytes: &[u8]) -> KeyBytes {
         KeyBytes::joined(bytes, &[])
     }
@@ -54,6 +57,7 @@ impl From<&[u8]> for KeyBytes {
 
 /// No bytes.
 impl Default for KeyBytes {
+    #[inline]
     fn default() -> KeyBytes {
         KeyBytes::joined(&[], &[])
     }

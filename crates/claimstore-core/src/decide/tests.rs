@@ -1,5 +1,6 @@
 use super::*;
-use crate::codec::{Asked, Repeats};
+use crate::claim::FailureClass;
+use crate::codec::{Asked, Extra, Repeats};
 use crate::policy::Backoff;
 use claimstore_hash::{Fingerprinter, JsonRules};
 use proptest::prelude::*;

@@ -1,24 +1,24 @@
 //! How the earlier attempts of a key ended: [`Past`], and its bytes in the record.
 //!
-//! A list of entries, oldest first, that forgets the oldest beyond [`MAX_ENTRIES`]. A key whose first attempt
-//! completes has none.
+//! A list of entries, oldest first, of which the 16 newest are kept. A key whose first attempt completes has none.
+//! [`remember`] adds one to [`Extra::history`](codec::Extra::history), [`read`] gives them back.
 
 use crate::codec::{self, Cursor, Malformed, put_bytes, put_varint};
-use crate::options::millis;
 use crate::planted;
+use crate::time::{at, since_1970};
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// Most entries that are kept.
 const MAX_ENTRIES: usize = 16;
 /// Longest note of an entry in bytes; longer ones are cut.
-pub(crate) const MAX_NOTE_BYTES: usize = 256;
+pub const MAX_NOTE_BYTES: usize = 256;
 /// Longest name of a person or program in bytes; longer ones are cut.
-pub(crate) const MAX_BY_BYTES: usize = 64;
-/// More than an entry takes beside its note and its name.
-pub(crate) const ENTRY_BYTES: usize = 48;
+pub const MAX_BY_BYTES: usize = 64;
+/// An upper bound of the bytes that an entry takes beside its note and its name.
+pub const ENTRY_BYTES: usize = 48;
 
-/// Why nobody stands behind a claim in progress.
+/// Why a claim in progress is an orphan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Orphaned {
@@ -61,7 +61,7 @@ pub struct Past {
 }
 
 impl Past {
-    /// An entry for an [`Import`](crate::Import): what happened to attempt number `attempt`, and when. It has no token
+    /// An entry made by hand, as for the import of a record: what happened to attempt number `attempt`, and when. It has no token
     /// and no texts; it was claimed when it happened.
     pub fn new(what: Happened, attempt: u32, at: SystemTime) -> Past {
         let at_ms = since_1970(at);
@@ -102,16 +102,6 @@ impl Past {
         self
     }
 
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.push(self.what.code());
-        put_varint(u64::from(self.attempt), out);
-        put_varint(self.token, out);
-        put_varint(self.claimed_at_ms, out);
-        put_varint(self.at_ms, out);
-        put_bytes(&self.by, out);
-        put_bytes(&self.note, out);
-    }
-
     /// What happened.
     pub fn what(&self) -> Happened {
         self.what
@@ -129,12 +119,12 @@ impl Past {
 
     /// When that attempt was claimed, in store time.
     pub fn claimed_at(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.claimed_at_ms)
+        at(self.claimed_at_ms)
     }
 
     /// When it happened, in store time; for an orphan, when it was noticed.
     pub fn at(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.at_ms)
+        at(self.at_ms)
     }
 
     /// Who decided, where a reviewer did (up to 64 bytes are kept).
@@ -146,10 +136,16 @@ impl Past {
     pub fn note(&self) -> &[u8] {
         &self.note
     }
-}
 
-fn since_1970(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, millis)
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.what.code());
+        put_varint(u64::from(self.attempt), out);
+        put_varint(self.token, out);
+        put_varint(self.claimed_at_ms, out);
+        put_varint(self.at_ms, out);
+        put_bytes(&self.by, out);
+        put_bytes(&self.note, out);
+    }
 }
 
 /// Shows what happened and numbers, never the note.
@@ -164,7 +160,9 @@ impl fmt::Debug for Past {
 }
 
 impl Orphaned {
-    pub(crate) fn code(self) -> u8 {
+    /// Its number in the bytes of a record: [`Asked::cause`](codec::Asked::cause).
+    #[inline]
+    pub fn code(self) -> u8 {
         match self {
             Orphaned::EarlierLife => 1,
             Orphaned::Abandoned => 2,
@@ -172,8 +170,9 @@ impl Orphaned {
         }
     }
 
-    /// A cause of a later version counts as the one that is always true after a restart.
-    pub(crate) fn from_code(code: u8) -> Orphaned {
+    /// The cause of a number. One of a later version counts as the one that is always true after a restart.
+    #[inline]
+    pub fn from_code(code: u8) -> Orphaned {
         match code {
             2 => Orphaned::Abandoned,
             3 => Orphaned::Lapsed,
@@ -207,8 +206,9 @@ impl Happened {
     }
 }
 
-/// Adds to the history of `record` what happened to the attempt that `of` is the record of.
-pub(crate) fn remember(
+/// Adds to the history of `record` what happened, at `at_ms` (milliseconds of store time), to the attempt that `of` is the
+/// record of. `by` is who decided, `note` the error or the reason; both are cut to what is kept.
+pub fn remember(
     record: &mut codec::Record,
     of: &codec::Record,
     what: Happened,
@@ -219,7 +219,7 @@ pub(crate) fn remember(
     let past = Past {
         what,
         attempt: of.attempt,
-        token: work_token(of),
+        token: of.work_token(),
         claimed_at_ms: of.claimed_at_ms,
         at_ms,
         by: by.get(..MAX_BY_BYTES).unwrap_or(by).into(),
@@ -232,21 +232,15 @@ pub(crate) fn remember(
 }
 
 /// The bytes of these entries, of the newest where there are too many.
-pub(crate) fn write(entries: &[Past]) -> Box<[u8]> {
+pub fn write(entries: &[Past]) -> Box<[u8]> {
     let newest = entries.get(entries.len().saturating_sub(MAX_ENTRIES)..).unwrap_or(entries);
     let mut history = Vec::new();
     newest.iter().for_each(|past| past.encode(&mut history));
     history.into()
 }
 
-/// The token of the claim that did the work: not that of who was asked about it.
-pub(crate) fn work_token(record: &codec::Record) -> u64 {
-    let asked = record.extra.as_ref().and_then(|extra| extra.asked);
-    asked.map_or(record.token, |asked| asked.token)
-}
-
-/// The entries. What cannot be read, of a later version, ends the list.
-pub(crate) fn read(history: &[u8]) -> Vec<Past> {
+/// The entries in a history's bytes, oldest first. What cannot be read, of a later version, ends the list.
+pub fn read(history: &[u8]) -> Vec<Past> {
     let mut cursor = Cursor::new(history);
     let mut entries = Vec::new();
     while cursor.remaining() > 0 {
@@ -290,82 +284,4 @@ fn without_oldest(history: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{ENTRY_BYTES, Happened, MAX_ENTRIES, Orphaned, Past, read, remember};
-    use crate::codec::Record;
-    use proptest::prelude::*;
-
-    fn attempt(number: u32) -> Record {
-        let mut record = Record::erased(u64::MAX);
-        (record.attempt, record.token, record.claimed_at_ms) = (number, u64::from(number) << 40, 7);
-        record
-    }
-
-    #[test]
-    fn the_newest_entries_are_kept_in_order() {
-        let mut record = attempt(1);
-        for number in 1..=40 {
-            let of = attempt(number);
-            remember(&mut record, &of, Happened::Failed, 9, b"", format!("error {number}").as_bytes());
-        }
-        let entries = read(&record.extra.unwrap().history);
-        let attempts: Vec<u32> = entries.iter().map(super::Past::attempt).collect();
-        assert_eq!(attempts, (41 - MAX_ENTRIES as u32..=40).collect::<Vec<_>>());
-        assert_eq!(entries.last().unwrap().note(), b"error 40");
-        assert_eq!(entries.last().unwrap().token(), 40 << 40);
-    }
-
-    #[test]
-    fn long_notes_and_names_are_cut_and_an_entry_stays_in_its_room() {
-        let mut record = attempt(u32::MAX);
-        record.claimed_at_ms = u64::MAX;
-        let of = record.clone();
-        let parked = Happened::Orphaned(Orphaned::Lapsed);
-        remember(&mut record, &of, parked, u64::MAX, &[b'n'; 999], &[b'x'; 999]);
-        let history = record.extra.unwrap().history;
-        assert!(history.len() <= ENTRY_BYTES + super::MAX_BY_BYTES + super::MAX_NOTE_BYTES);
-        let entries = read(&history);
-        assert_eq!((entries[0].by().len(), entries[0].note().len()), (64, 256));
-        assert_eq!(entries[0].what(), parked);
-    }
-
-    /// An export writes an entry by what it shows, and an import makes one by the builders. A field that is new here does
-    /// not compile before it is shown and can be set, and then has to go into the line of an export too.
-    #[test]
-    fn an_entry_can_be_made_of_what_it_shows() {
-        let entry = Past {
-            what: Happened::Orphaned(Orphaned::Lapsed),
-            attempt: 3,
-            token: 5,
-            claimed_at_ms: 7,
-            at_ms: 11,
-            by: (*b"by").into(),
-            note: (*b"note").into(),
-        };
-        let made = Past::new(entry.what(), entry.attempt(), entry.at())
-            .with_token(entry.token())
-            .with_claimed_at(entry.claimed_at())
-            .with_note(entry.by(), entry.note());
-        assert!(made == entry, "an entry is not made again");
-        let Past { what, attempt, token, claimed_at_ms, at_ms, by, note } = made;
-        assert_eq!(what, Happened::Orphaned(Orphaned::Lapsed));
-        assert_eq!((attempt, token, claimed_at_ms, at_ms), (3, 5, 7, 11));
-        assert_eq!((&*by, &*note), (&b"by"[..], &b"note"[..]));
-        // What is written is what is read.
-        assert!(read(&super::write(std::slice::from_ref(&entry))) == [entry], "an entry is not read again");
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_read_without_a_panic_and_can_be_added_to(noise: Vec<u8>) {
-            drop(read(&noise));
-            let mut record = attempt(3);
-            record.extra.get_or_insert_default().history = noise.into();
-            let of = attempt(3);
-            remember(&mut record, &of, Happened::Parked, 1, b"by", b"note");
-            let entries = read(&record.extra.unwrap().history);
-            prop_assert_eq!(entries.last().unwrap().what(), Happened::Parked);
-            prop_assert!(entries.len() <= MAX_ENTRIES);
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! The one error type, sorted by what a caller can do next.
 
+use crate::planted;
 use std::fmt;
 
 /// What a caller can do about an [`Error`].
@@ -64,6 +65,7 @@ impl Error {
     }
 
     /// What can be done about it.
+    #[inline]
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
@@ -73,11 +75,13 @@ impl Error {
         &self.inner.pointers
     }
 
-    pub(crate) fn new(kind: ErrorKind, message: &'static str) -> Error {
+    /// A refusal of this kind; `message` says why in the caller's terms, without anything of the caller's.
+    pub fn new(kind: ErrorKind, message: &'static str) -> Error {
         Error { inner: Box::new(Inner { kind, message, pointers: Vec::new(), source: None }) }
     }
 
-    pub(crate) fn with_source(
+    /// The same with the error behind it, which must not quote a key, a payload or a fingerprint.
+    pub fn with_source(
         kind: ErrorKind,
         message: &'static str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -85,29 +89,35 @@ impl Error {
         Error { inner: Box::new(Inner { kind, message, pointers: Vec::new(), source: Some(source.into()) }) }
     }
 
-    /// The same, with pointers to what differs.
-    pub(crate) fn differing_at(mut self, pointers: Vec<String>) -> Error {
+    /// The same with JSON Pointers of the fields that differ.
+    #[must_use]
+    pub fn differing_at(mut self, pointers: Vec<String>) -> Error {
         self.inner.pointers = pointers;
         self
     }
 
-    /// The same refusal once more, for another item of a batch.
-    pub(crate) fn again(&self) -> Error {
+    /// The same refusal once more, without its source: for another item of a batch.
+    #[must_use]
+    pub fn again(&self) -> Error {
         let Inner { kind, message, pointers, .. } = &*self.inner;
         Error { inner: Box::new(Inner { kind: *kind, message, pointers: pointers.clone(), source: None }) }
     }
 
-    pub(crate) fn corrupt(message: &'static str) -> Error {
+    /// [`ErrorKind::Corrupt`]; `message` names the part that was missing or wrong.
+    pub fn corrupt(message: &'static str) -> Error {
         Error::new(ErrorKind::Corrupt, message)
     }
 
-    /// An operating-system error on a path where nothing had been changed yet.
-    pub(crate) fn io(message: &'static str, source: std::io::Error) -> Error {
+    /// An operating-system error on a path where nothing had been changed yet: [`ErrorKind::Full`] where room is missing,
+    /// else [`ErrorKind::Io`].
+    pub fn io(message: &'static str, source: std::io::Error) -> Error {
         let kind = match source.kind() {
-            std::io::ErrorKind::StorageFull => ErrorKind::Full,
-            std::io::ErrorKind::QuotaExceeded if !crate::planted::active(55) => ErrorKind::Full,
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::Full,
             _ => ErrorKind::Io,
         };
+        if planted::active(55) && source.kind() == std::io::ErrorKind::QuotaExceeded {
+            return Error::with_source(ErrorKind::Io, message, source);
+        }
         Error::with_source(kind, message, source)
     }
 }
@@ -143,47 +153,4 @@ impl std::error::Error for Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Error, ErrorKind};
-    use rustix::io::Errno;
-    use std::io;
-
-    /// What the operating system says, and what a caller is told: whether room must be made, or something else.
-    #[test]
-    fn a_full_disk_and_a_full_quota_are_told_apart_from_everything_else() {
-        let check = |errno: i32, name: &str, expected: ErrorKind| {
-            let error = Error::io("it failed", io::Error::from_raw_os_error(errno));
-            assert_eq!(error.kind(), expected, "{name}");
-            let source =
-                std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
-            assert_eq!(source.and_then(io::Error::raw_os_error), Some(errno), "{name}: the cause is kept");
-        };
-        let full = [(Errno::NOSPC, "ENOSPC"), (Errno::DQUOT, "EDQUOT")];
-        let others = [
-            (Errno::PERM, "EPERM"),
-            (Errno::NOENT, "ENOENT"),
-            (Errno::IO, "EIO"),
-            (Errno::NXIO, "ENXIO"),
-            (Errno::BADF, "EBADF"),
-            (Errno::AGAIN, "EAGAIN"),
-            (Errno::NOMEM, "ENOMEM"),
-            (Errno::ACCESS, "EACCES"),
-            (Errno::BUSY, "EBUSY"),
-            (Errno::NODEV, "ENODEV"),
-            (Errno::NOTDIR, "ENOTDIR"),
-            (Errno::ISDIR, "EISDIR"),
-            (Errno::INVAL, "EINVAL"),
-            (Errno::NFILE, "ENFILE"),
-            (Errno::MFILE, "EMFILE"),
-            (Errno::FBIG, "EFBIG"),
-            (Errno::ROFS, "EROFS"),
-            (Errno::LOOP, "ELOOP"),
-            (Errno::NAMETOOLONG, "ENAMETOOLONG"),
-            (Errno::STALE, "ESTALE"),
-            (Errno::NOLCK, "ENOLCK"),
-            (Errno::OPNOTSUPP, "EOPNOTSUPP"),
-        ];
-        full.iter().for_each(|(errno, name)| check(errno.raw_os_error(), name, ErrorKind::Full));
-        others.iter().for_each(|(errno, name)| check(errno.raw_os_error(), name, ErrorKind::Io));
-    }
-}
+mod tests;

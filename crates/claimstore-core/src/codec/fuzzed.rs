@@ -8,7 +8,12 @@ use super::record::{Base, Record};
 const CUT_BYTES: usize = 128;
 
 /// Reads a base, then records until one is refused. Each is written and read again.
-pub(crate) fn decode_any(input: &[u8]) {
+///
+/// # Panics
+///
+/// When a record does not read back, which is a bug of this module.
+#[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "the tests of this module call it too"))]
+pub fn decode_any(input: &[u8]) {
     let mut cursor = Cursor::new(input);
     let Ok(base) = base(&mut cursor) else { return };
     let mut rest = cursor.rest();

@@ -3,28 +3,38 @@
 use super::cursor::{Cursor, Malformed, put_signed, put_varint};
 use super::record::{Base, State};
 
-/// Flags beside the state: which of the parts behind the numbers there are.
+/// Flags beside the state: which of the parts after the numbers there are.
 pub(super) const HAS_FINGERPRINT: u8 = 0x10;
 pub(super) const HAS_EXTRA: u8 = 0x20;
 const STATE_BITS: u8 = 0x0f;
 
-/// The parts of a record that have a fixed size, as they are in [`Record`].
+/// The parts of a record that have a fixed size; the fields are those of [`Record`](super::Record).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Numbers {
-    pub(crate) seq: u64,
-    pub(super) token: u64,
-    pub(super) attempt: u32,
-    pub(crate) state: State,
-    pub(crate) claimed_at_ms: u64,
-    pub(super) settled_at_ms: u64,
-    pub(crate) until_ms: u64,
-    pub(crate) ttl_ms: u64,
-    pub(super) lease_ms: u64,
+pub struct Numbers {
+    /// The number of the operation that made the version.
+    pub seq: u64,
+    /// The fencing token.
+    pub token: u64,
+    /// How many claims have counted.
+    pub attempt: u32,
+    /// Where the key stands.
+    pub state: State,
+    /// When the claim was made, in milliseconds of store time.
+    pub claimed_at_ms: u64,
+    /// When it ended, in milliseconds of store time; 0 while in progress.
+    pub settled_at_ms: u64,
+    /// Expiry, or what else it is by state, in milliseconds of store time.
+    pub until_ms: u64,
+    /// How long the key is remembered, in milliseconds.
+    pub ttl_ms: u64,
+    /// How long the holder is trusted, in milliseconds.
+    pub lease_ms: u64,
 }
 
 impl Numbers {
     /// Those of a tombstone.
-    pub(crate) fn erased(seq: u64) -> Numbers {
+    #[inline]
+    pub fn erased(seq: u64) -> Numbers {
         Numbers {
             seq,
             token: 0,
@@ -38,7 +48,7 @@ impl Numbers {
         }
     }
 
-    /// Appends them; `has` tells which of the parts behind them there are.
+    /// Appends them; `has` tells which of the parts after them there are.
     pub(super) fn encode(&self, has: u8, base: &Base, out: &mut Vec<u8>) {
         out.push(self.state as u8 | has);
         put_signed(distance(self.seq, base.seq), out);
@@ -60,7 +70,7 @@ impl Numbers {
         }
     }
 
-    /// Reads them; answers also which of the parts behind them there are. A tombstone ends here.
+    /// Reads them; returns also which of the parts after them there are. A tombstone ends here.
     pub(super) fn decode(cursor: &mut Cursor<'_>, base: &Base) -> Result<(Numbers, u8), Malformed> {
         let flags = cursor.u8("record flags")?;
         let state = State::from_bits(flags & STATE_BITS).ok_or(Malformed("record state"))?;
@@ -94,10 +104,12 @@ impl Numbers {
     }
 }
 
+#[inline]
 fn distance(value: u64, from: u64) -> i64 {
     value.wrapping_sub(from) as i64
 }
 
+#[inline]
 fn offset(from: u64, distance: i64) -> u64 {
     from.wrapping_add(distance as u64)
 }

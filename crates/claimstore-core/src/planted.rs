@@ -1,19 +1,22 @@
-//! Bugs planted on purpose, to show that the tests can see them. Only builds with `--cfg planted` have any,
+//! Bugs planted on purpose, here and in the store, to show that the tests can see them. Only builds with `--cfg planted` have any,
 //! and such a build refuses to be a release build. Which bug is chosen by the environment, so that the tests
 //! themselves stay as they are.
 
 #[cfg(not(planted))]
 mod chosen {
+    /// Whether this bug is planted: never.
     #[inline]
-    pub(crate) const fn active(_bug: u32) -> bool {
+    pub const fn active(_bug: u32) -> bool {
         false
     }
 
+    /// Does nothing.
     #[inline]
-    pub(crate) fn remember_time(_read: impl FnOnce() -> u64) {}
+    pub fn remember_time(_read: impl FnOnce() -> u64) {}
 
+    /// Nothing.
     #[inline]
-    pub(crate) fn remembered_time(_bug: u32) -> Option<u64> {
+    pub fn remembered_time(_bug: u32) -> Option<u64> {
         None
     }
 }
@@ -31,21 +34,21 @@ mod chosen {
     }
 
     /// Whether `CLAIMSTORE_PLANTED` names this bug.
-    pub(crate) fn active(bug: u32) -> bool {
+    pub fn active(bug: u32) -> bool {
         static CHOSEN: OnceLock<u32> = OnceLock::new();
         let read = || std::env::var("CLAIMSTORE_PLANTED").ok().and_then(|bug| bug.parse().ok()).unwrap_or(0);
         *CHOSEN.get_or_init(read) == bug
     }
 
     /// Notes what time it was when this thread's call began, for bugs that go on with an old reading.
-    pub(crate) fn remember_time(read: impl FnOnce() -> u64) {
+    pub fn remember_time(read: impl FnOnce() -> u64) {
         REMEMBERED_MS.set(read());
     }
 
     /// The old reading, if the bug is the one that uses it.
-    pub(crate) fn remembered_time(bug: u32) -> Option<u64> {
+    pub fn remembered_time(bug: u32) -> Option<u64> {
         active(bug).then(|| REMEMBERED_MS.get())
     }
 }
 
-pub(crate) use chosen::{active, remember_time, remembered_time};
+pub use chosen::{active, remember_time, remembered_time};

@@ -1,4 +1,4 @@
-//! Records that only pass through: a merge reads their numbers and carries the rest as it stands.
+//! Records that only pass through: their numbers are read, and the rest is carried as it stands.
 
 use super::cursor::{Cursor, Malformed};
 use super::numbers::{HAS_EXTRA, HAS_FINGERPRINT, Numbers};
@@ -7,19 +7,21 @@ use super::record::{Base, State};
 /// The scheme and the digest.
 const FINGERPRINT_BYTES: usize = 33;
 
-/// A record as its bytes, with the numbers read: what a merge carries from one run to the next.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RawRecord<'a> {
-    pub(crate) numbers: Numbers,
+/// A record as its bytes, with the numbers read: for what moves records from one container to another, as a merge does.
+#[derive(Clone, Copy)]
+pub struct RawRecord<'a> {
+    /// The parts of a fixed size.
+    pub numbers: Numbers,
     has: u8,
-    /// Everything behind the numbers, extensions of a later version included.
+    /// Everything after the numbers, extensions of a later version included.
     rest: &'a [u8],
-    pub(crate) body_bytes: usize,
+    /// The length of the body.
+    pub body_bytes: usize,
 }
 
 impl<'a> RawRecord<'a> {
     /// Reads the numbers of the record that `bytes` are, and checks the lengths of the rest.
-    pub(crate) fn read(bytes: &'a [u8], base: &Base) -> Result<RawRecord<'a>, Malformed> {
+    pub fn read(bytes: &'a [u8], base: &Base) -> Result<RawRecord<'a>, Malformed> {
         let mut cursor = Cursor::new(bytes);
         let (numbers, has) = Numbers::decode(&mut cursor, base)?;
         let rest = cursor.rest();
@@ -40,15 +42,27 @@ impl<'a> RawRecord<'a> {
         Ok(RawRecord { numbers, has, rest, body_bytes })
     }
 
-    /// Appends the record's bytes, as [`Record::encode`] does.
-    pub(crate) fn encode(&self, base: &Base, out: &mut Vec<u8>) {
+    /// Appends the record's bytes, as [`Record::encode`](super::Record::encode) does.
+    #[inline]
+    pub fn encode(&self, base: &Base, out: &mut Vec<u8>) {
         self.numbers.encode(self.has, base, out);
         out.extend_from_slice(self.rest);
     }
 
     /// Bytes of everything that varies in length.
-    pub(crate) fn loose_bytes(&self) -> usize {
+    #[inline]
+    pub fn loose_bytes(&self) -> usize {
         self.rest.len()
+    }
+}
+
+/// Shows numbers and sizes, never content.
+impl std::fmt::Debug for RawRecord<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawRecord")
+            .field("numbers", &self.numbers)
+            .field("loose_bytes", &self.loose_bytes())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,92 @@
+//! How work fails, and what is to follow.
+
+#[cfg(doc)]
+use super::Receipt;
+use crate::history::MAX_NOTE_BYTES;
+use crate::time::millis;
+use std::time::Duration;
+
+/// How work failed, and what is to follow.
+#[derive(Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Failure {
+    class: FailureClass,
+}
+
+/// What a [`Failure`] says, as a backend reads it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum FailureClass {
+    /// The key may be claimed again, as long as there are attempts.
+    Retry {
+        /// From when on, in milliseconds from the settlement.
+        after_ms: u64,
+        /// The error, for the history: at most 256 bytes.
+        because: Box<[u8]>,
+    },
+    /// The key has failed for good.
+    Terminal {
+        /// What duplicates are given.
+        response: Box<[u8]>,
+    },
+    /// The key is held for review.
+    Park {
+        /// For the reviewer.
+        note: Box<[u8]>,
+    },
+}
+
+impl Failure {
+    /// What it says.
+    #[inline]
+    pub fn class(&self) -> &FailureClass {
+        &self.class
+    }
+
+    /// May be tried again at once. Parked instead when the attempts are used up.
+    pub fn retry() -> Failure {
+        Failure { class: FailureClass::Retry { after_ms: 0, because: Box::default() } }
+    }
+
+    /// May be tried again after `delay`. Parked instead when the attempts are used up.
+    pub fn retry_after(delay: Duration) -> Failure {
+        Failure { class: FailureClass::Retry { after_ms: millis(delay), because: Box::default() } }
+    }
+
+    /// Failed for good: `response` is stored and given to duplicates, with
+    /// [`is_failure`](Receipt::is_failure).
+    pub fn terminal(response: impl AsRef<[u8]>) -> Failure {
+        Failure { class: FailureClass::Terminal { response: response.as_ref().into() } }
+    }
+
+    /// Held for review, with a note for the reviewer (at most 4,096 bytes).
+    pub fn park(note: impl AsRef<[u8]>) -> Failure {
+        Failure { class: FailureClass::Park { note: note.as_ref().into() } }
+    }
+
+    /// What went wrong, for whoever looks at the [history](crate::Record::history) of the key later: of a failure
+    /// that is to be retried (the first 256 bytes are kept). Others say it in their response or note.
+    pub fn because(mut self, error: impl AsRef<[u8]>) -> Failure {
+        if let FailureClass::Retry { because, .. } = &mut self.class {
+            let error = error.as_ref();
+            *because = error.get(..MAX_NOTE_BYTES).unwrap_or(error).into();
+        }
+        self
+    }
+}
+
+/// Shows the class, never the response.
+impl std::fmt::Debug for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Failure").field(&self.class).finish()
+    }
+}
+
+impl std::fmt::Debug for FailureClass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            FailureClass::Retry { .. } => "Retry",
+            FailureClass::Terminal { .. } => "Terminal",
+            FailureClass::Park { .. } => "Park",
+        })
+    }
+}

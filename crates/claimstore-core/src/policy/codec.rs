@@ -1,0 +1,112 @@
+//! The bytes of a policy.
+
+use super::rules::is_metrics_name;
+use super::{Backoff, OnOrphan, Policy, Quota, TimeOrdered};
+use crate::codec::{Cursor, Malformed, put_bytes, put_varint};
+use claimstore_hash::KeySpec;
+
+impl Policy {
+    /// Appends the policy's bytes, which [`Policy::decode`] reads back.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(self.ttl_ms, out);
+        put_varint(self.lease_ms, out);
+        put_varint(self.skew_ms, out);
+        put_varint(u64::from(self.max_attempts), out);
+        out.push(match self.on_orphan {
+            OnOrphan::Retry => 0,
+            OnOrphan::Park => 1,
+            OnOrphan::Fail => 2,
+            OnOrphan::Resolve => 3,
+        });
+        out.push(match self.time_order {
+            None => 0,
+            Some(TimeOrdered::UuidV7) => 1,
+            Some(TimeOrdered::Ulid) => 2,
+        });
+        out.push(
+            u8::from(self.quota.is_some())
+                | u8::from(self.require_fingerprint) << 1
+                | u8::from(self.key_spec.is_some()) << 2
+                | u8::from(self.backoff.is_some()) << 3
+                | u8::from(self.metrics_name.is_some()) << 4,
+        );
+        if let Some(quota) = self.quota {
+            put_varint(quota.records, out);
+            put_varint(quota.bytes, out);
+        }
+        if let Some(spec) = &self.key_spec {
+            out.extend_from_slice(&spec.to_bytes());
+        }
+        if let Some(backoff) = self.backoff {
+            put_varint(backoff.first_ms, out);
+            put_varint(backoff.most_ms, out);
+        }
+        if let Some(name) = &self.metrics_name {
+            put_bytes(name.as_bytes(), out);
+        }
+    }
+
+    /// Reads one policy from `cursor`, leaving it after the policy.
+    pub fn decode(cursor: &mut Cursor<'_>) -> Result<Policy, Malformed> {
+        let ttl_ms = cursor.varint("policy ttl")?;
+        let lease_ms = cursor.varint("policy lease")?;
+        let skew_ms = cursor.varint("policy skew")?;
+        let max_attempts =
+            u32::try_from(cursor.varint("policy attempts")?).map_err(|_| Malformed("policy attempts"))?;
+        let on_orphan = match cursor.u8("policy orphans")? {
+            0 => OnOrphan::Retry,
+            1 => OnOrphan::Park,
+            2 => OnOrphan::Fail,
+            3 => OnOrphan::Resolve,
+            _ => return Err(Malformed("policy orphans")),
+        };
+        let time_order = match cursor.u8("policy time order")? {
+            0 => None,
+            1 => Some(TimeOrdered::UuidV7),
+            2 => Some(TimeOrdered::Ulid),
+            _ => return Err(Malformed("policy time order")),
+        };
+        let flags = cursor.u8("policy flags")?;
+        let quota = if flags & 1 == 0 {
+            None
+        } else {
+            Some(Quota { records: cursor.varint("quota")?, bytes: cursor.varint("quota")? })
+        };
+        let require_fingerprint = flags & 2 != 0;
+        let key_spec = if flags & 4 == 0 {
+            None
+        } else {
+            let bytes: [u8; 9] = cursor.array("policy key rule")?;
+            Some(KeySpec::from_bytes(&bytes).map_err(|_| Malformed("policy key rule"))?)
+        };
+        let backoff = if flags & 8 == 0 {
+            None
+        } else {
+            Some(Backoff {
+                first_ms: cursor.varint("policy back-off")?,
+                most_ms: cursor.varint("policy back-off")?,
+            })
+        };
+        let metrics_name = if flags & 16 == 0 {
+            None
+        } else {
+            let name = std::str::from_utf8(cursor.bytes("policy metrics name")?)
+                .ok()
+                .filter(|name| is_metrics_name(name));
+            Some(name.ok_or(Malformed("policy metrics name"))?.into())
+        };
+        Ok(Policy {
+            ttl_ms,
+            lease_ms,
+            skew_ms,
+            max_attempts,
+            on_orphan,
+            time_order,
+            quota,
+            require_fingerprint,
+            key_spec,
+            backoff,
+            metrics_name,
+        })
+    }
+}
