@@ -19,6 +19,7 @@ pub(crate) mod counters;
 pub(crate) mod decide;
 mod dense;
 pub(crate) mod fingerprint_key;
+mod forget;
 mod graves;
 pub(crate) mod import;
 pub(crate) mod lapses;
