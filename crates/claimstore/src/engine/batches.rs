@@ -3,10 +3,11 @@
 //! The rules are those of a single claim ([`claims`](super::claims)). What is its own is that a checkpoint may pass
 //! between two items: then the rest look again, and what took effect stays.
 
-use super::claims::{Answer, Begun, Granted, Prepared, Seen, carried_bytes, request_bytes};
+use super::claims::{Answer, Begun, Granted, Prepared, Seen, request_bytes};
 use super::commit::{Order, Waits};
 use super::live::Shard;
 use super::spaces::{Keyed, Space};
+use super::write::carried_bytes;
 use super::{Class, Engine, spans};
 use crate::bucket::RunSet;
 use crate::claim::{Claim, ClaimRequest};

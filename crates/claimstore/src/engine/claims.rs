@@ -9,6 +9,7 @@ use super::decide::{self, Decision, Hold, Now, Wanted};
 use super::live::{Entry, Marks, Shard};
 use super::spaces::{Keyed, Space};
 use super::time::Moment;
+use super::write::{OP_BYTES, carried, resting_on};
 use super::{Class, Engine, spans};
 use crate::claim::{Claim, ClaimRequest, Holder, Receipt};
 use crate::codec::{Fingerprint, Record, Repeats, State};
@@ -21,9 +22,6 @@ use crate::policy::Policy;
 use crate::sync::{Arc, MutexGuard};
 use std::hint::black_box;
 use std::time::Duration;
-
-/// Bytes an operation takes beside key, body, origin and digests of fields.
-pub(crate) const OP_BYTES: usize = 192;
 
 /// A claim that has been decided; the answer may be given once `batch` is committed.
 #[derive(Debug)]
@@ -149,12 +147,6 @@ impl Engine {
                 return Ok(begun);
             }
         }
-    }
-
-    /// Bytes of a key's newest record that a new version may carry over.
-    pub(crate) fn known_bytes(&self, keyed: &Keyed, cold: Option<&Record>) -> usize {
-        let shard = self.live.shard(keyed.hash);
-        carried_bytes(shard.find(keyed.hash, &keyed.full), cold)
     }
 
     /// Checks a request against limits and policy.
@@ -351,7 +343,7 @@ impl Engine {
                 let marks = Marks { leased: true, undelivered: true, ..carried(entry, cold.is_some()) };
                 let progress = if record.body.is_empty() { None } else { Some(record.body.clone()) };
                 let lease_ms = record.lease_ms;
-                let batch = self.put(order, shard, space, keyed, record, marks, at, waits);
+                let batch = self.put_by_hand(order, shard, space, keyed, record, marks, at, waits);
                 let at = shard.newest();
                 // The key goes on to the lease: no further copy of it is made.
                 let keyed = std::mem::take(&mut prepared.keyed);
@@ -363,7 +355,7 @@ impl Engine {
                 let mut record = decide::parked(earlier?, note, order.take_seq(), at.store_ms);
                 remember_orphan(&mut record, earlier, orphaned, at);
                 let marks = carried(entry, cold.is_some());
-                let batch = self.put(order, shard, space, keyed, record, marks, at, waits);
+                let batch = self.put_by_hand(order, shard, space, keyed, record, marks, at, waits);
                 Begun { batch, answer: Answer::Refused(refusal(ErrorKind::Parked)) }
             }
             Decision::Fail => {
@@ -375,7 +367,7 @@ impl Engine {
                 remember_orphan(&mut record, earlier, orphaned, at);
                 let receipt = Receipt::of(&record, true, false);
                 let marks = carried(entry, cold.is_some());
-                let batch = self.put(order, shard, space, keyed, record, marks, at, waits);
+                let batch = self.put_by_hand(order, shard, space, keyed, record, marks, at, waits);
                 Begun { batch, answer: Answer::Duplicate(receipt) }
             }
             Decision::Delay { after_ms } => {
@@ -383,7 +375,7 @@ impl Engine {
                 remember_orphan(&mut record, earlier, orphaned, at);
                 let answer = Answer::InProgress(holder(Some(&record), after_ms));
                 let marks = carried(entry, cold.is_some());
-                let batch = self.put(order, shard, space, keyed, record, marks, at, waits);
+                let batch = self.put_by_hand(order, shard, space, keyed, record, marks, at, waits);
                 Begun { batch, answer }
             }
             Decision::Duplicate { .. } | Decision::InProgress { .. } | Decision::Refuse(_) => {
@@ -435,7 +427,7 @@ impl Engine {
 
     /// Puts a key's new version in place: into the live table and the queue in one critical section.
     #[expect(clippy::too_many_arguments, reason = "both locks, the key, and what becomes of it")]
-    pub(crate) fn put(
+    pub(crate) fn put_by_hand(
         &self,
         order: &mut Order,
         shard: &mut Shard,
@@ -451,26 +443,6 @@ impl Engine {
         let entry = Entry { marks, ..Entry::new(record, batch, lease_until_ms) };
         self.put_entry(order, shard, space, keyed, entry);
         batch
-    }
-
-    /// Puts an entry in place and keeps the namespace's usage. Whoever has the order is alone: see [`Balance`].
-    ///
-    /// [`Balance`]: super::balance::Balance
-    pub(crate) fn put_entry(
-        &self,
-        _order: &Order,
-        shard: &mut Shard,
-        space: &Space,
-        keyed: &Keyed,
-        entry: Entry,
-    ) -> Option<Entry> {
-        let added = keyed.full.len() + entry.record.body.len();
-        let old = self.live.put(shard, keyed.hash, &keyed.full, entry);
-        space.usage.added(added);
-        if let Some(old) = &old {
-            space.usage.replaced(keyed.full.len() + old.record.body.len());
-        }
-        old
     }
 
     /// Turns a committed answer into what the caller gets.
@@ -555,11 +527,6 @@ impl Engine {
     }
 }
 
-/// The batch that must be committed before anybody hears of the entry.
-fn resting_on(entry: &Entry) -> u64 {
-    if planted::active(2) { 0 } else { entry.batch }
-}
-
 /// A claim that ends an orphan keeps in the record that there was one.
 fn remember_orphan(record: &mut Record, earlier: Option<&Record>, orphaned: Option<Orphaned>, at: Moment) {
     if let (Some(earlier), Some(cause)) = (earlier, orphaned)
@@ -567,25 +534,6 @@ fn remember_orphan(record: &mut Record, earlier: Option<&Record>, orphaned: Opti
     {
         history::remember(record, earlier, Happened::Orphaned(cause), at.store_ms, b"", b"");
     }
-}
-
-/// The marks a key's new version takes over from the old one.
-pub(crate) fn carried(entry: Option<&Entry>, was_cold: bool) -> Marks {
-    let old = entry.map(|entry| entry.marks).unwrap_or_default();
-    Marks {
-        spilled: old.spilled,
-        may_shadow: old.may_shadow || was_cold,
-        in_tables: old.in_tables,
-        ..Marks::default()
-    }
-}
-
-/// Bytes of the newest record of a key that a new version may carry over.
-pub(super) fn carried_bytes(entry: Option<&Entry>, cold: Option<&Record>) -> usize {
-    // A claim that is in progress may turn out to be an orphan, which its history then tells.
-    entry.map(|entry| &entry.record).or(cold).map_or(0, |record| {
-        record.loose_bytes() + if record.state == State::InProgress { ENTRY_BYTES } else { 0 }
-    })
 }
 
 fn holder(record: Option<&Record>, retry_after_ms: u64) -> Holder {

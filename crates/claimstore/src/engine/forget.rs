@@ -1,11 +1,10 @@
 //! Making keys unknown: whatever they are, or only the version that a listing showed.
 
-use super::claims::{OP_BYTES, carried};
+use super::Engine;
 use super::commit::Waits;
-use super::live::Entry;
 use super::settle::stale;
 use super::spaces::{Keyed, Space};
-use super::{Class, Engine};
+use super::write::{Change, LeaseAfter, Standing, Verdict};
 use crate::codec::{self, State};
 use crate::error::Error;
 use crate::planted;
@@ -62,58 +61,38 @@ impl Engine {
         waits: Waits,
         only: Option<Only>,
     ) -> Result<(u64, bool), Error> {
-        loop {
-            let generation = self.cold.generation();
-            let cold = self
-                .cold
-                .lookup(&keyed.full, keyed.hash)?
-                .filter(|found| found.record.state != State::Erased);
-            let mut order = self.admit(OP_BYTES + keyed.full.len(), Class::Settlement)?;
-            let mut shard = self.live.shard(keyed.hash);
-            let entry = shard.find(keyed.hash, &keyed.full);
-            if entry.is_none() && self.cold.generation() != generation && !planted::active(75) {
-                continue;
+        let change = Change { space, keyed, added: 0, carries: 0 };
+        let look = || {
+            let looked = self.look(keyed)?;
+            if planted::active(75) {
+                return Ok(looked.unguarded());
             }
-            if entry.is_some_and(|entry| entry.marks.reserved) {
-                return Err(Error::new(
-                    crate::ErrorKind::Overloaded,
-                    "a transact is running on the key; retry",
-                ));
-            }
+            Ok(looked)
+        };
+        let (batch, known) = self.write(&change, waits, look, |standing| {
+            standing.check_unreserved()?;
             if let Some(only) = only {
-                let cold = cold.as_ref().map(|found| &found.record);
-                self.check_only(entry, cold, only)?;
+                self.check_only(standing, only)?;
             }
-            let known = entry.map_or(cold.is_some(), |entry| entry.record.state != State::Erased);
-            if !known {
-                return Ok((entry.map_or(0, |entry| entry.batch), false));
+            if standing.is_unknown() {
+                return Ok(Verdict::stands(false));
             }
-            let marks = carried(entry, cold.is_some());
-            let record = codec::Record::erased(order.take_seq());
+            Ok(Verdict::write(LeaseAfter::Ended, |_, seq| Ok((codec::Record::erased(seq), true))))
+        })?;
+        if known {
             space.counters.settled(State::Erased);
-            let batch =
-                self.put(&mut order, &mut shard, space, keyed, record, marks, self.time.moment(), waits);
-            drop(shard);
-            drop(order);
-            self.waiters.ring(keyed.hash);
-            return Ok((batch, true));
         }
+        Ok((batch, known))
     }
 
     /// Whether the key is known in this version, and nobody is trusted with it.
-    fn check_only(
-        &self,
-        entry: Option<&Entry>,
-        cold: Option<&codec::Record>,
-        only: Only,
-    ) -> Result<(), Error> {
-        if crate::planted::active(56) {
+    fn check_only(&self, standing: Standing<'_>, only: Only) -> Result<(), Error> {
+        if planted::active(56) {
             return Ok(());
         }
-        let record = entry.map(|entry| &entry.record).or(cold).ok_or_else(stale)?;
-        let is_held = entry.filter(|_| !only.held_too).is_some_and(|entry| {
-            let in_progress = entry.record.state == State::InProgress;
-            in_progress && entry.orphaned(self.life, self.time.moment()).is_none()
+        let record = standing.record().ok_or_else(stale)?;
+        let is_held = standing.entry.filter(|_| !only.held_too).is_some_and(|entry| {
+            entry.record.state == State::InProgress && entry.orphaned(self.life, standing.at).is_none()
         });
         if record.state == State::Erased || record.seq != only.seq || is_held {
             return Err(stale());

@@ -3,11 +3,11 @@
 //! The same two invariants as for claims ([`claims`](super::claims)): the generation is compared under the shard's
 //! lock, and what a verdict rests on is committed before the verdict is given.
 
-use super::claims::{OP_BYTES, carried};
 use super::commit::{Order, Waits};
 use super::decide;
 use super::live::{Entry, Shard};
 use super::spaces::{Keyed, Space};
+use super::write::{OP_BYTES, carried};
 use super::{Class, Engine};
 use crate::claim::FailureClass;
 use crate::codec::{Extra, Fingerprint, Record, State};
@@ -139,7 +139,7 @@ impl Engine {
         // A token of its own, above all that were given; this one is given to nobody.
         record.seq = order.take_seq();
         record.token = record.seq;
-        (self.put(order, shard, space, &keyed, record, marks, at, Waits::Here), Ok(verdict))
+        (self.put_by_hand(order, shard, space, &keyed, record, marks, at, Waits::Here), Ok(verdict))
     }
 
     /// Checks an import against limits and policy, and fills in what it leaves open.

@@ -5,12 +5,13 @@
 //! journal. The record is written by the same redb commit as the rows; only then does it enter the live
 //! table. A checkpoint copies it into a run and deletes the row afterwards; open reads what is left.
 
-use super::claims::{Answer, Begun, Prepared, Seen, carried};
+use super::claims::{Answer, Begun, Prepared, Seen};
 use super::commit::{Leads, Waits};
 use super::decide::{self, Decision, Ending};
 use super::live::{Entry, Marks};
 use super::settle::{Held, live_claim};
 use super::spaces::{Keyed, Space};
+use super::write::carried;
 use super::{Class, Engine};
 use crate::bucket::{CommitFailed, Tables, TablesWrite};
 use crate::claim::{Claim, ClaimRequest};

@@ -1,7 +1,7 @@
 //! The engine: one live table, one journal, one set of runs, and the rules between them.
 //!
-//! Reading order: [`decide`] (what is answered), [`claims`] and [`settle`] (the life of one claim),
-//! [`commit`] and [`baton`] (how it becomes durable), [`cold`] (how it is found later), [`checkpoint`] (how it gets there),
+//! Reading order: [`decide`] (what is answered), [`claims`] and [`settle`] (the life of one claim), [`write`] (how a key
+//! gets its next version), [`commit`] and [`baton`] (how it becomes durable), [`cold`] (how it is found later), [`checkpoint`] (how it gets there),
 //! [`upkeep`] (what runs by itself).
 //!
 //! Locks: their one order, and what may be done under each, stands in ARCHITECTURE.md, *Locks*. The part that every
@@ -46,6 +46,8 @@ pub(crate) mod tasks;
 pub(crate) mod time;
 pub(crate) mod upkeep;
 pub(crate) mod waiters;
+#[expect(dead_code, reason = "callers come one by one")]
+pub(crate) mod write;
 
 use crate::bucket::KeyHasher;
 use crate::error::{Error, ErrorKind};

@@ -4,13 +4,14 @@
 //! the token it was listed with *and* that nobody stands behind it at that moment; or that it is parked under
 //! that token. A holder renews and settles under the same locks, so whoever comes first wins.
 
-use super::claims::{Answer, Granted, OP_BYTES, carried};
+use super::claims::{Answer, Granted};
 use super::commit::{Order, Waits};
 use super::decide::{self, Ending};
 use super::live::{Entry, Shard};
 use super::settle::{Held, live_claim, stale};
 use super::spaces::{Keyed, is_reserved};
 use super::time::Moment;
+use super::write::{OP_BYTES, carried};
 use super::{Class, Engine};
 use crate::claim::{Claim, FailureClass};
 use crate::codec::{Asked, Record, State};
@@ -70,7 +71,7 @@ impl Engine {
         granted.lease_ms = lease_ms;
         let mut marks = carried(Some(entry), false);
         (marks.leased, marks.undelivered) = (true, true);
-        let batch = self.put(&mut order, &mut shard, space, keyed, record, marks, at, Waits::Here);
+        let batch = self.put_by_hand(&mut order, &mut shard, space, keyed, record, marks, at, Waits::Here);
         Ok((batch, granted))
     }
 
@@ -126,7 +127,7 @@ impl Engine {
         }
         let marks = carried(Some(entry), false);
         space.counters.settled(record.state);
-        Ok(self.put(order, &mut shard, space, keyed, record, marks, at, Waits::Here))
+        Ok(self.put_by_hand(order, &mut shard, space, keyed, record, marks, at, Waits::Here))
     }
 
     /// The entry of an orphan, and why it is one.
@@ -207,7 +208,16 @@ impl Engine {
             }
             let marks = carried(entry, cold.is_some());
             space.counters.settled(record.state);
-            return Ok(self.put(&mut order, &mut shard, space, keyed, record, marks, at, Waits::Here));
+            return Ok(self.put_by_hand(
+                &mut order,
+                &mut shard,
+                space,
+                keyed,
+                record,
+                marks,
+                at,
+                Waits::Here,
+            ));
         }
     }
 }

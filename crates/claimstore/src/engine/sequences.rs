@@ -17,10 +17,10 @@
 //! after a crash every position that is not done may be claimed at once. Their tokens are numbers of the store's one
 //! sequence, so they rise across lives like all tokens.
 
-use super::claims::OP_BYTES;
 use super::commit::Waits;
 use super::positions::Positions;
 use super::settle::Held;
+use super::write::OP_BYTES;
 use super::{Class, Engine};
 use crate::claim::{Claim, ClaimRequest};
 use crate::error::{Error, ErrorKind};

@@ -6,12 +6,13 @@
 
 use super::Class;
 use super::Engine;
-use super::claims::{Granted, OP_BYTES, carried};
+use super::claims::Granted;
 use super::commit::{Order, Waits};
 use super::decide::{self, Ending};
 use super::live::{Entry, Marks};
 use super::spaces::{Keyed, Space};
 use super::time::Moment;
+use super::write::{OP_BYTES, carried};
 use crate::claim::FailureClass;
 use crate::codec::{Record, State};
 use crate::error::{Error, ErrorKind};
@@ -111,7 +112,7 @@ impl Engine {
         }
         let marks = carried(Some(entry), false);
         space.counters.settled(record.state);
-        let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
+        let batch = self.put_by_hand(order, &mut shard, space, keyed, record, marks, at, waits);
         Ok(batch)
     }
 
@@ -315,10 +316,11 @@ fn is_held(entry: &Entry, token: u64) -> bool {
 
 /// While a `transact` or a settlement with rows runs, its record must be the next one.
 fn check_unreserved(entry: &Entry) -> Result<(), Error> {
-    if entry.marks.reserved {
-        return Err(Error::new(ErrorKind::Overloaded, "a transact is running on the key; retry"));
-    }
-    Ok(())
+    if entry.marks.reserved { Err(reserved()) } else { Ok(()) }
+}
+
+pub(crate) fn reserved() -> Error {
+    Error::new(ErrorKind::Overloaded, "a transact is running on the key; retry")
 }
 
 pub(crate) fn stale() -> Error {
