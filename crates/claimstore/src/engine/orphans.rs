@@ -11,7 +11,7 @@ use super::live::{Entry, Shard};
 use super::settle::{Held, live_claim, stale};
 use super::spaces::{Keyed, is_reserved};
 use super::time::Moment;
-use super::write::{OP_BYTES, carried};
+use super::write::{LeaseAfter, OP_BYTES, Verdict, carried};
 use super::{Class, Engine};
 use crate::claim::{Claim, FailureClass};
 use crate::codec::{Asked, Record, State};
@@ -20,6 +20,7 @@ use crate::history::{ENTRY_BYTES, Happened, MAX_BY_BYTES, MAX_NOTE_BYTES, Orphan
 use crate::lease::Lease;
 use crate::orphan::{Note, Review};
 use crate::planted;
+use crate::policy::Policy;
 use crate::sync::{Arc, MutexGuard};
 use crate::view;
 use std::collections::VecDeque;
@@ -158,7 +159,6 @@ impl Engine {
     pub(crate) fn review(&self, listed: &view::Record, review: &Review, note: &Note) -> Result<(), Error> {
         let held = self.held(listed)?;
         let batch = self.begin_review(&held, review, note)?;
-        self.waiters.ring(held.keyed.hash);
         self.wait(batch)
     }
 
@@ -168,57 +168,52 @@ impl Engine {
         if response.len() > self.limits.response_bytes {
             return Err(Error::new(ErrorKind::TooLarge, "the response is too large"));
         }
-        let added = OP_BYTES + keyed.full.len() + response.len() + PAST_BYTES;
-        loop {
-            let generation = self.cold.generation();
-            let cold = self.cold.lookup(&keyed.full, keyed.hash)?.map(|found| found.record);
-            let known = self.known_bytes(keyed, cold.as_ref());
-            let mut order = self.admit(added + known, Class::Settlement)?;
-            let at = self.time.moment();
-            let mut shard = self.live.shard(keyed.hash);
-            let entry = shard.find(keyed.hash, &keyed.full);
-            if entry.is_none() && self.cold.generation() != generation {
-                continue;
-            }
-            if entry.is_some_and(|entry| entry.marks.reserved) {
-                return Err(Error::new(ErrorKind::Overloaded, "a transact is running on the key; retry"));
-            }
-            let known = shard.known(keyed.hash, entry, cold.as_ref());
-            let is_listed = |record: &&Record| record.state == State::Parked && record.token == *token;
-            let parked = known.as_deref().filter(is_listed).ok_or_else(stale)?;
-            check_room(&order, added + parked.loose_bytes())?;
-            let (seq, now_ms) = (order.take_seq(), at.store_ms);
-            let policy = space.policy();
-            let end =
-                |ending: &Ending<'_>| decide::settled(parked, ending, &policy, keyed.time_ms, seq, now_ms);
-            let (mut record, what) = match review {
-                Review::Requeue => {
-                    (decide::requeued(parked, policy.max_attempts, seq, now_ms), Happened::Requeued)
-                }
-                Review::Complete(response) => (end(&Ending::Complete(response)), Happened::Completed),
-                Review::Fail(response) => {
-                    let class = FailureClass::Terminal { response: response.as_slice().into() };
-                    (end(&Ending::Fail(&class)), Happened::FailedForGood)
-                }
-                // Nothing is left that could remember.
-                Review::Forget => (Record::erased(seq), Happened::Parked),
-            };
-            if record.state != State::Erased {
-                remember(&mut record, parked, what, now_ms, note.by(), note.why());
-            }
-            let marks = carried(entry, cold.is_some());
-            space.counters.settled(record.state);
-            return Ok(self.put_by_hand(
-                &mut order,
-                &mut shard,
-                space,
-                keyed,
-                record,
-                marks,
-                at,
-                Waits::Here,
-            ));
+        let policy = space.policy();
+        let change = held.change(response.len() + PAST_BYTES, 1);
+        let (batch, state) = self.write(
+            &change,
+            Waits::Here,
+            || self.look(keyed),
+            |standing| {
+                standing.check_unreserved()?;
+                let is_listed = |record: &&Record| record.state == State::Parked && record.token == *token;
+                standing.record().filter(is_listed).ok_or_else(stale)?;
+                let (policy, now_ms) = (&*policy, standing.at.store_ms);
+                Ok(Verdict::write(LeaseAfter::Ended, move |earlier, seq| {
+                    let parked = earlier.ok_or_else(stale)?;
+                    let (mut record, what) = reviewed(&parked, review, policy, keyed.time_ms, seq, now_ms);
+                    if record.state != State::Erased {
+                        remember(&mut record, &parked, what, now_ms, note.by(), note.why());
+                    }
+                    let state = record.state;
+                    Ok((record, state))
+                }))
+            },
+        )?;
+        space.counters.settled(state);
+        Ok(batch)
+    }
+}
+
+/// A parked record, reviewed, and what its history keeps of that.
+fn reviewed(
+    parked: &Record,
+    review: &Review,
+    policy: &Policy,
+    key_time_ms: Option<u64>,
+    seq: u64,
+    now_ms: u64,
+) -> (Record, Happened) {
+    let end = |ending: &Ending<'_>| decide::settled(parked, ending, policy, key_time_ms, seq, now_ms);
+    match review {
+        Review::Requeue => (decide::requeued(parked, policy.max_attempts, seq, now_ms), Happened::Requeued),
+        Review::Complete(response) => (end(&Ending::Complete(response)), Happened::Completed),
+        Review::Fail(response) => {
+            let class = FailureClass::Terminal { response: response.as_slice().into() };
+            (end(&Ending::Fail(&class)), Happened::FailedForGood)
         }
+        // Nothing is left that could remember.
+        Review::Forget => (Record::erased(seq), Happened::Parked),
     }
 }
 

@@ -12,7 +12,7 @@ use super::decide::{self, Ending};
 use super::live::{Entry, Marks};
 use super::spaces::{Keyed, Space};
 use super::time::Moment;
-use super::write::{OP_BYTES, carried};
+use super::write::{Change, OP_BYTES, carried};
 use crate::claim::FailureClass;
 use crate::codec::{Record, State};
 use crate::error::{Error, ErrorKind};
@@ -29,6 +29,13 @@ pub(crate) struct Held {
     pub(crate) space: Arc<Space>,
     pub(crate) keyed: Keyed,
     pub(crate) token: u64,
+}
+
+impl Held {
+    /// A change of the claim that adds bytes, and carries over those it has so many times.
+    pub(crate) fn change(&self, added: usize, carries: usize) -> Change<'_> {
+        Change { space: &self.space, keyed: &self.keyed, added, carries }
+    }
 }
 
 impl Engine {
