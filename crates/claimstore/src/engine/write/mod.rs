@@ -47,7 +47,7 @@ mod verdict;
 
 pub(crate) use place::{carried, resting_on};
 pub(crate) use seen::{Looked, Seen, until_current};
-pub(crate) use verdict::{Build, LeaseAfter, Standing, Verdict};
+pub(crate) use verdict::{Build, Earlier, LeaseAfter, Standing, Verdict};
 
 use super::commit::{Order, Waits};
 use super::live::{Entry, Shard};
