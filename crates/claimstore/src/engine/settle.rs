@@ -11,7 +11,7 @@ use super::commit::Waits;
 use super::decide::{self, Ending};
 use super::live::{Entry, Marks};
 use super::spaces::{Keyed, Space};
-use super::write::{Build, Change, Earlier, LeaseAfter, Looked, OP_BYTES, Seen, Standing, Turn, Verdict};
+use super::write::{Build, Change, Earlier, LeaseAfter, Looked, Seen, Standing, Turn, Verdict};
 use crate::claim::FailureClass;
 use crate::codec::{Record, State};
 use crate::error::{Error, ErrorKind};
@@ -175,27 +175,19 @@ impl Engine {
         held: &Held,
         bytes: usize,
         waits: Waits,
-        change: impl FnOnce(&mut Record),
+        edit: impl Fn(&mut Record),
     ) -> Result<u64, Error> {
         self.check_open()?;
-        let Held { space, keyed, token } = held;
-        let known = 2 * self.known_bytes(keyed, None);
-        let mut order = self.admit(OP_BYTES + keyed.full.len() + bytes + known, Class::Settlement)?;
-        let mut shard = self.live.shard(keyed.hash);
-        let entry = live_claim(shard.find(keyed.hash, &keyed.full), *token)?;
-        check_unreserved(entry)?;
-        let earlier = 2 * entry.record.loose_bytes();
-        if !order.takes(OP_BYTES + keyed.full.len() + bytes + earlier) {
-            return Err(Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry"));
-        }
-        let marks = Marks { spill_current: false, ..entry.marks };
-        let lease_until_ms = entry.lease_until_ms;
-        let mut record = entry.known().into_owned();
-        record.seq = order.take_seq();
-        change(&mut record);
-        let batch = order.append_record(&keyed.full, &record, self.time.now_ms(), waits);
-        let entry = Entry { marks, ..Entry::new(record, batch, lease_until_ms) };
-        self.put_entry(&order, &mut shard, space, keyed, entry);
+        let (batch, ()) = self.write(&held.change(bytes, 2), waits, no_look, |standing| {
+            standing.check_claim(held.token)?;
+            standing.check_unreserved()?;
+            Ok(Verdict::write(LeaseAfter::Kept, |earlier, seq| {
+                let mut record = earlier.ok_or_else(stale)?.into_owned();
+                record.seq = seq;
+                edit(&mut record);
+                Ok((record, ()))
+            }))
+        })?;
         Ok(batch)
     }
 
@@ -344,7 +336,7 @@ fn is_held(entry: &Entry, token: u64) -> bool {
     entry.record.state == State::InProgress && (entry.record.token == token || planted::active(22))
 }
 
-/// While a `transact` or a settlement with rows runs, its record must be the next one.
+/// Checks that no `transact` and no settlement with rows is running on the claim: its record must be the next one.
 fn check_unreserved(entry: &Entry) -> Result<(), Error> {
     if entry.marks.reserved { Err(reserved()) } else { Ok(()) }
 }
