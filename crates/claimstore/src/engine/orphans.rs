@@ -8,10 +8,10 @@ use super::claims::{Answer, Granted};
 use super::commit::{Order, Waits};
 use super::decide::{self, Ending};
 use super::live::{Entry, Shard};
-use super::settle::{Held, live_claim, stale};
+use super::settle::{Held, live_claim, no_look, stale};
 use super::spaces::{Keyed, is_reserved};
 use super::time::Moment;
-use super::write::{LeaseAfter, OP_BYTES, Verdict, carried};
+use super::write::{LeaseAfter, OP_BYTES, Standing, Verdict, carried};
 use super::{Class, Engine};
 use crate::claim::{Claim, FailureClass};
 use crate::codec::{Asked, Record, State};
@@ -60,20 +60,16 @@ impl Engine {
     }
 
     fn begin_take_over(&self, held: &Held, lease_ms: u64) -> Result<(u64, Granted), Error> {
-        let Held { space, keyed, token } = held;
-        let added = OP_BYTES + keyed.full.len() + Asked::BYTES + PAST_BYTES;
-        let mut order = self.admit(added + self.known_bytes(keyed, None), Class::Settlement)?;
-        let at = self.time.moment();
-        let mut shard = self.live.shard(keyed.hash);
-        let (entry, cause) = self.orphan(&shard, keyed, *token, at)?;
-        check_room(&order, added + entry.record.loose_bytes())?;
-        let record = taken_over(&entry.known(), cause, order.take_seq(), at.store_ms);
-        let mut granted = Self::granted(keyed, &record);
-        granted.lease_ms = lease_ms;
-        let mut marks = carried(Some(entry), false);
-        (marks.leased, marks.undelivered) = (true, true);
-        let batch = self.put_by_hand(&mut order, &mut shard, space, keyed, record, marks, at, Waits::Here);
-        Ok((batch, granted))
+        let change = held.change(Asked::BYTES + PAST_BYTES, 1);
+        self.write(&change, Waits::Here, no_look, |standing| {
+            let (cause, now_ms) = (self.check_orphan(held, standing)?, standing.at.store_ms);
+            Ok(Verdict::write(LeaseAfter::Granted, move |earlier, seq| {
+                let orphan = earlier.ok_or_else(stale)?;
+                let record = taken_over(&orphan, cause, seq, now_ms);
+                let granted = Granted { lease_ms, ..Self::granted(&held.keyed, &record) };
+                Ok((record, granted))
+            }))
+        })
     }
 
     /// Ends orphans without asking anybody, in one batch. Answers whether each was still an orphan.
@@ -142,6 +138,12 @@ impl Engine {
         let entry = live_claim(shard.find(keyed.hash, &keyed.full), token)?;
         let cause = entry.orphaned(self.life, at).ok_or_else(stale)?;
         Ok((entry, cause))
+    }
+
+    /// Checks that the claim is an orphan; returns why it is one.
+    fn check_orphan(&self, held: &Held, standing: Standing<'_>) -> Result<Orphaned, Error> {
+        standing.check_claim(held.token)?;
+        standing.orphaned(self.life).ok_or_else(stale)
     }
 
     /// Namespace, key and token of a record that a listing showed.
