@@ -5,13 +5,13 @@
 //! that token. A holder renews and settles under the same locks, so whoever comes first wins.
 
 use super::claims::{Answer, Granted};
-use super::commit::{Order, Waits};
+use super::commit::Waits;
 use super::decide::{self, Ending};
-use super::live::{Entry, Shard};
-use super::settle::{Held, live_claim, no_look, stale};
-use super::spaces::{Keyed, is_reserved};
+use super::live::Entry;
+use super::settle::{Held, no_look, stale};
+use super::spaces::is_reserved;
 use super::time::Moment;
-use super::write::{LeaseAfter, OP_BYTES, Standing, Verdict, carried};
+use super::write::{LeaseAfter, Standing, Turn, Verdict};
 use super::{Class, Engine};
 use crate::claim::{Claim, FailureClass};
 use crate::codec::{Asked, Record, State};
@@ -21,7 +21,7 @@ use crate::lease::Lease;
 use crate::orphan::{Note, Review};
 use crate::planted;
 use crate::policy::Policy;
-use crate::sync::{Arc, MutexGuard};
+use crate::sync::Arc;
 use crate::view;
 use std::collections::VecDeque;
 
@@ -83,16 +83,16 @@ impl Engine {
         }
         let held: Vec<Result<Held, Error>> = items.iter().map(|(listed, _)| self.held(listed)).collect();
         let bytes = held.iter().zip(items).map(|(held, (_, failure))| {
-            held.as_ref()
-                .map_or(0, |held| orphan_bytes(held, &failure.class) + self.known_bytes(&held.keyed, None))
+            held.as_ref().map_or(0, |held| self.room_to_fail(held, &failure.class))
         });
         let bytes = bytes.sum();
         let mut last_batch = 0;
         let verdicts = {
             let mut order = self.admit(bytes, Class::Settlement)?;
+            let mut turn = Turn { order: &mut order, at: self.time.moment(), waits: Waits::Here };
             let end = |(held, (_, failure)): (&Result<Held, Error>, &(view::Record, crate::Failure))| {
                 let held = held.as_ref().map_err(Error::again)?;
-                last_batch = self.fail_orphan(&mut order, held, &failure.class)?.max(last_batch);
+                last_batch = self.fail_orphan(&mut turn, held, &failure.class)?.max(last_batch);
                 Ok(())
             };
             held.iter().zip(items).map(end).collect()
@@ -102,42 +102,28 @@ impl Engine {
         Ok(verdicts)
     }
 
-    fn fail_orphan(
-        &self,
-        order: &mut MutexGuard<'_, Order>,
-        held: &Held,
-        class: &FailureClass,
-    ) -> Result<u64, Error> {
-        let Held { space, keyed, token } = held;
-        let ending = Ending::Fail(class);
-        self.check_ending(&ending)?;
-        let at = self.time.moment();
-        let mut shard = self.live.shard(keyed.hash);
-        let (entry, cause) = self.orphan(&shard, keyed, *token, at)?;
-        check_room(order, orphan_bytes(held, class) + entry.record.loose_bytes())?;
-        let (seq, now_ms) = (order.take_seq(), at.store_ms);
-        let mut record =
-            decide::settled(&entry.known(), &ending, &space.policy(), keyed.time_ms, seq, now_ms);
-        if entry.record.asked().is_none() {
-            let what = Happened::Orphaned(cause);
-            remember(&mut record, &entry.record, what, now_ms, b"", ending.note());
-        }
-        let marks = carried(Some(entry), false);
-        space.counters.settled(record.state);
-        Ok(self.put_by_hand(order, &mut shard, space, keyed, record, marks, at, Waits::Here))
+    fn room_to_fail(&self, held: &Held, class: &FailureClass) -> usize {
+        held.change(fail_bytes(class), 1).bytes(self.known_bytes(&held.keyed, None))
     }
 
-    /// The entry of an orphan, and why it is one.
-    fn orphan<'a>(
-        &self,
-        shard: &'a Shard,
-        keyed: &Keyed,
-        token: u64,
-        at: Moment,
-    ) -> Result<(&'a Entry, Orphaned), Error> {
-        let entry = live_claim(shard.find(keyed.hash, &keyed.full), token)?;
-        let cause = entry.orphaned(self.life, at).ok_or_else(stale)?;
-        Ok((entry, cause))
+    fn fail_orphan(&self, turn: &mut Turn<'_>, held: &Held, class: &FailureClass) -> Result<u64, Error> {
+        let (ending, policy) = (&Ending::Fail(class), &*held.space.policy());
+        self.check_ending(ending)?;
+        turn.at = self.time.moment();
+        let now_ms = turn.at.store_ms;
+        self.settle_in_turn(turn, held, fail_bytes(class), |standing| {
+            let cause = self.check_orphan(held, standing)?;
+            Ok(Verdict::write(LeaseAfter::Ended, move |earlier, seq| {
+                let earlier = earlier.ok_or_else(stale)?;
+                let mut record = decide::settled(&earlier, ending, policy, held.keyed.time_ms, seq, now_ms);
+                if earlier.asked().is_none() {
+                    let what = Happened::Orphaned(cause);
+                    remember(&mut record, &earlier, what, now_ms, b"", ending.note());
+                }
+                let state = record.state;
+                Ok((record, state))
+            }))
+        })
     }
 
     /// Checks that the claim is an orphan; returns why it is one.
@@ -247,15 +233,9 @@ fn taken_over(orphan: &Record, cause: Orphaned, seq: u64, now_ms: u64) -> Record
     record
 }
 
-fn orphan_bytes(held: &Held, class: &FailureClass) -> usize {
-    OP_BYTES + held.keyed.full.len() + Ending::Fail(class).body_len() + PAST_BYTES
-}
-
-fn check_room(order: &Order, bytes: usize) -> Result<(), Error> {
-    if order.takes(bytes) {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry"))
+/// Bytes that the end of an orphan adds to its record.
+fn fail_bytes(class: &FailureClass) -> usize {
+    Ending::Fail(class).body_len() + PAST_BYTES
 }
 
 /// Claims that nobody holds, a shard at a time. Durable facts only; ends after an error.
