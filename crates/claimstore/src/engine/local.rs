@@ -5,23 +5,23 @@
 //! journal. The record is written by the same redb commit as the rows; only then does it enter the live
 //! table. A checkpoint copies it into a run and deletes the row afterwards; open reads what is left.
 
-use super::claims::{Answer, Begun, Prepared, Seen};
+use super::claims::{Prepared, Unclaimed, request_bytes};
 use super::commit::{Leads, Waits};
-use super::decide::{self, Decision, Ending};
+use super::decide::{self, Ending};
+use super::judge::Reserved;
 use super::live::{Entry, Marks};
 use super::settle::{Held, live_claim};
 use super::spaces::{Keyed, Space};
-use super::write::carried;
+use super::write::{Standing, Turn, carried, until_current};
 use super::{Class, Engine};
 use crate::bucket::{CommitFailed, Tables, TablesWrite};
-use crate::claim::{Claim, ClaimRequest};
+use crate::claim::ClaimRequest;
 use crate::codec::{Base, Cursor, Record};
 use crate::error::{Error, ErrorKind};
 use crate::io::Process;
 use crate::planted;
 use crate::sync::{Arc, Mutex, ThreadId, current_thread};
 use crate::transact::{Transacted, Transaction};
-use std::borrow::Cow;
 
 /// The second redb file, opened at its first use.
 #[derive(Debug)]
@@ -169,20 +169,17 @@ impl Engine {
         let _owed = OwedClose(self);
         let tables = self.tables()?;
         let policy = space.policy();
-        let mut prepared = self.prepare(space, &policy, request)?;
-        let (attempt, earlier, batch) = loop {
-            match self.reserve(space, request, &mut prepared)? {
-                Reserved::Taken { attempt, earlier, batch } => break (attempt, earlier, batch),
-                Reserved::Answered(begun) => {
-                    self.wait(begun.batch)?;
-                    match self.deliver(space, &request.key, begun.answer)? {
-                        Claim::Duplicate(receipt) => return Ok(Transacted::Duplicate(receipt)),
-                        Claim::InProgress(holder) => return Ok(Transacted::InProgress(holder)),
-                        // Claimable by the second look's wall clock only: give the claim back, and reserve the key.
-                        Claim::Claimed(lease) => lease.release()?,
-                    }
-                    prepared = self.prepare(space, &policy, request)?;
-                }
+        let prepared = self.prepare(space, &policy, request)?;
+        let (batch, reserved) = self.reserve(space, request, &prepared)?;
+        let (attempt, earlier) = match reserved {
+            Reserved::Taken { attempt, earlier } => (attempt, earlier),
+            Reserved::Answered(answer) => {
+                self.wait(batch)?;
+                Self::count_unclaimed(space, answer.as_ref());
+                return Ok(match answer? {
+                    Unclaimed::Duplicate(receipt) => Transacted::Duplicate(receipt),
+                    Unclaimed::InProgress(holder) => Transacted::InProgress(holder),
+                });
             }
         };
         let mut reservation = Reservation { engine: self, space, keyed: &prepared.keyed, kept: false };
@@ -239,55 +236,28 @@ impl Engine {
         Ok(response)
     }
 
-    /// Decides, and reserves the key if it is to be claimed.
+    /// Decides, and reserves the key if it is to be claimed. Answers the batch to wait for.
     fn reserve(
         &self,
         space: &Space,
         request: &ClaimRequest,
-        prepared: &mut Prepared<'_>,
-    ) -> Result<Reserved, Error> {
-        let keyed = prepared.keyed.clone();
-        let keyed = &keyed;
-        loop {
-            let generation = self.cold.generation();
-            let cold = self.cold.lookup(&keyed.full, keyed.hash)?.map(|found| found.record);
-            // Parking or failing an orphan appends; a reservation does not.
-            let bytes = super::claims::request_bytes(request, self.known_bytes(keyed, cold.as_ref()));
-            let mut order = self.admit(bytes, Class::Claim)?;
-            let mut shard = self.live.shard(keyed.hash);
-            let entry = shard.find(keyed.hash, &keyed.full);
-            if entry.is_none() && self.cold.generation() != generation {
-                continue;
-            }
-            let cold = cold.filter(|_| entry.is_none());
-            let at = self.time.moment();
-            let Decision::Claim { attempt } = self.decide(space, prepared, entry, cold.as_ref(), at) else {
-                let seen = Seen { cold: cold.as_ref(), generation };
-                let begun =
-                    self.decide_and_apply(&mut order, &mut shard, space, prepared, seen, at, Waits::Here);
-                match begun {
-                    Some(begun) => {
-                        space.counters.claimed([&begun.answer]);
-                        return Ok(Reserved::Answered(begun));
-                    }
-                    None => continue,
+        prepared: &Prepared<'_>,
+    ) -> Result<(u64, Reserved), Error> {
+        let keyed = &prepared.keyed;
+        until_current(
+            || self.look(keyed),
+            |looked| {
+                // Parking or failing an orphan appends; a reservation does not.
+                let known = self.known_bytes(keyed, looked.found.as_ref());
+                let mut order = self.admit(request_bytes(request, known), Class::Claim)?;
+                let mut turn = Turn { order: &mut order, at: self.time.moment(), waits: Waits::Here };
+                let judge = |standing: Standing<'_>| self.judge_reservation(space, prepared, standing);
+                match self.write_in_turn(&mut turn, &prepared.change(space), looked.seen(), judge) {
+                    Ok(done) => Ok(done.map(|done| (done.batch, done.answer))),
+                    Err(refused) => Ok(Some((0, Reserved::Answered(Err(refused))))),
                 }
-            };
-            let earlier = shard.known(keyed.hash, entry, cold.as_ref()).map(Cow::into_owned);
-            if let Err(error) = self.check_new_claim(space, prepared, earlier.is_none()) {
-                return Ok(Reserved::Answered(Begun { batch: 0, answer: Answer::Refused(error) }));
-            }
-            let batch = if let Some(entry) = shard.find_mut(keyed.hash, &keyed.full) {
-                entry.marks = entry.marks.reserved();
-                entry.batch
-            } else {
-                let marks = Marks { placeholder: true, ..carried(None, cold.is_some()).reserved() };
-                let entry = Entry { marks, ..Entry::new(Record::erased(0), 0, 0) };
-                self.put_entry(&order, &mut shard, space, keyed, entry);
-                0
-            };
-            return Ok(Reserved::Taken { attempt, earlier, batch });
-        }
+            },
+        )
     }
 
     /// A sequence number for a record that goes past the journal.
@@ -340,11 +310,6 @@ impl Engine {
             }
         }
     }
-}
-
-enum Reserved {
-    Answered(Begun),
-    Taken { attempt: u32, earlier: Option<Record>, batch: u64 },
 }
 
 impl Reservation<'_> {

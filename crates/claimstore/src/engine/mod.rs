@@ -22,6 +22,7 @@ pub(crate) mod fingerprint_key;
 mod forget;
 mod graves;
 pub(crate) mod import;
+mod judge;
 pub(crate) mod lapses;
 pub(crate) mod live;
 pub(crate) mod local;
@@ -46,7 +47,6 @@ pub(crate) mod tasks;
 pub(crate) mod time;
 pub(crate) mod upkeep;
 pub(crate) mod waiters;
-#[expect(dead_code, reason = "callers come one by one")]
 pub(crate) mod write;
 
 use crate::bucket::KeyHasher;

@@ -53,7 +53,7 @@ impl Engine {
         let held = self.held(listed)?;
         let (batch, granted) = self.begin_take_over(&held, lease_ms)?;
         self.wait(batch)?;
-        match self.deliver(&held.space, &listed.key, Answer::Claimed(granted))? {
+        match self.deliver(&held.space, &listed.key, Ok(Answer::Claimed(granted)))? {
             Claim::Claimed(lease) => Ok(lease),
             Claim::Duplicate(_) | Claim::InProgress(_) => Err(stale()),
         }
@@ -66,7 +66,7 @@ impl Engine {
             Ok(Verdict::write(LeaseAfter::Granted, move |earlier, seq| {
                 let orphan = earlier.ok_or_else(stale)?;
                 let record = taken_over(&orphan, cause, seq, now_ms);
-                let granted = Granted { lease_ms, ..Self::granted(&held.keyed, &record) };
+                let granted = Granted { lease_ms, ..Self::granted(held.keyed.clone(), &record) };
                 Ok((record, granted))
             }))
         })

@@ -243,7 +243,7 @@ impl Engine {
         }
         entry.marks.leased = true;
         entry.marks.abandoned = false;
-        let granted = Self::granted(&keyed, &entry.record);
+        let granted = Self::granted(keyed.clone(), &entry.record);
         Ok((Held { space: space.clone(), keyed, token }, granted))
     }
 }

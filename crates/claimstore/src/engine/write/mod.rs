@@ -40,13 +40,16 @@
 //! by themselves, [`write_in_turn`](Engine::write_in_turn) and [`write_under`](Engine::write_under). If a checkpoint
 //! passes in the midst of a batch, the rest of its keys are looked up with the order lock held. That is rare, and bounded
 //! by the blocks of one key at a time.
+//!
+//! Beside this path stands what `transact` does to the live table alone ([`place`]): it reserves keys in memory, and
+//! shows records that are durable in `tables.redb` already.
 
 mod place;
 mod seen;
 mod verdict;
 
 pub(crate) use place::{carried, resting_on};
-pub(crate) use seen::{Looked, Seen, until_current};
+pub(crate) use seen::{Looked, Seen, until_current, until_current_of};
 pub(crate) use verdict::{Build, Earlier, LeaseAfter, Standing, Verdict};
 
 use super::commit::{Order, Waits};
@@ -165,6 +168,11 @@ impl Engine {
                     (None, Some(cold)) => shard.cold_repeats.count(*hash, cold, repeats, turn.at.store_ms),
                     (None, None) => {}
                 }
+                Done { batch, answer, ended: false }
+            }
+            Verdict::Reserve { answer } => {
+                let batch = entry.map_or(0, |entry| entry.batch);
+                self.reserve_under(turn.order, shard, change, cold.is_some());
                 Done { batch, answer, ended: false }
             }
             Verdict::Write { lease, build } => {

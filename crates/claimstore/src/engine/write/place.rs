@@ -1,4 +1,4 @@
-//! The live table, changed: the last step of the [write path](super).
+//! The live table, changed: the last step of the [write path](super), and what a `transact` does to it.
 
 use super::{Change, LeaseAfter, Turn};
 use crate::codec::Record;
@@ -50,6 +50,24 @@ impl Engine {
         let entry = Entry { marks: after.marks, ..Entry::new(record, batch, lease_until_ms) };
         self.put_entry(turn.order, shard, space, keyed, entry);
         batch
+    }
+
+    /// Reserves a key for a `transact`, in memory only: its entry, or a placeholder where it has none.
+    pub(super) fn reserve_under(
+        &self,
+        order: &Order,
+        shard: &mut Shard,
+        change: &Change<'_>,
+        was_cold: bool,
+    ) {
+        let Change { space, keyed, .. } = change;
+        if let Some(entry) = shard.find_mut(keyed.hash, &keyed.full) {
+            entry.marks = entry.marks.reserved();
+            return;
+        }
+        let marks = Marks { placeholder: true, ..carried(None, was_cold).reserved() };
+        let entry = Entry { marks, ..Entry::new(Record::erased(0), 0, 0) };
+        self.put_entry(order, shard, space, keyed, entry);
     }
 
     /// Puts an entry in place and keeps the namespace's usage. Whoever has the order is alone: see [`Balance`].

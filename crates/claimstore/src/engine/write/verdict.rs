@@ -26,6 +26,8 @@ pub(crate) enum Verdict<T, B> {
     Write { lease: LeaseAfter, build: B },
     /// Nothing changes. The answer rests on what stands, which was asked for so often.
     Stands { answer: T, repeats: Repeats },
+    /// Nothing is written yet: the key is reserved for a `transact`.
+    Reserve { answer: T },
 }
 
 /// The version before the next one, if there is one, with what was counted since it was written.
@@ -61,6 +63,11 @@ impl<'a> Standing<'a> {
     /// The newest version of the key.
     pub(crate) fn record(self) -> Option<&'a Record> {
         self.entry.map(|entry| &entry.record).or(self.cold)
+    }
+
+    /// The same with what was counted since it was written.
+    pub(crate) fn known(self) -> Earlier<'a> {
+        self.shard.known(self.hash, self.entry, self.cold)
     }
 
     /// Checks that the key is in progress under exactly this token.
