@@ -90,7 +90,11 @@ impl Future for ClaimFuture {
         let begun = this.begun.take();
         committed?;
         match begun {
-            Some(begun) => Poll::Ready(this.engine.deliver(&this.space, &this.request.key, begun.answer)),
+            Some(Begun { answer, .. }) => {
+                this.engine.deliver(&this.space, &answer);
+                let key = &this.request.key;
+                Poll::Ready(answer.map(|answer| Claim::new(&this.engine, &this.space, key, answer)))
+            }
             None => Poll::Pending,
         }
     }
@@ -148,7 +152,12 @@ impl Future for ClaimManyFuture {
         committed?;
         match begun {
             Some((_, answers)) => {
-                Poll::Ready(Ok(this.engine.deliver_many(&this.space, &this.requests, answers)))
+                this.engine.deliver_many(&this.space, &answers);
+                let items = this.requests.iter().zip(answers);
+                let hand_out = |(request, answer): (&ClaimRequest, Told)| {
+                    answer.map(|answer| Claim::new(&this.engine, &this.space, &request.key, answer))
+                };
+                Poll::Ready(Ok(items.map(hand_out).collect()))
             }
             None => Poll::Pending,
         }

@@ -10,40 +10,30 @@ use super::spaces::{Keyed, Space};
 use super::write::{Looked, Seen, Turn, carried_bytes, until_current_of};
 use super::{Class, Engine, spans};
 use crate::bucket::RunSet;
-use crate::claim::{Claim, ClaimRequest};
+use crate::claim::ClaimRequest;
 use crate::codec::Record;
 use crate::error::{Error, ErrorKind};
 use crate::options::MAX_BATCH_ITEMS;
-use crate::sync::Arc;
 
 /// So many leases of a batch are started with one reading of the clock.
 const STARTED_AT_ONCE: usize = 64;
 
 impl Engine {
     /// Claims a batch, on this thread.
-    pub(crate) fn claim_many(
-        self: &Arc<Self>,
-        space: &Arc<Space>,
-        requests: &[ClaimRequest],
-    ) -> Result<Vec<Result<Claim, Error>>, Error> {
+    pub(crate) fn claim_many(&self, space: &Space, requests: &[ClaimRequest]) -> Result<Vec<Told>, Error> {
         spans::claim_many().run(|span| {
             span.count("items", requests.len() as u64);
             let (batch, answers) = self.begin_many(space, requests, Waits::Here)?;
             self.wait(batch)?;
-            Ok(self.deliver_many(space, requests, answers))
+            self.deliver_many(space, &answers);
+            Ok(answers)
         })
     }
 
-    /// Turns the answers of a committed batch into what the caller gets.
-    pub(crate) fn deliver_many(
-        self: &Arc<Self>,
-        space: &Arc<Space>,
-        requests: &[ClaimRequest],
-        answers: Vec<Told>,
-    ) -> Vec<Result<Claim, Error>> {
+    /// What comes before the answers of a committed batch are told: leases start, and answers are counted.
+    pub(crate) fn deliver_many(&self, space: &Space, answers: &[Told]) {
         answers.chunks(STARTED_AT_ONCE).for_each(|answers| self.start_leases(answers));
-        let items = requests.iter().zip(answers);
-        items.map(|(request, answer)| self.hand_out(space, &request.key, answer)).collect()
+        answers.iter().for_each(|answer| Self::count_told(space, answer));
     }
 
     /// Starts the leases of those that were granted among some of a batch. The clock is read for each few of it, not once

@@ -10,14 +10,13 @@ use super::live::{Entry, Shard};
 use super::spaces::{Keyed, Space};
 use super::write::{Change, Done, Looked, OP_BYTES, Seen, Standing, Turn, resting_on, until_current_of};
 use super::{Class, Engine, spans};
-use crate::claim::{Claim, ClaimRequest, Holder, Receipt};
+use crate::claim::{ClaimRequest, Holder, Receipt};
 use crate::codec::{Fingerprint, Record};
 use crate::error::{Error, ErrorKind};
-use crate::lease::Lease;
 use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL, millis};
 use crate::planted;
 use crate::policy::Policy;
-use crate::sync::{Arc, MutexGuard};
+use crate::sync::MutexGuard;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -49,6 +48,15 @@ impl Answer {
     /// What was granted, if this is a grant.
     pub(super) fn granted(&self) -> Option<&Granted> {
         if let Answer::Claimed(granted) = self { Some(granted) } else { None }
+    }
+
+    /// What the answer is called in signals.
+    fn name(&self) -> &'static str {
+        match self {
+            Answer::Claimed(_) => "claimed",
+            Answer::Unclaimed(Unclaimed::Duplicate(_)) => "duplicate",
+            Answer::Unclaimed(Unclaimed::InProgress(_)) => "in_progress",
+        }
     }
 }
 
@@ -82,17 +90,14 @@ impl Prepared<'_> {
 
 impl Engine {
     /// Claims, on this thread.
-    pub(crate) fn claim(
-        self: &Arc<Self>,
-        space: &Arc<Space>,
-        request: &ClaimRequest,
-    ) -> Result<Claim, Error> {
+    pub(crate) fn claim(&self, space: &Space, request: &ClaimRequest) -> Told {
         spans::claim().run(|span| {
             let begun = self.begin(space, request, Waits::Here)?;
             self.wait(begun.batch)?;
-            let claim = self.deliver(space, &request.key, begun.answer)?;
-            span.name("outcome", claim.name());
-            Ok(claim)
+            self.deliver(space, &begun.answer);
+            let answer = begun.answer?;
+            span.name("outcome", answer.name());
+            Ok(answer)
         })
     }
 
@@ -282,32 +287,12 @@ impl Engine {
         }
     }
 
-    /// Turns a committed answer into what the caller gets.
-    pub(crate) fn deliver(
-        self: &Arc<Self>,
-        space: &Arc<Space>,
-        key: &[u8],
-        answer: Told,
-    ) -> Result<Claim, Error> {
-        if let Ok(Answer::Claimed(granted)) = &answer {
+    /// What comes before a committed answer is told: its lease starts, if it is a grant, and it is counted.
+    pub(crate) fn deliver(&self, space: &Space, answer: &Told) {
+        if let Ok(Answer::Claimed(granted)) = answer {
             self.start_lease_now(granted);
         }
-        self.hand_out(space, key, answer)
-    }
-
-    /// The same for an answer whose lease, if it is one, has started.
-    pub(super) fn hand_out(
-        self: &Arc<Self>,
-        space: &Arc<Space>,
-        key: &[u8],
-        answer: Told,
-    ) -> Result<Claim, Error> {
-        Self::count_told(space, &answer);
-        Ok(match answer? {
-            Answer::Claimed(granted) => Claim::Claimed(Lease::new(self, space, key, granted)),
-            Answer::Unclaimed(Unclaimed::Duplicate(receipt)) => Claim::Duplicate(receipt),
-            Answer::Unclaimed(Unclaimed::InProgress(holder)) => Claim::InProgress(holder),
-        })
+        Self::count_told(space, answer);
     }
 
     /// Counts an answer that is told. Grants were counted when they were made.
@@ -345,12 +330,7 @@ impl Engine {
     }
 
     /// Claims, or waits until the holder is done or gone, or `limit` is over.
-    pub(crate) fn claim_or_wait(
-        self: &Arc<Self>,
-        space: &Arc<Space>,
-        request: &ClaimRequest,
-        limit: Duration,
-    ) -> Result<Claim, Error> {
+    pub(crate) fn claim_or_wait(&self, space: &Space, request: &ClaimRequest, limit: Duration) -> Told {
         self.check_changes()?;
         let hash = self.keyed(space, &space.policy(), &request.key)?.hash;
         let deadline_ms = self.time.boot_ms().saturating_add(millis(limit));
@@ -360,13 +340,13 @@ impl Engine {
                 bell.silence();
             }
             match self.claim(space, request) {
-                Ok(Claim::InProgress(holder)) => {
+                Ok(Answer::Unclaimed(Unclaimed::InProgress(holder))) => {
                     if planted::active(65) {
                         bell.silence();
                     }
                     let left_ms = deadline_ms.saturating_sub(self.time.boot_ms());
                     if left_ms == 0 {
-                        break Ok(Claim::InProgress(holder));
+                        break Ok(Answer::Unclaimed(Unclaimed::InProgress(holder)));
                     }
                     bell.wait(holder.retry_after().min(Duration::from_millis(left_ms)));
                 }

@@ -21,7 +21,6 @@ use crate::error::{Error, ErrorKind};
 use crate::io::Process;
 use crate::planted;
 use crate::sync::{Arc, Mutex, ThreadId, current_thread};
-use crate::transact::{Transacted, Transaction};
 
 /// The second redb file, opened at its first use.
 #[derive(Debug)]
@@ -59,6 +58,15 @@ impl Drop for OwedClose<'_> {
             self.0.close_if_owed();
         }
     }
+}
+
+/// What became of a `transact`.
+#[derive(Debug)]
+pub(crate) enum Ran {
+    /// The closure ran; its rows and its response are durable, together.
+    Done(Vec<u8>),
+    /// Nothing ran.
+    Answered(Unclaimed),
 }
 
 /// Takes a reservation back unless it was turned into a record.
@@ -155,14 +163,9 @@ impl Engine {
     }
 
     /// One commit for claim, rows and result.
-    pub(crate) fn transact<F>(
-        self: &Arc<Self>,
-        space: &Arc<Space>,
-        request: &ClaimRequest,
-        work: F,
-    ) -> Result<Transacted, Error>
+    pub(crate) fn transact<F>(&self, space: &Space, request: &ClaimRequest, work: F) -> Result<Ran, Error>
     where
-        F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
+        F: FnOnce(&TablesWrite<'_>) -> Result<Vec<u8>, Error>,
     {
         self.check_changes()?;
         self.tables.start_writing()?;
@@ -176,10 +179,7 @@ impl Engine {
             Reserved::Answered(answer) => {
                 self.wait(batch)?;
                 Self::count_unclaimed(space, answer.as_ref());
-                return Ok(match answer? {
-                    Unclaimed::Duplicate(receipt) => Transacted::Duplicate(receipt),
-                    Unclaimed::InProgress(holder) => Transacted::InProgress(holder),
-                });
+                return answer.map(Ran::Answered);
             }
         };
         let mut reservation = Reservation { engine: self, space, keyed: &prepared.keyed, kept: false };
@@ -187,7 +187,7 @@ impl Engine {
         let mut write = tables.begin()?;
         let response = {
             let _writing = self.tables.writing();
-            work(&Transaction::new(&write))?
+            work(&write)?
         };
         let (seq, now_ms) = (self.local_seq()?, self.time.now_ms());
         let claimed = decide::claimed(earlier.as_ref(), attempt, &prepared.wanted, seq, now_ms);
@@ -196,13 +196,13 @@ impl Engine {
         self.stage(&mut write, &prepared.keyed, &record)?;
         Self::finish_local(&tables, write, &mut reservation, record)?;
         space.counters.granted(1, u64::from(attempt > 1));
-        Ok(Transacted::Done(response))
+        Ok(Ran::Done(response))
     }
 
     /// Settles a claim together with rows. The claim is reserved meanwhile, so nobody takes it over.
     pub(crate) fn complete_in<F>(&self, held: &Held, work: F) -> Result<Vec<u8>, Error>
     where
-        F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
+        F: FnOnce(&TablesWrite<'_>) -> Result<Vec<u8>, Error>,
     {
         self.check_changes()?;
         self.tables.start_writing()?;
@@ -226,7 +226,7 @@ impl Engine {
         let mut write = tables.begin()?;
         let response = {
             let _writing = self.tables.writing();
-            work(&Transaction::new(&write))?
+            work(&write)?
         };
         let (seq, now_ms) = (self.local_seq()?, self.time.now_ms());
         let ending = Ending::Complete(&response);

@@ -4,20 +4,19 @@
 //! the token it was listed with *and* that nobody stands behind it at that moment; or that it is parked under
 //! that token. A holder renews and settles under the same locks, so whoever comes first wins.
 
-use super::claims::{Answer, Granted};
+use super::claims::Granted;
 use super::commit::Waits;
 use super::decide::{self, Ending};
 use super::live::Entry;
 use super::settle::{Held, no_look, stale};
-use super::spaces::is_reserved;
+use super::spaces::{Space, is_reserved};
 use super::time::Moment;
 use super::write::{LeaseAfter, Standing, Turn, Verdict};
 use super::{Class, Engine};
-use crate::claim::{Claim, FailureClass};
+use crate::claim::FailureClass;
 use crate::codec::{Asked, Record, State};
 use crate::error::{Error, ErrorKind};
 use crate::history::{ENTRY_BYTES, Happened, MAX_BY_BYTES, MAX_NOTE_BYTES, Orphaned, remember, work_token};
-use crate::lease::Lease;
 use crate::orphan::{Note, Review};
 use crate::planted;
 use crate::policy::Policy;
@@ -49,14 +48,16 @@ impl Entry {
 impl Engine {
     /// Takes an orphan over without counting an attempt: a new token and a lease for whoever finds out what
     /// became of the work.
-    pub(crate) fn take_over(self: &Arc<Self>, listed: &view::Record, lease_ms: u64) -> Result<Lease, Error> {
+    pub(crate) fn take_over(
+        &self,
+        listed: &view::Record,
+        lease_ms: u64,
+    ) -> Result<(Arc<Space>, Granted), Error> {
         let held = self.held(listed)?;
         let (batch, granted) = self.begin_take_over(&held, lease_ms)?;
         self.wait(batch)?;
-        match self.deliver(&held.space, &listed.key, Ok(Answer::Claimed(granted)))? {
-            Claim::Claimed(lease) => Ok(lease),
-            Claim::Duplicate(_) | Claim::InProgress(_) => Err(stale()),
-        }
+        self.start_lease_now(&granted);
+        Ok((held.space, granted))
     }
 
     fn begin_take_over(&self, held: &Held, lease_ms: u64) -> Result<(u64, Granted), Error> {
