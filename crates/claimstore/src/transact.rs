@@ -4,7 +4,7 @@ use crate::bucket::{ReadTable, Rows, TablesWrite, UserTable};
 use crate::claim::{Holder, Receipt};
 use crate::engine::Engine;
 use crate::engine::claims::Unclaimed;
-use crate::engine::local::Ran;
+use crate::engine::transact::Ran;
 use crate::error::{Error, ErrorKind};
 use crate::io::{FORKED, Process};
 use crate::sync::{Arc, Weak};

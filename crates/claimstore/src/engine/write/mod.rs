@@ -48,7 +48,7 @@ mod place;
 mod seen;
 mod verdict;
 
-pub(crate) use place::{carried, resting_on};
+pub(crate) use place::resting_on;
 pub(crate) use seen::{Looked, Seen, until_current, until_current_of};
 pub(crate) use verdict::{Build, Earlier, LeaseAfter, Standing, Verdict};
 

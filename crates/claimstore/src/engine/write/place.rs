@@ -5,7 +5,9 @@ use crate::codec::Record;
 use crate::engine::Engine;
 use crate::engine::commit::Order;
 use crate::engine::live::{Entry, Marks, Shard};
+use crate::engine::settle::{Held, live_claim_mut};
 use crate::engine::spaces::{Keyed, Space};
+use crate::error::{Error, ErrorKind};
 use crate::planted;
 
 /// What is known of an entry in memory only, once its record is written.
@@ -70,17 +72,47 @@ impl Engine {
         self.put_entry(order, shard, space, keyed, entry);
     }
 
+    /// Reserves a claim for its settlement together with rows, in memory only. Returns its record, and the batch that must
+    /// be committed before that may be built upon.
+    pub(crate) fn reserve_held(&self, held: &Held) -> Result<(Record, u64), Error> {
+        let mut shard = self.live.shard(held.keyed.hash);
+        let entry = live_claim_mut(shard.find_mut(held.keyed.hash, &held.keyed.full), held.token)?;
+        if entry.marks.reserved {
+            return Err(Error::new(ErrorKind::Misuse, "a settlement of this claim is running"));
+        }
+        entry.marks = entry.marks.reserved();
+        Ok((entry.known().into_owned(), entry.batch))
+    }
+
+    /// Shows a record that is durable in `tables.redb`: it takes the place of the reservation.
+    pub(crate) fn show_durable(&self, space: &Space, keyed: &Keyed, record: Record) {
+        let order = self.commit.order();
+        let mut shard = self.live.shard(keyed.hash);
+        let marks = Marks { in_tables: true, ..carried(shard.find(keyed.hash, &keyed.full), false) };
+        let entry = Entry { marks, ..Entry::new(record, 0, 0) };
+        self.put_entry(&order, &mut shard, space, keyed, entry);
+    }
+
+    /// Gives a reservation back. A placeholder goes with it.
+    pub(crate) fn unreserve(&self, space: &Space, keyed: &Keyed) {
+        let mut shard = self.live.shard(keyed.hash);
+        let Some(entry) = shard.find_mut(keyed.hash, &keyed.full) else { return };
+        entry.marks.reserved = false;
+        if entry.marks.placeholder
+            && let Some(old) = self.live.remove(&mut shard, keyed.hash, &keyed.full)
+        {
+            if planted::active(70) {
+                return;
+            }
+            // What was never claimed takes no part of a quota.
+            space.usage.left(1, (keyed.full.len() + old.record.body.len()) as u64);
+        }
+    }
+
     /// Puts an entry in place and keeps the namespace's usage. Whoever has the order is alone: see [`Balance`].
     ///
     /// [`Balance`]: crate::engine::balance::Balance
-    pub(crate) fn put_entry(
-        &self,
-        _order: &Order,
-        shard: &mut Shard,
-        space: &Space,
-        keyed: &Keyed,
-        entry: Entry,
-    ) {
+    fn put_entry(&self, _order: &Order, shard: &mut Shard, space: &Space, keyed: &Keyed, entry: Entry) {
         let added = keyed.full.len() + entry.record.body.len();
         let old = self.live.put(shard, keyed.hash, &keyed.full, entry);
         space.usage.added(added);
@@ -99,7 +131,7 @@ pub(crate) fn resting_on(entry: &Entry) -> u64 {
 }
 
 /// The marks a key's next version takes over from the one before.
-pub(crate) fn carried(before: Option<&Entry>, was_cold: bool) -> Marks {
+fn carried(before: Option<&Entry>, was_cold: bool) -> Marks {
     let old = before.map(|entry| entry.marks).unwrap_or_default();
     Marks {
         spilled: old.spilled,

@@ -9,17 +9,15 @@ use super::claims::{Prepared, Unclaimed, request_bytes};
 use super::commit::{Leads, Waits};
 use super::decide::{self, Ending};
 use super::judge::Reserved;
-use super::live::{Entry, Marks};
-use super::settle::{Held, live_claim};
+use super::settle::Held;
 use super::spaces::{Keyed, Space};
-use super::write::{Standing, Turn, carried, until_current};
+use super::write::{Standing, Turn, until_current};
 use super::{Class, Engine};
 use crate::bucket::{CommitFailed, Tables, TablesWrite};
 use crate::claim::ClaimRequest;
 use crate::codec::{Base, Cursor, Record};
 use crate::error::{Error, ErrorKind};
 use crate::io::Process;
-use crate::planted;
 use crate::sync::{Arc, Mutex, ThreadId, current_thread};
 
 /// The second redb file, opened at its first use.
@@ -208,19 +206,8 @@ impl Engine {
         self.tables.start_writing()?;
         let _owed = OwedClose(self);
         let tables = self.tables()?;
-        let Held { space, keyed, token } = held;
-        let (before, batch) = {
-            let mut shard = self.live.shard(keyed.hash);
-            live_claim(shard.find(keyed.hash, &keyed.full), *token)?;
-            let Some(entry) = shard.find_mut(keyed.hash, &keyed.full) else {
-                return Err(super::settle::stale());
-            };
-            if entry.marks.reserved {
-                return Err(Error::new(ErrorKind::Misuse, "a settlement of this claim is running"));
-            }
-            entry.marks = entry.marks.reserved();
-            (entry.known().into_owned(), entry.batch)
-        };
+        let Held { space, keyed, .. } = held;
+        let (before, batch) = self.reserve_held(held)?;
         let mut reservation = Reservation { engine: self, space, keyed, kept: false };
         self.wait(batch)?;
         let mut write = tables.begin()?;
@@ -318,13 +305,7 @@ impl Reservation<'_> {
         self.kept = true;
         let Reservation { engine, space, keyed, .. } = self;
         space.counters.settled(record.state);
-        {
-            let order = engine.commit.order();
-            let mut shard = engine.live.shard(keyed.hash);
-            let marks = Marks { in_tables: true, ..carried(shard.find(keyed.hash, &keyed.full), false) };
-            let entry = Entry { marks, ..Entry::new(record, 0, 0) };
-            engine.put_entry(&order, &mut shard, space, keyed, entry);
-        }
+        engine.show_durable(space, keyed, record);
         engine.waiters.ring(keyed.hash);
     }
 }
@@ -335,19 +316,7 @@ impl Drop for Reservation<'_> {
             return;
         }
         let Reservation { engine, space, keyed, .. } = self;
-        {
-            let mut shard = engine.live.shard(keyed.hash);
-            let Some(entry) = shard.find_mut(keyed.hash, &keyed.full) else { return };
-            entry.marks.reserved = false;
-            if entry.marks.placeholder
-                && let Some(old) = engine.live.remove(&mut shard, keyed.hash, &keyed.full)
-            {
-                // What was never claimed takes no part of a quota.
-                if !planted::active(70) {
-                    space.usage.left(1, (keyed.full.len() + old.record.body.len()) as u64);
-                }
-            }
-        }
+        engine.unreserve(space, keyed);
         engine.waiters.ring(keyed.hash);
     }
 }
