@@ -1,9 +1,10 @@
 //! Reading and the operator's calls: get, scan, stats, verify.
 
 use super::decide::Hold;
-use super::live::Entry;
+use super::live::{Entry, Shard};
 use super::spaces::{Space, is_reserved};
 use super::time::Moment;
+use super::write::until_current;
 use super::{Engine, spans};
 use crate::bucket::{BucketId, RunCursor, is_newer};
 use crate::codec::{self, State};
@@ -28,27 +29,32 @@ impl Engine {
     pub(crate) fn begin_get(&self, space: &Space, key: &[u8]) -> Result<(u64, Option<Record>), Error> {
         self.check_open()?;
         let keyed = self.keyed(space, &space.policy(), key)?;
-        loop {
-            let generation = self.cold.generation();
-            // A placeholder says nothing of the key: what is known of it lies in the runs.
-            let live = self.live.shard(keyed.hash).find(keyed.hash, &keyed.full).cloned();
-            let reserved_at_most = live.as_ref().is_none_or(|entry| entry.marks.placeholder);
-            if let Some(entry) = live.filter(|entry| !entry.marks.placeholder) {
-                return Ok((entry.batch, self.show_live(space, &keyed.full, entry)));
-            }
-            let cold = self.cold.lookup(&keyed.full, keyed.hash)?;
-            let shard = self.live.shard(keyed.hash);
-            let now = shard.find(keyed.hash, &keyed.full);
-            let unchanged = reserved_at_most && now.is_none_or(|entry| entry.marks.placeholder);
-            if self.cold.generation() == generation && unchanged {
-                let known = cold.map(|found| shard.cold_repeats.known(keyed.hash, Cow::Owned(found.record)));
-                drop(shard);
-                let show = |known: Cow<'_, codec::Record>| {
-                    self.show(space, &keyed.full, known.into_owned(), Hold::Lapsed)
-                };
-                return Ok((0, known.and_then(show)));
-            }
+        // A placeholder says nothing of the key: what is known of it lies in the runs.
+        let find = |shard: &Shard| {
+            shard.find(keyed.hash, &keyed.full).filter(|entry| !entry.marks.placeholder).cloned()
+        };
+        let live = find(&self.live.shard(keyed.hash));
+        if let Some(entry) = live {
+            return Ok((entry.batch, self.show_live(space, &keyed.full, entry)));
         }
+        until_current(
+            || self.look(&keyed),
+            |looked| {
+                let shard = self.live.shard(keyed.hash);
+                if let Some(entry) = find(&shard) {
+                    drop(shard);
+                    return Ok(Some((entry.batch, self.show_live(space, &keyed.full, entry))));
+                }
+                if !looked.is_current(&self.cold) {
+                    return Ok(None);
+                }
+                let found = looked.found.map(Cow::Owned);
+                let known = found.map(|record| shard.cold_repeats.known(keyed.hash, record).into_owned());
+                drop(shard);
+                let show = |record| self.show(space, &keyed.full, record, Hold::Lapsed);
+                Ok(Some((0, known.and_then(show))))
+            },
+        )
     }
 
     fn show_live(&self, space: &Space, full_key: &[u8], entry: Entry) -> Option<Record> {
