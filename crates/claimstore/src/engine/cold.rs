@@ -4,8 +4,8 @@
 //! run's keys out of the live table, shard by shard under each shard's lock. A claimer reads the generation,
 //! looks the key up, and under the shard lock reads the generation again: if it is unchanged, no key that was
 //! absent from the runs it saw has left the live table since. A prune raises the generation in the same way,
-//! and time is read under the shard lock after the look-up, so what a prune saw as expired the claimer sees
-//! as expired too.
+//! and time is read after the look-up, so what a prune saw as expired the claimer sees as expired too. Readers
+//! of the generation stand in [`write`](super::write).
 
 use crate::bucket::{BlockCache, Found, RunSet};
 use crate::error::Error;
