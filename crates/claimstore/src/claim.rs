@@ -16,15 +16,6 @@ pub enum Claim {
 }
 
 impl Claim {
-    /// What the answer is called in signals.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Claim::Claimed(_) => "claimed",
-            Claim::Duplicate(_) => "duplicate",
-            Claim::InProgress(_) => "in_progress",
-        }
-    }
-
     /// The lease, if the claim was granted.
     pub fn claimed(self) -> Option<Lease> {
         match self {

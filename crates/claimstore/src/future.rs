@@ -6,7 +6,7 @@
 
 use crate::claim::{Claim, ClaimRequest};
 use crate::engine::Engine;
-use crate::engine::claims::{Answer, Begun, Granted};
+use crate::engine::claims::{Answer, Begun, Granted, Told};
 use crate::engine::commit::{Leads, Waits};
 use crate::engine::decide::Ending;
 use crate::engine::settle::Held;
@@ -74,7 +74,7 @@ impl ClaimFuture {
         let Begun { batch, answer } = self.begun.insert(begun);
         match answer {
             // Its operation is queued, and the waker with it.
-            Answer::Claimed(_) => as_poll(self.engine.commit.poll_queued(*batch, &*self.engine)),
+            Ok(Answer::Claimed(_)) => as_poll(self.engine.commit.poll_queued(*batch, &*self.engine)),
             _ => poll_commit(&self.engine, *batch, waker),
         }
     }
@@ -90,7 +90,11 @@ impl Future for ClaimFuture {
         let begun = this.begun.take();
         committed?;
         match begun {
-            Some(begun) => Poll::Ready(this.engine.deliver(&this.space, this.request.key(), begun.answer)),
+            Some(Begun { answer, .. }) => {
+                this.engine.deliver(&this.space, &answer);
+                let key = this.request.key();
+                Poll::Ready(answer.map(|answer| Claim::new(&this.engine, &this.space, key, answer)))
+            }
             None => Poll::Pending,
         }
     }
@@ -98,7 +102,7 @@ impl Future for ClaimFuture {
 
 impl Drop for ClaimFuture {
     fn drop(&mut self) {
-        if let Some(Begun { answer: Answer::Claimed(granted), .. }) = self.begun.take() {
+        if let Some(Begun { answer: Ok(Answer::Claimed(granted)), .. }) = self.begun.take() {
             release_undelivered(&self.engine, &self.space, granted);
         }
     }
@@ -116,7 +120,7 @@ pub struct ClaimManyFuture {
     engine: Arc<Engine>,
     space: Arc<Space>,
     requests: Vec<ClaimRequest>,
-    begun: Option<(u64, Vec<Answer>)>,
+    begun: Option<(u64, Vec<Told>)>,
 }
 
 impl ClaimManyFuture {
@@ -128,7 +132,7 @@ impl ClaimManyFuture {
         ClaimManyFuture { engine: engine.clone(), space: space.clone(), requests, begun: None }
     }
 
-    fn begin(&self) -> Result<(u64, Vec<Answer>), Error> {
+    fn begin(&self) -> Result<(u64, Vec<Told>), Error> {
         self.engine.serve_futures()?;
         self.engine.begin_many(&self.space, &self.requests, Waits::Elsewhere)
     }
@@ -148,7 +152,12 @@ impl Future for ClaimManyFuture {
         committed?;
         match begun {
             Some((_, answers)) => {
-                Poll::Ready(Ok(this.engine.deliver_many(&this.space, &this.requests, answers)))
+                this.engine.deliver_many(&this.space, &answers);
+                let items = this.requests.iter().zip(answers);
+                let hand_out = |(request, answer): (&ClaimRequest, Told)| {
+                    answer.map(|answer| Claim::new(&this.engine, &this.space, request.key(), answer))
+                };
+                Poll::Ready(Ok(items.map(hand_out).collect()))
             }
             None => Poll::Pending,
         }
@@ -159,7 +168,7 @@ impl Drop for ClaimManyFuture {
     fn drop(&mut self) {
         let Some((_, answers)) = self.begun.take() else { return };
         for answer in answers {
-            if let Answer::Claimed(granted) = answer {
+            if let Ok(Answer::Claimed(granted)) = answer {
                 release_undelivered(&self.engine, &self.space, granted);
             }
         }

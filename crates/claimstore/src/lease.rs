@@ -1,9 +1,9 @@
 //! The right to settle a claim: [`Lease`], its portable form [`LeaseToken`], and a refused settlement.
 
-use crate::claim::Failure;
+use crate::claim::{Claim, Failure};
 use crate::codec::{Cursor, put_bytes};
 use crate::engine::Engine;
-use crate::engine::claims::Granted;
+use crate::engine::claims::{Answer, Granted, Unclaimed};
 use crate::engine::commit::Waits;
 use crate::engine::decide::Ending;
 use crate::engine::settle::Held;
@@ -196,7 +196,10 @@ impl Lease {
     where
         F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
     {
-        match self.engine().and_then(|engine| engine.complete_in(&self.held, work)) {
+        match self
+            .engine()
+            .and_then(|engine| engine.complete_in(&self.held, |write| work(&Transaction::new(write))))
+        {
             Ok(response) => self.settled(Ok(())).map(|()| response),
             Err(error) => Err(SettleError::new(error, self)),
         }
@@ -267,6 +270,17 @@ impl Lease {
     /// The claim is settled or on its way to be: dropping the lease no longer abandons it.
     pub(crate) fn disarm(&mut self) {
         self.armed = false;
+    }
+}
+
+impl Claim {
+    /// What the engine answered, with a lease if that is a grant.
+    pub(crate) fn new(engine: &Arc<Engine>, space: &Arc<Space>, key: &[u8], answer: Answer) -> Claim {
+        match answer {
+            Answer::Claimed(granted) => Claim::Claimed(Lease::new(engine, space, key, granted)),
+            Answer::Unclaimed(Unclaimed::Duplicate(receipt)) => Claim::Duplicate(receipt),
+            Answer::Unclaimed(Unclaimed::InProgress(holder)) => Claim::InProgress(holder),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::claim::{Claim, ClaimRequest, Holder, Receipt};
 use crate::engine::Engine;
+use crate::engine::claims::Answer;
 use crate::engine::commit::Waits;
 use crate::engine::spaces::Space;
 use crate::error::Error;
@@ -111,6 +112,10 @@ impl Namespace {
         &self.handle.engine
     }
 
+    fn handed_out(&self, request: &ClaimRequest, answer: Answer) -> Claim {
+        Claim::new(self.engine(), &self.space, request.key(), answer)
+    }
+
     pub(crate) fn space(&self) -> &Arc<Space> {
         &self.space
     }
@@ -140,20 +145,24 @@ impl Namespace {
     /// Errors change nothing, but for [`ErrorKind::Indeterminate`]: then the claim is wholly there or wholly
     /// absent after reopening.
     pub fn claim_with(&self, request: &ClaimRequest) -> Result<Claim, Error> {
-        self.engine().claim(&self.space, request)
+        let answer = self.engine().claim(&self.space, request)?;
+        Ok(self.handed_out(request, answer))
     }
 
     /// Claims, or waits up to `limit` for the holder: `Duplicate` with its result, or `Claimed` if it gave up.
     /// `InProgress` when the time is over.
     pub fn claim_or_wait(&self, request: &ClaimRequest, limit: Duration) -> Result<Claim, Error> {
-        self.engine().claim_or_wait(&self.space, request, limit)
+        let answer = self.engine().claim_or_wait(&self.space, request, limit)?;
+        Ok(self.handed_out(request, answer))
     }
 
     /// Claims many in one commit (at most 65,536). Answer i is for request i; a later repeat of a key in the
     /// batch is `InProgress` of the first. The outer error means that no item was decided, or, for
     /// [`ErrorKind::Indeterminate`], that all are wholly there or wholly absent.
     pub fn claim_many(&self, requests: &[ClaimRequest]) -> Result<Vec<Result<Claim, Error>>, Error> {
-        self.engine().claim_many(&self.space, requests)
+        let answers = self.engine().claim_many(&self.space, requests)?;
+        let items = requests.iter().zip(answers);
+        Ok(items.map(|(request, answer)| answer.map(|answer| self.handed_out(request, answer))).collect())
     }
 
     /// Like [`claim_with`](Namespace::claim_with), as a future for any runtime. It does nothing until it is
@@ -207,7 +216,8 @@ impl Namespace {
     where
         F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
     {
-        self.engine().transact(&self.space, request, work)
+        let ran = self.engine().transact(&self.space, request, |write| work(&Transaction::new(write)))?;
+        Ok(ran.into())
     }
 
     /// The record of a key, from durable facts only; `None` if the key is unknown or expired.

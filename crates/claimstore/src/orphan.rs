@@ -34,7 +34,7 @@ impl Store {
     ///
     /// [`ErrorKind::StaleLease`] when the claim is no orphan any more: it was renewed, taken over or settled.
     pub fn take_over(&self, orphan: &Record, lease: Duration) -> Result<Lease, Error> {
-        self.engine().take_over(orphan, lease_ms(lease)?)
+        take_over(self.engine(), orphan, lease)
     }
 
     /// Ends orphans that [`unheld`](Store::unheld) showed without asking anybody: to be retried (parked when
@@ -85,7 +85,7 @@ impl Store {
     /// takes the claim over and lets go of it again.
     pub fn take_over_async(&self, orphan: &Record, lease: Duration) -> TaskFuture<Lease> {
         let (engine, orphan) = (self.engine().clone(), orphan.clone());
-        self.engine().run_elsewhere(move |_| engine.take_over(&orphan, lease_ms(lease)?))
+        self.engine().run_elsewhere(move |_| take_over(&engine, &orphan, lease))
     }
 
     /// Like [`forget_unheld`](Store::forget_unheld), as a future that runs on the upkeep thread of the store.
@@ -134,6 +134,11 @@ impl Store {
     pub fn store_time(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.engine().time.now_ms())
     }
+}
+
+fn take_over(engine: &Arc<Engine>, orphan: &Record, lease: Duration) -> Result<Lease, Error> {
+    let (space, granted) = engine.take_over(orphan, lease_ms(lease)?)?;
+    Ok(Lease::new(engine, &space, orphan.key(), granted))
 }
 
 /// Sleeps until a claim may have lost its holder. Does not keep the store open.

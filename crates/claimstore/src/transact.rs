@@ -3,6 +3,8 @@
 use crate::bucket::{ReadTable, Rows, TablesWrite, UserTable};
 use crate::claim::{Holder, Receipt};
 use crate::engine::Engine;
+use crate::engine::claims::Unclaimed;
+use crate::engine::transact::Ran;
 use crate::error::{Error, ErrorKind};
 use crate::io::{FORKED, Process};
 use crate::sync::{Arc, Weak};
@@ -19,6 +21,16 @@ pub enum Transacted {
     Duplicate(Receipt),
     /// Another holder is working on the key; nothing ran.
     InProgress(Holder),
+}
+
+impl From<Ran> for Transacted {
+    fn from(ran: Ran) -> Transacted {
+        match ran {
+            Ran::Done(response) => Transacted::Done(response),
+            Ran::Answered(Unclaimed::Duplicate(receipt)) => Transacted::Duplicate(receipt),
+            Ran::Answered(Unclaimed::InProgress(holder)) => Transacted::InProgress(holder),
+        }
+    }
 }
 
 /// Shows what happened and how long the response is, never the response.

@@ -1,54 +1,45 @@
 //! Claims of many keys in one call: decided one by one, queued as one frame.
 //!
-//! The rules are those of a single claim ([`claims`](super::claims)), with one addition: a checkpoint may happen
-//! between two items. Then the items that took effect stay, and the remaining ones are looked up again.
+//! Each goes the [write path](super::write) of a single claim, under locks that are held for several. What is its own
+//! is that a checkpoint may pass between two items: then the rest look again, and what took effect stays.
 
-use super::claims::{Answer, Begun, Granted, Prepared, Seen, carried_bytes, request_bytes};
-use super::commit::{Order, Waits};
+use super::claims::{Answer, Begun, Granted, Prepared, Told, request_bytes};
+use super::commit::Waits;
 use super::live::Shard;
 use super::spaces::{Keyed, Space};
+use super::write::{Looked, Seen, Turn, carried_bytes, until_current_of};
 use super::{Class, Engine, spans};
 use crate::bucket::RunSet;
-use crate::claim::{Claim, ClaimRequest};
+use crate::claim::ClaimRequest;
 use crate::codec::Record;
 use crate::error::{Error, ErrorKind};
 use crate::options::MAX_BATCH_ITEMS;
-use crate::sync::{Arc, MutexGuard};
 
 /// Leases of a batch that are started with one clock reading.
 const STARTED_AT_ONCE: usize = 64;
 
 impl Engine {
     /// Claims a batch, on this thread.
-    pub(crate) fn claim_many(
-        self: &Arc<Self>,
-        space: &Arc<Space>,
-        requests: &[ClaimRequest],
-    ) -> Result<Vec<Result<Claim, Error>>, Error> {
+    pub(crate) fn claim_many(&self, space: &Space, requests: &[ClaimRequest]) -> Result<Vec<Told>, Error> {
         spans::claim_many().run(|span| {
             span.count("items", requests.len() as u64);
             let (batch, answers) = self.begin_many(space, requests, Waits::Here)?;
             self.wait(batch)?;
-            Ok(self.deliver_many(space, requests, answers))
+            self.deliver_many(space, &answers);
+            Ok(answers)
         })
     }
 
-    /// Turns the answers of a committed batch into the results for the caller.
-    pub(crate) fn deliver_many(
-        self: &Arc<Self>,
-        space: &Arc<Space>,
-        requests: &[ClaimRequest],
-        answers: Vec<Answer>,
-    ) -> Vec<Result<Claim, Error>> {
+    /// What comes before the answers of a committed batch are told: leases start, and answers are counted.
+    pub(crate) fn deliver_many(&self, space: &Space, answers: &[Told]) {
         answers.chunks(STARTED_AT_ONCE).for_each(|answers| self.start_leases(answers));
-        let items = requests.iter().zip(answers);
-        items.map(|(request, answer)| self.hand_out(space, request.key(), answer)).collect()
+        answers.iter().for_each(|answer| Self::count_told(space, answer));
     }
 
     /// Starts the leases of the granted claims among these answers. The clock is read once per call, not once per
     /// batch: a large batch takes so long that its later leases would be short.
-    fn start_leases(&self, answers: &[Answer]) {
-        let granted: Vec<&Granted> = answers.iter().filter_map(Answer::granted).collect();
+    fn start_leases(&self, answers: &[Told]) {
+        let granted: Vec<&Granted> = answers.iter().flatten().filter_map(Answer::granted).collect();
         let hashes: Vec<u64> = granted.iter().map(|granted| granted.keyed.hash).collect();
         let now_ms = self.time.moment().boot_ms;
         let at = |place: usize| granted.get(place).map_or(0, |granted| granted.at);
@@ -82,7 +73,7 @@ impl Engine {
         space: &Space,
         requests: &[ClaimRequest],
         waits: Waits,
-    ) -> Result<(u64, Vec<Answer>), Error> {
+    ) -> Result<(u64, Vec<Told>), Error> {
         self.check_changes()?;
         if requests.len() > MAX_BATCH_ITEMS {
             return Err(Error::new(ErrorKind::TooLarge, "a batch must have at most 65,536 items"));
@@ -90,28 +81,23 @@ impl Engine {
         let policy = space.policy();
         let mut prepared: Vec<Result<Prepared<'_>, Error>> =
             requests.iter().map(|request| self.prepare(space, &policy, request)).collect();
-        loop {
-            // Hazard 1: the generation is read before the runs, and compared under the locks.
-            let generation = self.cold.generation();
-            let set = self.cold.set();
-            let found = self.look_cold_many(&set, &prepared)?;
-            let keyed = prepared.iter().zip(&found).filter_map(|(item, cold)| {
+        let look = |prepared: &Vec<_>| self.look_by(|| self.look_cold_many(&self.cold.set(), prepared));
+        until_current_of(&mut prepared, look, |prepared, looked| {
+            let keyed = prepared.iter().zip(&looked.found).filter_map(|(item, cold)| {
                 let item = item.as_ref().ok()?;
                 Some((&item.keyed, cold.as_ref()))
             });
             let known = self.known_bytes_of(&keyed.collect::<Vec<_>>());
             let asked: usize = requests.iter().map(|request| request_bytes(request, 0)).sum();
-            let bytes = asked + known;
-            let mut order = self.admit(bytes, Class::Claim)?;
+            let mut order = self.admit(asked + known, Class::Claim)?;
             // Only a shortcut. A checkpoint removes entries under shard locks, not under the order lock, so each item
             // compares the generation again under its shard lock.
-            if self.cold.generation() == generation
-                && let Some(answers) =
-                    self.apply_many(&mut order, space, &mut prepared, &found, generation, waits)
-            {
-                return Ok(answers);
+            if !looked.is_current(&self.cold) {
+                return Ok(None);
             }
-        }
+            let mut turn = Turn { order: &mut order, at: self.time.moment(), waits };
+            Ok(self.apply_many(&mut turn, space, prepared, &looked))
+        })
     }
 
     /// Looks all keys of a batch up in the runs. First it asks the filters for all keys, so that their cache misses
@@ -142,35 +128,28 @@ impl Engine {
     /// apply it twice.
     fn apply_many(
         &self,
-        order: &mut MutexGuard<'_, Order>,
+        turn: &mut Turn<'_>,
         space: &Space,
         prepared: &mut [Result<Prepared<'_>, Error>],
-        found: &[Option<Record>],
-        generation: u64,
-        waits: Waits,
-    ) -> Option<(u64, Vec<Answer>)> {
-        // Read after the look-ups (hazard 19), once for all items.
-        let at = self.time.moment();
+        looked: &Looked<Vec<Option<Record>>>,
+    ) -> Option<(u64, Vec<Told>)> {
         let mut last_batch = 0;
-        let refused = |item: &Result<Prepared<'_>, Error>| {
-            item.as_ref().err().map(|error| Answer::Refused(Error::again(error)))
-        };
-        let mut answers: Vec<Option<Answer>> = prepared.iter().map(refused).collect();
+        let refused =
+            |item: &Result<Prepared<'_>, Error>| item.as_ref().err().map(|error| Err(Error::again(error)));
+        let mut answers: Vec<Option<Told>> = prepared.iter().map(refused).collect();
         // The items that are not refused yet, and the places for their answers, in the same order.
-        let mut items: Vec<(&mut Prepared<'_>, &Option<Record>)> = prepared
+        let mut items: Vec<(&mut Prepared<'_>, Seen<'_>)> = prepared
             .iter_mut()
-            .zip(found)
-            .filter_map(|(item, cold)| Some((item.as_mut().ok()?, cold)))
+            .zip(looked.each_seen())
+            .filter_map(|(item, seen)| Some((item.as_mut().ok()?, seen)))
             .collect();
         let hashes: Vec<u64> = items.iter().map(|(item, _)| item.keyed.hash).collect();
-        let mut open: Vec<&mut Option<Answer>> =
-            answers.iter_mut().filter(|answer| answer.is_none()).collect();
+        let mut open: Vec<&mut Option<Told>> = answers.iter_mut().filter(|answer| answer.is_none()).collect();
         let decide = |shard: &mut Shard, place: usize| {
-            let (Some((item, cold)), Some(answer)) = (items.get_mut(place), open.get_mut(place)) else {
+            let (Some((item, seen)), Some(answer)) = (items.get_mut(place), open.get_mut(place)) else {
                 return;
             };
-            let seen = Seen { cold: cold.as_ref(), generation };
-            let begun = self.decide_and_apply(order, shard, space, item, seen, at, waits);
+            let begun = self.claim_under(turn, shard, space, item, *seen);
             last_batch = last_batch.max(begun.as_ref().map_or(0, |begun| begun.batch));
             **answer = begun.map(|begun| begun.answer);
         };
@@ -180,35 +159,31 @@ impl Engine {
             return None;
         }
         for ((item, _), answer) in items.into_iter().zip(open).filter(|(_, answer)| answer.is_none()) {
-            let begun = self.decide_again(order, space, item, waits);
+            let begun = self.claim_again(turn, space, item);
             last_batch = last_batch.max(begun.as_ref().map_or(0, |begun| begun.batch));
-            *answer = Some(begun.map_or_else(Answer::Refused, |begun| begun.answer));
+            *answer = Some(begun.and_then(|begun| begun.answer));
         }
         debug_assert!(answers.iter().all(Option::is_some), "an answer for each item");
-        let answers: Vec<Answer> = answers.into_iter().flatten().collect();
+        let answers: Vec<Told> = answers.into_iter().flatten().collect();
         space.counters.claimed(&answers);
         Some((last_batch, answers))
     }
 
     /// A checkpoint happened in the middle of a batch: looks one remaining item up again, under the order lock. This
     /// is the one case in which blocks are read under that lock. It is rare, and bounded by the blocks of one key.
-    fn decide_again(
+    fn claim_again(
         &self,
-        order: &mut MutexGuard<'_, Order>,
+        turn: &mut Turn<'_>,
         space: &Space,
         item: &mut Prepared<'_>,
-        waits: Waits,
     ) -> Result<Begun, Error> {
-        loop {
-            let generation = self.cold.generation();
-            let Keyed { full, hash, .. } = &item.keyed;
-            let cold = self.cold.lookup(full, *hash)?.map(|found| found.record);
-            let at = self.time.moment();
-            let seen = Seen { cold: cold.as_ref(), generation };
-            let mut shard = self.live.shard(item.keyed.hash);
-            if let Some(begun) = self.decide_and_apply(order, &mut shard, space, item, seen, at, waits) {
-                return Ok(begun);
-            }
-        }
+        until_current_of(
+            item,
+            |item| self.look(&item.keyed),
+            |item, looked| {
+                turn.at = self.time.moment();
+                Ok(self.claim_in_turn(turn, space, item, looked.seen()))
+            },
+        )
     }
 }

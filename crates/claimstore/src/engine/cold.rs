@@ -1,13 +1,11 @@
 //! The checkpointed records: the published set of runs, and a generation (an epoch) that changes with it.
 //!
-//! Ordering (hazards 1, 2, 19): a checkpoint publishes its runs, *then* raises the generation, *then* removes the
-//! keys from the live table, shard by shard under each shard's lock. A claimer reads the generation, looks the key up
-//! in the runs, and under the shard lock reads the generation again. If it is unchanged, no key that was absent from
-//! the runs it saw has left the live table since. The shard lock gives the happens-before edge: if the claimer does
-//! not find an entry that a checkpoint removed, it also sees the raised generation.
-//!
-//! A prune raises the generation in the same way. Time is read after the look-up, so a record that the prune judged
-//! expired is judged expired by the claimer too.
+//! Ordering (hazards 1, 2, 19): a checkpoint publishes a run, *then* raises the generation, *then* takes the
+//! run's keys out of the live table, shard by shard under each shard's lock. A claimer reads the generation,
+//! looks the key up, and under the shard lock reads the generation again: if it is unchanged, no key that was
+//! absent from the runs it saw has left the live table since. A prune raises the generation in the same way,
+//! and time is read after the look-up, so what a prune saw as expired the claimer sees as expired too. Readers
+//! of the generation stand in [`write`](super::write).
 
 use crate::bucket::{BlockCache, Found, RunSet};
 use crate::error::Error;

@@ -1,6 +1,6 @@
 //! Counters since the store was opened: outcomes of claims per namespace, and upkeep.
 
-use super::claims::Answer;
+use super::claims::{Answer, Told};
 use super::striped::Striped;
 use crate::codec::State;
 use crate::error::ErrorKind;
@@ -49,8 +49,8 @@ impl Default for Counters {
 
 impl Counters {
     /// Counts the grants among these answers.
-    pub(crate) fn claimed<'a>(&self, answers: impl IntoIterator<Item = &'a Answer>) {
-        let grants = answers.into_iter().filter_map(Answer::granted);
+    pub(crate) fn claimed<'a>(&self, answers: impl IntoIterator<Item = &'a Told>) {
+        let grants = answers.into_iter().flatten().filter_map(Answer::granted);
         let (claimed, taken_over) = grants.fold((0, 0), |(claimed, taken_over), granted| {
             (claimed + 1, taken_over + u64::from(granted.attempt > 1))
         });

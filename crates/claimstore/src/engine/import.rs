@@ -1,13 +1,11 @@
 //! Records that came to be elsewhere: one commit for a batch, and no key that is known is touched.
 //!
-//! The same two invariants as for claims ([`claims`](super::claims)): the generation is compared under the shard's
-//! lock, and what a verdict rests on is committed before the verdict is given.
+//! Each goes the [write path](super::write). What a verdict rests on is committed before the verdict is given.
 
-use super::claims::{OP_BYTES, carried};
-use super::commit::{Order, Waits};
+use super::commit::Waits;
 use super::decide;
-use super::live::{Entry, Shard};
 use super::spaces::{Keyed, Space};
+use super::write::{Change, Done, LeaseAfter, OP_BYTES, Seen, Turn, Verdict, until_current};
 use super::{Class, Engine};
 use crate::claim::FailureClass;
 use crate::codec::{Extra, Fingerprint, Record, State};
@@ -17,16 +15,13 @@ use crate::import::{Import, Imported};
 use crate::options::{MAX_BATCH_ITEMS, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL, millis};
 use crate::planted;
 use crate::policy::Policy;
-use crate::sync::{Arc, MutexGuard};
+use crate::sync::Arc;
 
 /// A record ready to be written, but for its numbers.
 struct Ready {
     keyed: Keyed,
     record: Record,
 }
-
-/// Judged: the batch to wait for before the verdict is given.
-type Judged = (u64, Result<Imported, Error>);
 
 impl Engine {
     /// Writes a batch of records from elsewhere; see [`Namespace::import_many`](crate::Namespace::import_many).
@@ -63,17 +58,18 @@ impl Engine {
         bytes: usize,
     ) -> Result<(u64, Vec<Result<Imported, Error>>), Error> {
         // Runs are read before the order lock is taken; what moves meanwhile is looked up again one by one.
-        let generation = self.cold.generation();
-        let found =
-            ready.iter().map(|item| self.import_found(item.as_ref().ok())).collect::<Result<Vec<_>, _>>()?;
+        let looked = self.look_by(|| {
+            ready.iter().map(|item| self.import_found(item.as_ref().ok())).collect::<Result<Vec<_>, _>>()
+        })?;
         let mut order = self.admit(bytes, Class::Claim)?;
+        let mut turn = Turn { order: &mut order, at: self.time.moment(), waits: Waits::Here };
         let mut last_batch = 0;
-        let judge = |(item, cold): (Result<Ready, Error>, Option<Record>)| {
-            let (batch, verdict) = self.import_one(&mut order, space, policy, item?, cold, generation)?;
-            last_batch = last_batch.max(batch);
-            verdict
+        let judge = |(item, seen): (Result<Ready, Error>, Seen<'_>)| {
+            let done = self.import_one(&mut turn, space, policy, item?, seen)?;
+            last_batch = last_batch.max(done.batch);
+            Ok(done.answer)
         };
-        let verdicts = ready.into_iter().zip(found).map(judge).collect();
+        let verdicts = ready.into_iter().zip(looked.each_seen()).map(judge).collect();
         drop(order);
         Ok((last_batch, verdicts))
     }
@@ -85,61 +81,36 @@ impl Engine {
 
     fn import_one(
         &self,
-        order: &mut MutexGuard<'_, Order>,
-        space: &Space,
-        policy: &Policy,
-        item: Ready,
-        mut cold: Option<Record>,
-        mut generation: u64,
-    ) -> Result<Judged, Error> {
-        loop {
-            let mut shard = self.live.shard(item.keyed.hash);
-            let entry = shard.find(item.keyed.hash, &item.keyed.full);
-            if entry.is_some() || self.cold.generation() == generation {
-                let cold = cold.filter(|_| entry.is_none());
-                return Ok(self.import_under(order, &mut shard, space, policy, item, cold.as_ref()));
-            }
-            drop(shard);
-            generation = self.cold.generation();
-            cold = self.import_found(Some(&item))?;
-        }
-    }
-
-    /// Under both locks, with what is known of the key.
-    fn import_under(
-        &self,
-        order: &mut Order,
-        shard: &mut Shard,
+        turn: &mut Turn<'_>,
         space: &Space,
         policy: &Policy,
         Ready { keyed, mut record }: Ready,
-        cold: Option<&Record>,
-    ) -> Judged {
-        let entry = shard.find(keyed.hash, &keyed.full);
-        if entry.is_some_and(|entry| entry.marks.reserved) {
-            let error = Error::new(ErrorKind::Overloaded, "a transact is running on the key; retry");
-            return (0, Err(error));
+        seen: Seen<'_>,
+    ) -> Result<Done<Imported>, Error> {
+        let change = Change { space, keyed: &keyed, added: record.loose_bytes(), carries: 0 };
+        let mut attempt = |seen: Seen<'_>| {
+            let (keyed, record) = (&keyed, &mut record);
+            turn.at = self.time.moment();
+            self.write_in_turn(turn, &change, seen, move |standing| {
+                standing.check_unreserved()?;
+                let verdict = judge(standing.record(), record, standing.at.store_ms);
+                if verdict != Imported::Stored {
+                    return Ok(Verdict::stands(verdict));
+                }
+                if standing.record().is_none() {
+                    Engine::check_quota(space, policy, keyed.full.len())?;
+                }
+                Ok(Verdict::write(LeaseAfter::Ended, move |_, seq| {
+                    // A token of its own, above all that were given; this one is given to nobody.
+                    (record.seq, record.token) = (seq, seq);
+                    Ok((std::mem::replace(record, Record::erased(seq)), verdict))
+                }))
+            })
+        };
+        match attempt(seen)? {
+            Some(done) => Ok(done),
+            None => until_current(|| self.look(&keyed), |looked| attempt(looked.seen())),
         }
-        let at = self.time.moment();
-        let known = entry.map(|entry| &entry.record).or(cold);
-        let verdict = judge(known, &record, at.store_ms);
-        if verdict != Imported::Stored {
-            return (entry.map_or(0, |entry: &Entry| entry.batch), Ok(verdict));
-        }
-        if known.is_none()
-            && let Err(error) = Engine::check_quota(space, policy, keyed.full.len())
-        {
-            return (0, Err(error));
-        }
-        if !order.takes(OP_BYTES + keyed.full.len() + record.loose_bytes()) {
-            let error = Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry");
-            return (0, Err(error));
-        }
-        let marks = carried(entry, cold.is_some());
-        // A token of its own, above all that were given; this one is given to nobody.
-        record.seq = order.take_seq();
-        record.token = record.seq;
-        (self.put(order, shard, space, &keyed, record, marks, at, Waits::Here), Ok(verdict))
     }
 
     /// Checks an import against limits and policy, and fills in what it leaves open.

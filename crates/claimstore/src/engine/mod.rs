@@ -1,7 +1,7 @@
 //! The engine: one live table, one journal, one set of runs, and the rules between them.
 //!
-//! Reading order: [`decide`] (what is answered), [`claims`] and [`settle`] (the life of one claim),
-//! [`commit`] and [`baton`] (how it becomes durable), [`cold`] (how it is found later), [`checkpoint`] (how it gets there),
+//! Reading order: [`decide`] (what is answered), [`claims`] and [`settle`] (the life of one claim), [`write`] (how a key
+//! gets its next version), [`commit`] and [`baton`] (how it becomes durable), [`cold`] (how it is found later), [`checkpoint`] (how it gets there),
 //! [`upkeep`] (what runs by itself).
 //!
 //! Locks: ARCHITECTURE.md, *Locks*, defines their order and the operations allowed under each. The part that every
@@ -18,11 +18,12 @@ pub(crate) mod commit;
 pub(crate) mod counters;
 mod dense;
 pub(crate) mod fingerprint_key;
+mod forget;
 mod graves;
 pub(crate) mod import;
+mod judge;
 pub(crate) mod lapses;
 pub(crate) mod live;
-pub(crate) mod local;
 pub(crate) mod look;
 pub(crate) mod measures;
 pub(crate) mod moving;
@@ -42,8 +43,10 @@ pub(crate) mod spans;
 mod striped;
 pub(crate) mod tasks;
 pub(crate) mod time;
+pub(crate) mod transact;
 pub(crate) mod upkeep;
 pub(crate) mod waiters;
+pub(crate) mod write;
 
 use crate::bucket::KeyHasher;
 use crate::error::{Error, ErrorKind};
@@ -60,13 +63,13 @@ use fingerprint_key::FingerprintKey;
 use graves::Graves;
 use lapses::Lapses;
 use live::Live;
-use local::TableHome;
 use measures::Measures;
 use poison::Poison;
 use sequences::Sequences;
 use spaces::Spaces;
 use std::task::Waker;
 use time::StoreClock;
+use transact::TableHome;
 use upkeep::Upkeep;
 use waiters::Waiters;
 

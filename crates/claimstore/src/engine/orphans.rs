@@ -4,20 +4,21 @@
 //! the token it was listed with *and* that nobody stands behind it at that moment; or that it is parked under
 //! that token. A holder renews and settles under the same locks, so whoever comes first wins.
 
-use super::claims::{Answer, Granted, OP_BYTES, carried};
-use super::commit::{Order, Waits};
+use super::claims::Granted;
+use super::commit::Waits;
 use super::decide::{self, Ending};
-use super::live::{Entry, Shard};
-use super::settle::{Held, live_claim, stale};
-use super::spaces::{Keyed, is_reserved};
+use super::live::Entry;
+use super::settle::{Held, no_look, stale};
+use super::spaces::{Space, is_reserved};
 use super::time::Moment;
+use super::write::{LeaseAfter, Standing, Turn, Verdict};
 use super::{Class, Engine};
-use crate::claim::{Claim, FailureClass};
+use crate::claim::FailureClass;
 use crate::codec::{Asked, Record, State};
 use crate::error::{Error, ErrorKind};
 use crate::history::{ENTRY_BYTES, Happened, MAX_BY_BYTES, MAX_NOTE_BYTES, Orphaned, remember};
-use crate::lease::Lease;
-use crate::sync::{Arc, MutexGuard};
+use crate::policy::Policy;
+use crate::sync::Arc;
 use crate::view;
 use claimstore_core::review::{Note, Review};
 use std::collections::VecDeque;
@@ -46,31 +47,29 @@ impl Entry {
 impl Engine {
     /// Takes an orphan over without counting an attempt: a new token and a lease for whoever finds out what
     /// became of the work.
-    pub(crate) fn take_over(self: &Arc<Self>, listed: &view::Record, lease_ms: u64) -> Result<Lease, Error> {
+    pub(crate) fn take_over(
+        &self,
+        listed: &view::Record,
+        lease_ms: u64,
+    ) -> Result<(Arc<Space>, Granted), Error> {
         let held = self.held(listed)?;
         let (batch, granted) = self.begin_take_over(&held, lease_ms)?;
         self.wait(batch)?;
-        match self.deliver(&held.space, listed.key(), Answer::Claimed(granted))? {
-            Claim::Claimed(lease) => Ok(lease),
-            Claim::Duplicate(_) | Claim::InProgress(_) => Err(stale()),
-        }
+        self.start_lease_now(&granted);
+        Ok((held.space, granted))
     }
 
     fn begin_take_over(&self, held: &Held, lease_ms: u64) -> Result<(u64, Granted), Error> {
-        let Held { space, keyed, token } = held;
-        let added = OP_BYTES + keyed.full.len() + Asked::BYTES + PAST_BYTES;
-        let mut order = self.admit(added + self.known_bytes(keyed, None), Class::Settlement)?;
-        let at = self.time.moment();
-        let mut shard = self.live.shard(keyed.hash);
-        let (entry, cause) = self.orphan(&shard, keyed, *token, at)?;
-        check_room(&order, added + entry.record.loose_bytes())?;
-        let record = decide::taken_over(&entry.known(), cause, order.take_seq(), at.store_ms);
-        let mut granted = Self::granted(keyed, &record);
-        granted.lease_ms = lease_ms;
-        let mut marks = carried(Some(entry), false);
-        (marks.leased, marks.undelivered) = (true, true);
-        let batch = self.put(&mut order, &mut shard, space, keyed, record, marks, at, Waits::Here);
-        Ok((batch, granted))
+        let change = held.change(Asked::BYTES + PAST_BYTES, 1);
+        self.write(&change, Waits::Here, no_look, |standing| {
+            let (cause, now_ms) = (self.check_orphan(held, standing)?, standing.at.store_ms);
+            Ok(Verdict::write(LeaseAfter::Granted, move |earlier, seq| {
+                let orphan = earlier.ok_or_else(stale)?;
+                let record = decide::taken_over(&orphan, cause, seq, now_ms);
+                let granted = Granted { lease_ms, ..Self::granted(held.keyed.clone(), &record) };
+                Ok((record, granted))
+            }))
+        })
     }
 
     /// Ends orphans without asking anybody, in one batch. Answers whether each was still an orphan.
@@ -84,16 +83,16 @@ impl Engine {
         }
         let held: Vec<Result<Held, Error>> = items.iter().map(|(listed, _)| self.held(listed)).collect();
         let bytes = held.iter().zip(items).map(|(held, (_, failure))| {
-            held.as_ref()
-                .map_or(0, |held| orphan_bytes(held, failure.class()) + self.known_bytes(&held.keyed, None))
+            held.as_ref().map_or(0, |held| self.room_to_fail(held, failure.class()))
         });
         let bytes = bytes.sum();
         let mut last_batch = 0;
         let verdicts = {
             let mut order = self.admit(bytes, Class::Settlement)?;
+            let mut turn = Turn { order: &mut order, at: self.time.moment(), waits: Waits::Here };
             let end = |(held, (_, failure)): (&Result<Held, Error>, &(view::Record, crate::Failure))| {
                 let held = held.as_ref().map_err(Error::again)?;
-                last_batch = self.fail_orphan(&mut order, held, failure.class())?.max(last_batch);
+                last_batch = self.fail_orphan(&mut turn, held, failure.class())?.max(last_batch);
                 Ok(())
             };
             held.iter().zip(items).map(end).collect()
@@ -103,42 +102,34 @@ impl Engine {
         Ok(verdicts)
     }
 
-    fn fail_orphan(
-        &self,
-        order: &mut MutexGuard<'_, Order>,
-        held: &Held,
-        class: &FailureClass,
-    ) -> Result<u64, Error> {
-        let Held { space, keyed, token } = held;
-        let ending = Ending::Fail(class);
-        self.check_ending(&ending)?;
-        let at = self.time.moment();
-        let mut shard = self.live.shard(keyed.hash);
-        let (entry, cause) = self.orphan(&shard, keyed, *token, at)?;
-        check_room(order, orphan_bytes(held, class) + entry.record.loose_bytes())?;
-        let (seq, now_ms) = (order.take_seq(), at.store_ms);
-        let mut record =
-            decide::settled(&entry.known(), &ending, &space.policy(), keyed.time_ms, seq, now_ms);
-        if entry.record.asked().is_none() {
-            let what = Happened::Orphaned(cause);
-            remember(&mut record, &entry.record, what, now_ms, b"", ending.note());
-        }
-        let marks = carried(Some(entry), false);
-        space.counters.settled(record.state);
-        Ok(self.put(order, &mut shard, space, keyed, record, marks, at, Waits::Here))
+    fn room_to_fail(&self, held: &Held, class: &FailureClass) -> usize {
+        held.change(fail_bytes(class), 1).bytes(self.known_bytes(&held.keyed, None))
     }
 
-    /// The entry of an orphan, and why it is one.
-    fn orphan<'a>(
-        &self,
-        shard: &'a Shard,
-        keyed: &Keyed,
-        token: u64,
-        at: Moment,
-    ) -> Result<(&'a Entry, Orphaned), Error> {
-        let entry = live_claim(shard.find(keyed.hash, &keyed.full), token)?;
-        let cause = entry.orphaned(self.life, at).ok_or_else(stale)?;
-        Ok((entry, cause))
+    fn fail_orphan(&self, turn: &mut Turn<'_>, held: &Held, class: &FailureClass) -> Result<u64, Error> {
+        let (ending, policy) = (&Ending::Fail(class), &*held.space.policy());
+        self.check_ending(ending)?;
+        turn.at = self.time.moment();
+        let now_ms = turn.at.store_ms;
+        self.settle_in_turn(turn, held, fail_bytes(class), |standing| {
+            let cause = self.check_orphan(held, standing)?;
+            Ok(Verdict::write(LeaseAfter::Ended, move |earlier, seq| {
+                let earlier = earlier.ok_or_else(stale)?;
+                let mut record = decide::settled(&earlier, ending, policy, held.keyed.time_ms, seq, now_ms);
+                if earlier.asked().is_none() {
+                    let what = Happened::Orphaned(cause);
+                    remember(&mut record, &earlier, what, now_ms, b"", ending.note());
+                }
+                let state = record.state;
+                Ok((record, state))
+            }))
+        })
+    }
+
+    /// Checks that the claim is an orphan; returns why it is one.
+    fn check_orphan(&self, held: &Held, standing: Standing<'_>) -> Result<Orphaned, Error> {
+        standing.check_claim(held.token)?;
+        standing.orphaned(self.life).ok_or_else(stale)
     }
 
     /// Namespace, key and token of a record that a listing showed.
@@ -156,7 +147,6 @@ impl Engine {
     pub(crate) fn review(&self, listed: &view::Record, review: &Review, note: &Note) -> Result<(), Error> {
         let held = self.held(listed)?;
         let batch = self.begin_review(&held, review, note)?;
-        self.waiters.ring(held.keyed.hash);
         self.wait(batch)
     }
 
@@ -166,60 +156,58 @@ impl Engine {
         if response.len() > self.limits.response_bytes {
             return Err(Error::new(ErrorKind::TooLarge, "the response is too large"));
         }
-        let added = OP_BYTES + keyed.full.len() + response.len() + PAST_BYTES;
-        loop {
-            let generation = self.cold.generation();
-            let cold = self.cold.lookup(&keyed.full, keyed.hash)?.map(|found| found.record);
-            let known = self.known_bytes(keyed, cold.as_ref());
-            let mut order = self.admit(added + known, Class::Settlement)?;
-            let at = self.time.moment();
-            let mut shard = self.live.shard(keyed.hash);
-            let entry = shard.find(keyed.hash, &keyed.full);
-            if entry.is_none() && self.cold.generation() != generation {
-                continue;
-            }
-            if entry.is_some_and(|entry| entry.marks.reserved) {
-                return Err(Error::new(ErrorKind::Overloaded, "a transact is running on the key; retry"));
-            }
-            let known = shard.known(keyed.hash, entry, cold.as_ref());
-            let is_listed = |record: &&Record| record.state == State::Parked && record.token == *token;
-            let parked = known.as_deref().filter(is_listed).ok_or_else(stale)?;
-            check_room(&order, added + parked.loose_bytes())?;
-            let (seq, now_ms) = (order.take_seq(), at.store_ms);
-            let policy = space.policy();
-            let end =
-                |ending: &Ending<'_>| decide::settled(parked, ending, &policy, keyed.time_ms, seq, now_ms);
-            let (mut record, what) = match review {
-                Review::Requeue => {
-                    (decide::requeued(parked, policy.attempts_allowed(), seq, now_ms), Happened::Requeued)
-                }
-                Review::Complete(response) => (end(&Ending::Complete(response)), Happened::Completed),
-                Review::Fail(response) => {
-                    let class = FailureClass::Terminal { response: response.as_slice().into() };
-                    (end(&Ending::Fail(&class)), Happened::FailedForGood)
-                }
-                // Nothing is left that could remember.
-                Review::Forget => (Record::erased(seq), Happened::Parked),
-            };
-            if record.state != State::Erased {
-                remember(&mut record, parked, what, now_ms, note.by(), note.why());
-            }
-            let marks = carried(entry, cold.is_some());
-            space.counters.settled(record.state);
-            return Ok(self.put(&mut order, &mut shard, space, keyed, record, marks, at, Waits::Here));
+        let policy = space.policy();
+        let change = held.change(response.len() + PAST_BYTES, 1);
+        let (batch, state) = self.write(
+            &change,
+            Waits::Here,
+            || self.look(keyed),
+            |standing| {
+                standing.check_unreserved()?;
+                let is_listed = |record: &&Record| record.state == State::Parked && record.token == *token;
+                standing.record().filter(is_listed).ok_or_else(stale)?;
+                let (policy, now_ms) = (&*policy, standing.at.store_ms);
+                Ok(Verdict::write(LeaseAfter::Ended, move |earlier, seq| {
+                    let parked = earlier.ok_or_else(stale)?;
+                    let (mut record, what) = reviewed(&parked, review, policy, keyed.time_ms, seq, now_ms);
+                    if record.state != State::Erased {
+                        remember(&mut record, &parked, what, now_ms, note.by(), note.why());
+                    }
+                    let state = record.state;
+                    Ok((record, state))
+                }))
+            },
+        )?;
+        space.counters.settled(state);
+        Ok(batch)
+    }
+}
+
+/// A parked record, reviewed, and what its history keeps of that.
+fn reviewed(
+    parked: &Record,
+    review: &Review,
+    policy: &Policy,
+    key_time_ms: Option<u64>,
+    seq: u64,
+    now_ms: u64,
+) -> (Record, Happened) {
+    let end = |ending: &Ending<'_>| decide::settled(parked, ending, policy, key_time_ms, seq, now_ms);
+    match review {
+        Review::Requeue => (decide::requeued(parked, policy.attempts_allowed(), seq, now_ms), Happened::Requeued),
+        Review::Complete(response) => (end(&Ending::Complete(response)), Happened::Completed),
+        Review::Fail(response) => {
+            let class = FailureClass::Terminal { response: response.as_slice().into() };
+            (end(&Ending::Fail(&class)), Happened::FailedForGood)
         }
+        // Nothing is left that could remember.
+        Review::Forget => (Record::erased(seq), Happened::Parked),
     }
 }
 
-fn orphan_bytes(held: &Held, class: &FailureClass) -> usize {
-    OP_BYTES + held.keyed.full.len() + Ending::Fail(class).body_len() + PAST_BYTES
-}
-
-fn check_room(order: &Order, bytes: usize) -> Result<(), Error> {
-    if order.takes(bytes) {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry"))
+/// Bytes that the end of an orphan adds to its record.
+fn fail_bytes(class: &FailureClass) -> usize {
+    Ending::Fail(class).body_len() + PAST_BYTES
 }
 
 /// Claims that nobody holds, a shard at a time. Durable facts only; ends after an error.

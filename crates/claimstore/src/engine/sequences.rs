@@ -18,12 +18,13 @@
 //! crash every position that is not done may be claimed at once. Their tokens are sequence numbers of the store, so
 //! they rise across lives like all tokens.
 
-use super::claims::OP_BYTES;
+use super::claims::Answer;
 use super::commit::Waits;
 use super::positions::Positions;
 use super::settle::Held;
+use super::write::OP_BYTES;
 use super::{Class, Engine};
-use crate::claim::{Claim, ClaimRequest};
+use crate::claim::ClaimRequest;
 use crate::error::{Error, ErrorKind};
 use crate::io::Process;
 use crate::planted;
@@ -95,12 +96,11 @@ impl Engine {
         let longest = Duration::from_secs(366 * 86_400);
         let policy = Policy::new().max_attempts(u32::MAX).lease(longest);
         let space = self.reserved_space(SEQUENCES, policy)?;
-        let Claim::Claimed(mut lease) = self.claim(&space, &ClaimRequest::new(name))? else {
+        // The claim stays for as long as the process lives: no lease is made of it that could abandon it.
+        let Answer::Claimed(granted) = self.claim(&space, &ClaimRequest::new(name))? else {
             return Err(Error::corrupt("the record of a stream is not one"));
         };
-        // The claim lasts as long as the process: dropping the lease must not abandon it.
-        lease.disarm();
-        let positions = match lease.progress() {
+        let positions = match &granted.progress {
             None => Positions::default(),
             Some(bytes) => {
                 Positions::decode(bytes).map_err(|_| Error::corrupt("the record of a stream is damaged"))?
@@ -109,7 +109,7 @@ impl Engine {
         let state = State { positions, batch: 0, holds: BTreeMap::new() };
         let stream = Arc::new(Stream {
             name: name.into(),
-            held: lease.held().clone(),
+            held: Held { space, keyed: granted.keyed, token: granted.token },
             state: Mutex::new(state),
             process: Process::current(),
         });

@@ -6,12 +6,12 @@
 
 use super::Class;
 use super::Engine;
-use super::claims::{Granted, OP_BYTES, carried};
-use super::commit::{Order, Waits};
+use super::claims::Granted;
+use super::commit::Waits;
 use super::decide::{self, Ending};
 use super::live::{Entry, Marks};
 use super::spaces::{Keyed, Space};
-use super::time::Moment;
+use super::write::{Build, Change, Earlier, LeaseAfter, Looked, Seen, Standing, Turn, Verdict};
 use crate::claim::FailureClass;
 use crate::codec::{Record, State};
 use crate::error::{Error, ErrorKind};
@@ -19,7 +19,7 @@ use crate::history;
 use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, millis};
 use crate::planted;
 use crate::policy::Policy;
-use crate::sync::{Arc, MutexGuard, Now};
+use crate::sync::{Arc, Now};
 use std::time::Duration;
 
 /// What names a claim: the key and the token it was claimed with.
@@ -30,19 +30,25 @@ pub(crate) struct Held {
     pub(crate) token: u64,
 }
 
+impl Held {
+    /// A change of the claim that adds bytes, and carries over those it has so many times.
+    pub(crate) fn change(&self, added: usize, carries: usize) -> Change<'_> {
+        Change { space: &self.space, keyed: &self.keyed, added, carries }
+    }
+}
+
 impl Engine {
     /// Queues the end of a claim; answers the batch to wait for.
     pub(crate) fn settle(&self, held: &Held, ending: &Ending<'_>, waits: Waits) -> Result<u64, Error> {
         self.check_open()?;
         self.check_ending(ending)?;
-        let batch = {
-            let known = self.known_bytes(&held.keyed, None);
-            let mut order = self.admit(ending_bytes(held, ending, known), Class::Settlement)?;
-            let policy = held.space.policy();
-            self.settle_under(&mut order, held, ending, &policy, self.time.moment(), waits)?
-        };
-        // Not under the order lock: a bell may run code of the caller's.
-        self.waiters.ring(held.keyed.hash);
+        let policy = held.space.policy();
+        let change = held.change(ending.body_len(), 1);
+        let (batch, state) = self.write(&change, waits, no_look, |standing| {
+            check_settlement(held, ending, standing)?;
+            Ok(settlement(held, ending, &policy, standing))
+        })?;
+        held.space.counters.settled(state);
         Ok(batch)
     }
 
@@ -54,10 +60,11 @@ impl Engine {
     ) -> Result<(u64, Vec<Result<(), Error>>), Error> {
         self.check_open()?;
         let keyed: Vec<_> = items.iter().map(|(held, _)| (&held.keyed, None)).collect();
-        let asked: usize = items.iter().map(|(held, ending)| ending_bytes(held, ending, 0)).sum();
+        let asked: usize =
+            items.iter().map(|(held, ending)| held.change(ending.body_len(), 1).bytes(0)).sum();
         let bytes = asked + self.known_bytes_of(&keyed);
         let mut order = self.admit(bytes, Class::Settlement)?;
-        let at = self.time.moment();
+        let mut turn = Turn { order: &mut order, at: self.time.moment(), waits };
         let mut last_batch = 0;
         // Neighbours are mostly of one namespace: its policy is asked for once.
         let mut known: Option<(&Arc<Space>, Now<Policy>)> = None;
@@ -69,7 +76,10 @@ impl Engine {
             self.check_ending(ending)?;
             let same = known.take().filter(|(space, _)| Arc::ptr_eq(space, &held.space));
             let (_, policy) = known.insert(same.unwrap_or_else(|| (&held.space, held.space.policy())));
-            let batch = self.settle_under(&mut order, held, ending, policy, at, waits)?;
+            let batch = self.settle_in_turn(&mut turn, held, ending.body_len(), |standing| {
+                check_settlement(held, ending, standing)?;
+                Ok(settlement(held, ending, policy, standing))
+            })?;
             last_batch = last_batch.max(batch);
             Ok(())
         });
@@ -79,40 +89,21 @@ impl Engine {
         Ok((last_batch, verdicts))
     }
 
-    fn settle_under(
+    /// Ends a claim under the order lock, as judged. Answers the batch to wait for.
+    pub(crate) fn settle_in_turn<B>(
         &self,
-        order: &mut MutexGuard<'_, Order>,
+        turn: &mut Turn<'_>,
         held: &Held,
-        ending: &Ending<'_>,
-        policy: &Policy,
-        at: Moment,
-        waits: Waits,
-    ) -> Result<u64, Error> {
-        let Held { space, keyed, .. } = held;
-        let mut shard = self.live.shard(keyed.hash);
-        let entry = live_claim(shard.find(keyed.hash, &keyed.full), held.token)?;
-        check_unreserved(entry)?;
-        if matches!(ending, Ending::Release) && entry.record.asked().is_some() {
-            return Err(Error::new(
-                ErrorKind::Misuse,
-                "a claim taken over has no attempt that could be undone",
-            ));
-        }
-        if !order.takes(OP_BYTES + keyed.full.len() + entry.record.loose_bytes() + ending.body_len()) {
-            return Err(Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry"));
-        }
-        let seq = order.take_seq();
-        let mut record = decide::settled(&entry.known(), ending, policy, keyed.time_ms, seq, at.store_ms);
-        if planted::active(7) && record.state == State::Erased {
-            record.token = entry.record.token;
-        }
-        if let Some(what) = ending.past() {
-            history::remember(&mut record, &entry.record, what, at.store_ms, b"", ending.note());
-        }
-        let marks = carried(Some(entry), false);
-        space.counters.settled(record.state);
-        let batch = self.put(order, &mut shard, space, keyed, record, marks, at, waits);
-        Ok(batch)
+        added: usize,
+        judge: impl FnOnce(Standing<'_>) -> Result<Verdict<State, B>, Error>,
+    ) -> Result<u64, Error>
+    where
+        B: Build<State>,
+    {
+        let done = self.write_in_turn(turn, &held.change(added, 1), Seen::of_live(), judge)?;
+        let done = done.ok_or_else(stale)?;
+        held.space.counters.settled(done.answer);
+        Ok(done.batch)
     }
 
     pub(crate) fn check_ending(&self, ending: &Ending<'_>) -> Result<(), Error> {
@@ -184,27 +175,19 @@ impl Engine {
         held: &Held,
         bytes: usize,
         waits: Waits,
-        change: impl FnOnce(&mut Record),
+        edit: impl Fn(&mut Record),
     ) -> Result<u64, Error> {
         self.check_open()?;
-        let Held { space, keyed, token } = held;
-        let known = 2 * self.known_bytes(keyed, None);
-        let mut order = self.admit(OP_BYTES + keyed.full.len() + bytes + known, Class::Settlement)?;
-        let mut shard = self.live.shard(keyed.hash);
-        let entry = live_claim(shard.find(keyed.hash, &keyed.full), *token)?;
-        check_unreserved(entry)?;
-        let earlier = 2 * entry.record.loose_bytes();
-        if !order.takes(OP_BYTES + keyed.full.len() + bytes + earlier) {
-            return Err(Error::new(ErrorKind::Overloaded, "the journal has no room just now; retry"));
-        }
-        let marks = Marks { spill_current: false, ..entry.marks };
-        let lease_until_ms = entry.lease_until_ms;
-        let mut record = entry.known().into_owned();
-        record.seq = order.take_seq();
-        change(&mut record);
-        let batch = order.append_record(&keyed.full, &record, self.time.now_ms(), waits);
-        let entry = Entry { marks, ..Entry::new(record, batch, lease_until_ms) };
-        self.put_entry(&order, &mut shard, space, keyed, entry);
+        let (batch, ()) = self.write(&held.change(bytes, 2), waits, no_look, |standing| {
+            standing.check_claim(held.token)?;
+            standing.check_unreserved()?;
+            Ok(Verdict::write(LeaseAfter::Kept, |earlier, seq| {
+                let mut record = earlier.ok_or_else(stale)?.into_owned();
+                record.seq = seq;
+                edit(&mut record);
+                Ok((record, ()))
+            }))
+        })?;
         Ok(batch)
     }
 
@@ -260,14 +243,54 @@ impl Engine {
         }
         entry.marks.leased = true;
         entry.marks.abandoned = false;
-        let granted = Self::granted(&keyed, &entry.record);
+        let granted = Self::granted(keyed.clone(), &entry.record);
         Ok((Held { space: space.clone(), keyed, token }, granted))
     }
 }
 
-/// What a settlement may add to the journal; `known` is what the record has.
-fn ending_bytes(held: &Held, ending: &Ending<'_>, known: usize) -> usize {
-    OP_BYTES + held.keyed.full.len() + known + ending.body_len()
+/// A claim in progress is in the live table.
+#[expect(clippy::unnecessary_wraps, reason = "it stands where others look and may fail")]
+pub(crate) fn no_look() -> Result<Looked<Option<Record>>, Error> {
+    Ok(Looked::none())
+}
+
+/// Whether a claim may be settled like this.
+fn check_settlement(held: &Held, ending: &Ending<'_>, standing: Standing<'_>) -> Result<(), Error> {
+    let record = standing.check_claim(held.token)?;
+    standing.check_unreserved()?;
+    if matches!(ending, Ending::Release) && record.asked().is_some() {
+        return Err(Error::new(ErrorKind::Misuse, "a claim taken over has no attempt that could be undone"));
+    }
+    Ok(())
+}
+
+/// The settlement of a claim that may be settled.
+fn settlement<'a>(
+    held: &'a Held,
+    ending: &'a Ending<'a>,
+    policy: &'a Policy,
+    standing: Standing<'_>,
+) -> Verdict<State, impl Build<State> + use<'a>> {
+    let now_ms = standing.at.store_ms;
+    Verdict::write(LeaseAfter::Ended, move |earlier: Earlier<'_>, seq| {
+        let earlier = earlier.ok_or_else(stale)?;
+        let mut record = decide::settled(&earlier, ending, policy, held.keyed.time_ms, seq, now_ms);
+        if planted::active(7) {
+            repeat_token(&mut record, &earlier);
+        }
+        if let Some(what) = ending.past() {
+            history::remember(&mut record, &earlier, what, now_ms, b"", ending.note());
+        }
+        let state = record.state;
+        Ok((record, state))
+    })
+}
+
+/// Planted bug 7: the token of a claim that was released is given once more.
+fn repeat_token(record: &mut Record, released: &Record) {
+    if record.state == State::Erased {
+        record.token = released.token;
+    }
 }
 
 /// The entry, if it is in progress under exactly this token.
@@ -283,12 +306,13 @@ fn is_held(entry: &Entry, token: u64) -> bool {
     entry.record.state == State::InProgress && (entry.record.token == token || planted::active(22))
 }
 
-/// While a `transact` or a settlement with rows runs, its record must be the next one.
+/// Checks that no `transact` and no settlement with rows is running on the claim: its record must be the next one.
 fn check_unreserved(entry: &Entry) -> Result<(), Error> {
-    if entry.marks.reserved {
-        return Err(Error::new(ErrorKind::Overloaded, "a transact is running on the key; retry"));
-    }
-    Ok(())
+    if entry.marks.reserved { Err(reserved()) } else { Ok(()) }
+}
+
+pub(crate) fn reserved() -> Error {
+    Error::new(ErrorKind::Overloaded, "a transact is running on the key; retry")
 }
 
 pub(crate) fn stale() -> Error {

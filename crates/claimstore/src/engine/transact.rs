@@ -5,22 +5,20 @@
 //! journal. The record is written by the same redb commit as the rows; only then does it enter the live
 //! table. A checkpoint copies it into a run and deletes the row afterwards; open reads what is left.
 
-use super::claims::{Answer, Begun, Prepared, Seen, carried};
+use super::claims::{Prepared, Unclaimed, request_bytes};
 use super::commit::{Leads, Waits};
-use super::decide::{self, Decision, Ending};
-use super::live::{Entry, Marks};
-use super::settle::{Held, live_claim};
+use super::decide::{self, Ending};
+use super::judge::Reserved;
+use super::settle::Held;
 use super::spaces::{Keyed, Space};
+use super::write::{Standing, Turn, until_current};
 use super::{Class, Engine};
 use crate::bucket::{CommitFailed, Tables, TablesWrite};
-use crate::claim::{Claim, ClaimRequest};
+use crate::claim::ClaimRequest;
 use crate::codec::{Base, Cursor, Record};
 use crate::error::{Error, ErrorKind};
 use crate::io::Process;
-use crate::planted;
 use crate::sync::{Arc, Mutex, ThreadId, current_thread};
-use crate::transact::{Transacted, Transaction};
-use std::borrow::Cow;
 
 /// The second redb file, opened at its first use.
 #[derive(Debug)]
@@ -60,6 +58,15 @@ impl Drop for OwedClose<'_> {
     }
 }
 
+/// The outcome of a `transact`.
+#[derive(Debug)]
+pub(crate) enum Ran {
+    /// The closure ran; its rows and its response are durable, together.
+    Done(Vec<u8>),
+    /// Nothing ran.
+    Answered(Unclaimed),
+}
+
 /// Takes a reservation back unless it was turned into a record.
 struct Reservation<'a> {
     engine: &'a Engine,
@@ -96,7 +103,7 @@ impl TableHome {
         }
     }
 
-    /// Waits for the transaction that is running, if there is one.
+    /// Waits until no write transaction runs.
     pub(crate) fn wait_for_writer(&self) {
         if let Some(tables) = self.existing() {
             tables.wait_for_writer();
@@ -154,34 +161,23 @@ impl Engine {
     }
 
     /// One commit for claim, rows and result.
-    pub(crate) fn transact<F>(
-        self: &Arc<Self>,
-        space: &Arc<Space>,
-        request: &ClaimRequest,
-        work: F,
-    ) -> Result<Transacted, Error>
+    pub(crate) fn transact<F>(&self, space: &Space, request: &ClaimRequest, work: F) -> Result<Ran, Error>
     where
-        F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
+        F: FnOnce(&TablesWrite<'_>) -> Result<Vec<u8>, Error>,
     {
         self.check_changes()?;
         self.tables.start_writing()?;
         let _owed = OwedClose(self);
         let tables = self.tables()?;
         let policy = space.policy();
-        let mut prepared = self.prepare(space, &policy, request)?;
-        let (attempt, earlier, batch) = loop {
-            match self.reserve(space, request, &mut prepared)? {
-                Reserved::Taken { attempt, earlier, batch } => break (attempt, earlier, batch),
-                Reserved::Answered(begun) => {
-                    self.wait(begun.batch)?;
-                    match self.deliver(space, request.key(), begun.answer)? {
-                        Claim::Duplicate(receipt) => return Ok(Transacted::Duplicate(receipt)),
-                        Claim::InProgress(holder) => return Ok(Transacted::InProgress(holder)),
-                        // Claimable by the second look's wall clock only: give the claim back, and reserve the key.
-                        Claim::Claimed(lease) => lease.release()?,
-                    }
-                    prepared = self.prepare(space, &policy, request)?;
-                }
+        let prepared = self.prepare(space, &policy, request)?;
+        let (batch, reserved) = self.reserve(space, request, &prepared)?;
+        let (attempt, earlier) = match reserved {
+            Reserved::Taken { attempt, earlier } => (attempt, earlier),
+            Reserved::Answered(answer) => {
+                self.wait(batch)?;
+                Self::count_unclaimed(space, answer.as_ref());
+                return answer.map(Ran::Answered);
             }
         };
         let mut reservation = Reservation { engine: self, space, keyed: &prepared.keyed, kept: false };
@@ -189,7 +185,7 @@ impl Engine {
         let mut write = tables.begin()?;
         let response = {
             let _writing = self.tables.writing();
-            work(&Transaction::new(&write))?
+            work(&write)?
         };
         let (seq, now_ms) = (self.local_seq()?, self.time.now_ms());
         let claimed = decide::claimed(earlier.as_ref(), attempt, &prepared.wanted, seq, now_ms);
@@ -198,37 +194,26 @@ impl Engine {
         self.stage(&mut write, &prepared.keyed, &record)?;
         Self::finish_local(&tables, write, &mut reservation, record)?;
         space.counters.granted(1, u64::from(attempt > 1));
-        Ok(Transacted::Done(response))
+        Ok(Ran::Done(response))
     }
 
     /// Settles a claim together with rows. The claim is reserved meanwhile, so nobody takes it over.
     pub(crate) fn complete_in<F>(&self, held: &Held, work: F) -> Result<Vec<u8>, Error>
     where
-        F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
+        F: FnOnce(&TablesWrite<'_>) -> Result<Vec<u8>, Error>,
     {
         self.check_changes()?;
         self.tables.start_writing()?;
         let _owed = OwedClose(self);
         let tables = self.tables()?;
-        let Held { space, keyed, token } = held;
-        let (before, batch) = {
-            let mut shard = self.live.shard(keyed.hash);
-            live_claim(shard.find(keyed.hash, &keyed.full), *token)?;
-            let Some(entry) = shard.find_mut(keyed.hash, &keyed.full) else {
-                return Err(super::settle::stale());
-            };
-            if entry.marks.reserved {
-                return Err(Error::new(ErrorKind::Misuse, "a settlement of this claim is running"));
-            }
-            entry.marks = entry.marks.reserved();
-            (entry.known().into_owned(), entry.batch)
-        };
+        let Held { space, keyed, .. } = held;
+        let (before, batch) = self.reserve_held(held)?;
         let mut reservation = Reservation { engine: self, space, keyed, kept: false };
         self.wait(batch)?;
         let mut write = tables.begin()?;
         let response = {
             let _writing = self.tables.writing();
-            work(&Transaction::new(&write))?
+            work(&write)?
         };
         let (seq, now_ms) = (self.local_seq()?, self.time.now_ms());
         let ending = Ending::Complete(&response);
@@ -238,55 +223,28 @@ impl Engine {
         Ok(response)
     }
 
-    /// Decides, and reserves the key if it is to be claimed.
+    /// Decides, and reserves the key if it is to be claimed. Answers the batch to wait for.
     fn reserve(
         &self,
         space: &Space,
         request: &ClaimRequest,
-        prepared: &mut Prepared<'_>,
-    ) -> Result<Reserved, Error> {
-        let keyed = prepared.keyed.clone();
-        let keyed = &keyed;
-        loop {
-            let generation = self.cold.generation();
-            let cold = self.cold.lookup(&keyed.full, keyed.hash)?.map(|found| found.record);
-            // Parking or failing an orphan appends; a reservation does not.
-            let bytes = super::claims::request_bytes(request, self.known_bytes(keyed, cold.as_ref()));
-            let mut order = self.admit(bytes, Class::Claim)?;
-            let mut shard = self.live.shard(keyed.hash);
-            let entry = shard.find(keyed.hash, &keyed.full);
-            if entry.is_none() && self.cold.generation() != generation {
-                continue;
-            }
-            let cold = cold.filter(|_| entry.is_none());
-            let at = self.time.moment();
-            let Decision::Claim { attempt } = self.decide(space, prepared, entry, cold.as_ref(), at) else {
-                let seen = Seen { cold: cold.as_ref(), generation };
-                let begun =
-                    self.decide_and_apply(&mut order, &mut shard, space, prepared, seen, at, Waits::Here);
-                match begun {
-                    Some(begun) => {
-                        space.counters.claimed([&begun.answer]);
-                        return Ok(Reserved::Answered(begun));
-                    }
-                    None => continue,
+        prepared: &Prepared<'_>,
+    ) -> Result<(u64, Reserved), Error> {
+        let keyed = &prepared.keyed;
+        until_current(
+            || self.look(keyed),
+            |looked| {
+                // Parking or failing an orphan appends; a reservation does not.
+                let known = self.known_bytes(keyed, looked.found.as_ref());
+                let mut order = self.admit(request_bytes(request, known), Class::Claim)?;
+                let mut turn = Turn { order: &mut order, at: self.time.moment(), waits: Waits::Here };
+                let judge = |standing: Standing<'_>| self.judge_reservation(space, prepared, standing);
+                match self.write_in_turn(&mut turn, &prepared.change(space), looked.seen(), judge) {
+                    Ok(done) => Ok(done.map(|done| (done.batch, done.answer))),
+                    Err(refused) => Ok(Some((0, Reserved::Answered(Err(refused))))),
                 }
-            };
-            let earlier = shard.known(keyed.hash, entry, cold.as_ref()).map(Cow::into_owned);
-            if let Err(error) = self.check_new_claim(space, prepared, earlier.is_none()) {
-                return Ok(Reserved::Answered(Begun { batch: 0, answer: Answer::Refused(error) }));
-            }
-            let batch = if let Some(entry) = shard.find_mut(keyed.hash, &keyed.full) {
-                entry.marks = entry.marks.reserved();
-                entry.batch
-            } else {
-                let marks = Marks { placeholder: true, ..carried(None, cold.is_some()).reserved() };
-                let entry = Entry { marks, ..Entry::new(Record::erased(0), 0, 0) };
-                self.put_entry(&order, &mut shard, space, keyed, entry);
-                0
-            };
-            return Ok(Reserved::Taken { attempt, earlier, batch });
-        }
+            },
+        )
     }
 
     /// A sequence number for a record that goes past the journal.
@@ -341,24 +299,13 @@ impl Engine {
     }
 }
 
-enum Reserved {
-    Answered(Begun),
-    Taken { attempt: u32, earlier: Option<Record>, batch: u64 },
-}
-
 impl Reservation<'_> {
     /// The record is durable: it takes the place of the reservation.
     fn keep(&mut self, record: Record) {
         self.kept = true;
         let Reservation { engine, space, keyed, .. } = self;
         space.counters.settled(record.state);
-        {
-            let order = engine.commit.order();
-            let mut shard = engine.live.shard(keyed.hash);
-            let marks = Marks { in_tables: true, ..carried(shard.find(keyed.hash, &keyed.full), false) };
-            let entry = Entry { marks, ..Entry::new(record, 0, 0) };
-            engine.put_entry(&order, &mut shard, space, keyed, entry);
-        }
+        engine.show_durable(space, keyed, record);
         engine.waiters.ring(keyed.hash);
     }
 }
@@ -369,19 +316,7 @@ impl Drop for Reservation<'_> {
             return;
         }
         let Reservation { engine, space, keyed, .. } = self;
-        {
-            let mut shard = engine.live.shard(keyed.hash);
-            let Some(entry) = shard.find_mut(keyed.hash, &keyed.full) else { return };
-            entry.marks.reserved = false;
-            if entry.marks.placeholder
-                && let Some(old) = engine.live.remove(&mut shard, keyed.hash, &keyed.full)
-            {
-                // What was never claimed takes no part of a quota.
-                if !planted::active(70) {
-                    space.usage.left(1, (keyed.full.len() + old.record.body.len()) as u64);
-                }
-            }
-        }
+        engine.unreserve(space, keyed);
         engine.waiters.ring(keyed.hash);
     }
 }
