@@ -235,7 +235,7 @@ impl Future for WaitFuture {
             // At the latest in a minute, so that the timer of a dropped future is not kept for long.
             let again_ms =
                 now_ms.saturating_add(millis(holder.retry_after()).min(60_000)).min(waiting.deadline_ms);
-            engine.upkeep.wake_at(again_ms, cx.waker());
+            engine.timers.wake_at(again_ms, cx.waker());
             engine.nudge_service();
             if !waiting.bell.poll(cx.waker()) {
                 return Poll::Pending;

@@ -75,6 +75,7 @@ mod engine;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod identity;
 pub mod io;
 mod journal;
 mod planted;
@@ -83,9 +84,9 @@ mod sync;
 
 pub use claim::{Claim, ClaimRequest, Failure, Holder, Receipt};
 pub use claimstore_hash::{FieldDigests, Fingerprint, Fingerprinter, KeySpec};
-pub use engine::look::Records;
+pub use engine::measures::Pruned;
 pub use engine::orphans::Unheld;
-pub use engine::upkeep::Pruned;
+pub use engine::look::Records;
 pub use error::{Error, ErrorKind};
 pub use future::{BatchSettleFuture, ClaimFuture, ClaimManyFuture, SettleFuture, WaitFuture};
 pub use history::{Happened, Orphaned, Past};

@@ -4,14 +4,14 @@
 //! on, and are not in the copy. The copy begins a life far above the original's, so that no token of the one
 //! is ever given by the other.
 
-use super::checkpoint::{Home, clock_mark};
+use super::home::{Home, clock_mark};
 use super::{Engine, spans};
 use crate::bucket::{Catalog, CatalogState, RUNS_DIR, RunSummary, run_file_name};
 use crate::codec::Cursor;
 use crate::error::{Error, ErrorKind};
+use crate::identity::write_identity;
 use crate::io::{OpenMode, Storage};
 use crate::journal;
-use crate::recovery::write_identity;
 use crate::sync::Arc;
 
 /// How far a restored copy's life lies above the original's: tokens the original gives meanwhile stay below.
@@ -121,7 +121,7 @@ impl Engine {
     pub(crate) fn after_restore(&self) -> Result<(), Error> {
         let mut home = self.upkeep_lock()?;
         let life = u64::from(home.state.life) + RESTORED_LIVES;
-        if life >= super::LAST_LIFE {
+        if life >= super::life::LAST_LIFE {
             return Err(Error::new(ErrorKind::Full, "the store has no further lives"));
         }
         self.commit_catalogue(&mut home, |state| state.life = life as u32)

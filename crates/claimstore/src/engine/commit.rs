@@ -220,12 +220,12 @@ impl Order {
 
 impl Commit {
     pub(crate) fn new(writer: Writer, life: u64, last_batch: u64, durability: Durability) -> Commit {
-        let first_seq = (life << super::SEQ_BITS) + 1;
+        let first_seq = (life << super::life::SEQ_BITS) + 1;
         let room = room_of(&writer);
         Commit {
             order: Mutex::new(Order {
                 next_seq: first_seq,
-                last_seq_of_life: ((life + 1) << super::SEQ_BITS) - 1,
+                last_seq_of_life: ((life + 1) << super::life::SEQ_BITS) - 1,
                 next_batch: last_batch + 1,
                 queue: VecDeque::new(),
                 queued_bytes: 0,

@@ -128,7 +128,7 @@ impl Engine {
                 if record.state != State::InProgress || entry.marks.abandoned || entry.marks.undelivered {
                     continue;
                 }
-                let lapses_ms = if record.until_ms == 0 && record.token >> super::SEQ_BITS < self.life {
+                let lapses_ms = if record.until_ms == 0 && record.token >> super::life::SEQ_BITS < self.life {
                     continue;
                 } else if record.until_ms == 0 {
                     entry.lease_until_ms

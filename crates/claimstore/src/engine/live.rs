@@ -134,7 +134,7 @@ impl Entry {
         if self.record.until_ms > now_ms && self.record.state == State::InProgress {
             return Hold::Running { remaining_ms: self.record.until_ms - now_ms };
         }
-        if self.marks.abandoned || self.record.token >> super::SEQ_BITS < life {
+        if self.marks.abandoned || self.record.token >> super::life::SEQ_BITS < life {
             return Hold::Orphaned;
         }
         match self.lease_until_ms.checked_sub(boot_ms) {
@@ -353,7 +353,7 @@ mod tests {
     const BOOT_MS: u64 = 50;
 
     fn entry(state: State, until_ms: u64, marks: Marks) -> Entry {
-        let mut record = Record::erased((LIFE << super::super::SEQ_BITS) + 7);
+        let mut record = Record::erased((LIFE << crate::engine::life::SEQ_BITS) + 7);
         (record.state, record.until_ms, record.token) = (state, until_ms, record.seq);
         Entry { marks, ..Entry::new(record, 0, BOOT_MS + 20) }
     }

@@ -227,7 +227,7 @@ impl Engine {
             queued_bytes,
             unsynced_batches,
             checkpoint_lag_bytes: self.checkpoint_lag_bytes(),
-            journal_bytes: self.journal_bytes(),
+            journal_bytes: self.segments.bytes(),
             journal_limit_bytes: self.limits.journal_bytes,
             catalogue_bytes: size("catalog.redb"),
             tables_bytes: size("tables.redb"),

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`decide`] (what is answered), [`claims`] and [`settle`] (the life of one claim),
 //! [`commit`] and [`baton`] (how it becomes durable), [`cold`] (how it is found later), [`checkpoint`] (how it gets there),
-//! [`upkeep`] (what runs by itself).
+//! [`upkeep`] and [`workers`] (what runs by itself).
 //!
 //! Locks: their one order, and what may be done under each, stands in ARCHITECTURE.md, *Locks*. The part that every
 //! claim meets: order, then a shard of the live table. Neither is held across a write or a sync.
@@ -11,8 +11,10 @@ pub(crate) mod backup;
 mod balance;
 pub(crate) mod batches;
 pub(crate) mod baton;
+mod catalogue;
 pub(crate) mod checkpoint;
 pub(crate) mod claims;
+mod closing;
 pub(crate) mod cold;
 pub(crate) mod commit;
 pub(crate) mod counters;
@@ -20,21 +22,30 @@ pub(crate) mod decide;
 mod dense;
 pub(crate) mod fingerprint_key;
 mod graves;
+pub(crate) mod home;
 pub(crate) mod import;
 pub(crate) mod lapses;
+mod last_calls;
+pub(crate) mod life;
 pub(crate) mod live;
 pub(crate) mod local;
 pub(crate) mod look;
 pub(crate) mod measures;
+mod merging;
 pub(crate) mod moving;
 pub(crate) mod observe;
 pub(crate) mod orphans;
 mod places;
 pub(crate) mod poison;
 pub(crate) mod positions;
+mod pruning;
 #[cfg(feature = "metrics")]
 pub(crate) mod publish;
 pub(crate) mod repeats;
+pub(crate) mod reserve;
+mod room;
+mod runs;
+pub(crate) mod segments;
 pub(crate) mod sequences;
 pub(crate) mod settle;
 mod sizes;
@@ -42,38 +53,44 @@ pub(crate) mod spaces;
 pub(crate) mod spans;
 mod striped;
 pub(crate) mod tasks;
+mod threads;
 pub(crate) mod time;
+mod timers;
 pub(crate) mod upkeep;
 pub(crate) mod waiters;
+mod workers;
 
 use crate::bucket::KeyHasher;
 use crate::error::{Error, ErrorKind};
 use crate::io::{Entropy, FORKED, File, LockGuard, Process, Storage};
 use crate::options::{Durability, Limits};
 use crate::planted;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
-use checkpoint::Home;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use cold::Cold;
-use commit::{Commit, Leads, Order, Stamp};
+use commit::{Commit, Leads, Stamp};
 use counters::UpkeepCounters;
 use fingerprint_key::FingerprintKey;
 use graves::Graves;
+use home::Home;
 use lapses::Lapses;
+use last_calls::LastCalls;
+pub(crate) use life::SEQ_BITS;
 use live::Live;
 use local::TableHome;
 use measures::Measures;
+pub(crate) use observe::Opening;
 use poison::Poison;
+pub(crate) use segments::Class;
+use segments::{InUse, Segments};
 use sequences::Sequences;
 use spaces::Spaces;
 use std::task::Waker;
+use tasks::Upkeep;
+use threads::Threads;
 use time::StoreClock;
-use upkeep::Upkeep;
-use waiters::Waiters;
+use timers::Timers;
 
-/// A sequence number is the life of the store (24 bits) and a counter within it.
-pub(crate) const SEQ_BITS: u32 = 40;
-/// The highest life.
-pub(crate) const LAST_LIFE: u64 = (1 << 24) - 1;
+use waiters::Waiters;
 
 /// Everything one open store consists of.
 #[derive(Debug)]
@@ -104,7 +121,10 @@ pub(crate) struct Engine {
     /// The catalogue and what else only upkeep changes. Its lock is the upkeep lock.
     pub(crate) home: Mutex<Home>,
     pub(crate) tables: TableHome,
-    pub(crate) upkeep: Upkeep,
+    pub(crate) upkeep: Upkeep<Engine>,
+    pub(crate) threads: Threads,
+    pub(crate) timers: Timers,
+    pub(crate) segments: Segments,
     pub(crate) graves: Graves,
     pub(crate) fingerprint_key: FingerprintKey,
     pub(crate) sequences: Sequences,
@@ -121,18 +141,8 @@ pub(crate) struct Engine {
     /// The label of this store in metrics.
     #[cfg(feature = "metrics")]
     pub(crate) metrics_label: Arc<str>,
-    /// What is to be called when the store closes; `None` once that has begun.
-    last_calls: Mutex<Option<Vec<LastCall>>>,
+    last_calls: LastCalls,
     pub(crate) opening: Opening,
-}
-
-/// A call to be made when the store closes.
-struct LastCall(Box<dyn FnOnce() + Send>);
-
-impl std::fmt::Debug for LastCall {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LastCall")
-    }
 }
 
 /// What an engine is put together from; recovery fills it.
@@ -153,35 +163,20 @@ pub(crate) struct Parts {
     pub(crate) spaces: Spaces,
     pub(crate) home: Home,
     pub(crate) tables: TableHome,
+    pub(crate) segments: InUse,
     pub(crate) ownership: Vec<LockGuard>,
     #[cfg(feature = "metrics")]
     pub(crate) metrics_label: Arc<str>,
     pub(crate) opening: Opening,
 }
 
-/// What was found at open.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Opening {
-    /// Batches replayed from the journal.
-    pub(crate) replayed: u64,
-    /// Whether the journal ended in the seal of a close.
-    pub(crate) clean: bool,
-    /// Whether a torn tail was cut off.
-    pub(crate) tail_cut: bool,
-}
-
-/// What an operation needs of the journal beside its own bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// New work: leaves a reserve, so that settlements still find room when the disk is full.
-    Claim,
-    /// The end of work that was begun: never refused for back-pressure.
-    Settlement,
-}
-
 impl Engine {
     pub(crate) fn assemble(parts: Parts) -> Arc<Engine> {
         let generation = parts.home.generation();
+        let graves = Graves::new(parts.storage.clone(), parts.background);
+        let (storage, entropy) = (parts.storage.clone(), parts.entropy.clone());
+        let limit_bytes = parts.limits.journal_bytes;
+        let segments = Segments::new(storage, entropy, parts.store_id, limit_bytes, parts.segments);
         Arc::new(Engine {
             limits: parts.limits,
             durability: parts.durability,
@@ -206,7 +201,10 @@ impl Engine {
             home: Mutex::new(parts.home),
             tables: parts.tables,
             upkeep: Upkeep::default(),
-            graves: Graves::default(),
+            threads: Threads::default(),
+            timers: Timers::default(),
+            segments,
+            graves,
             fingerprint_key: FingerprintKey::default(),
             sequences: Sequences::default(),
             catalogue_generation: AtomicU64::new(generation),
@@ -218,7 +216,7 @@ impl Engine {
             published: Mutex::default(),
             #[cfg(feature = "metrics")]
             metrics_label: parts.metrics_label,
-            last_calls: Mutex::new(Some(Vec::new())),
+            last_calls: LastCalls::default(),
             opening: parts.opening,
         })
     }
@@ -267,78 +265,6 @@ impl Engine {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Waits until `batch` is committed.
-    pub(crate) fn wait(&self, batch: u64) -> Result<(), Error> {
-        self.commit.wait(batch, self)
-    }
-
-    /// Takes the order lock with room for `bytes` in one batch, preparing a segment or draining the queue if
-    /// need be. `Full` when there is no room to be had.
-    pub(crate) fn admit(&self, bytes: usize, class: Class) -> Result<MutexGuard<'_, Order>, Error> {
-        let largest = self.limits.segment_bytes / 2;
-        if bytes as u64 > largest - 8_192 {
-            return Err(Error::new(ErrorKind::TooLarge, "the batch does not fit a journal segment"));
-        }
-        let reserve = if class == Class::Claim { self.limits.segment_bytes / 8 } else { 0 };
-        self.check_writable()?;
-        loop {
-            self.check_serving()?;
-            let now_ms = self.time.now_ms();
-            if let Some(order) = self.commit.admit(bytes, reserve, largest, now_ms)? {
-                // Closing takes the order lock after it set the flag: who passed here is still served.
-                self.check_serving()?;
-                return Ok(order);
-            }
-            self.make_room(class)?;
-        }
-    }
-
-    /// Ends the store: what is queued is finished, later calls answer `Closed`. Refused inside a closure of
-    /// `transact` or `complete_in`, which it would wait for.
-    pub(crate) fn close(&self) -> Result<(), Error> {
-        self.check_process()?;
-        if self.tables.is_writing_here() {
-            return Err(Error::new(ErrorKind::Misuse, "a transact cannot close its own store"));
-        }
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        spans::close().run(|span| {
-            span.count("life", self.life);
-            self.wind_up()
-        })
-    }
-
-    /// The rest of a close, once.
-    fn wind_up(&self) -> Result<(), Error> {
-        // Nobody gets in any more; who got in before has queued by the time this lock is ours.
-        let (last_batch, _) = self.commit.frontier();
-        let drained = self.commit.wait(last_batch, self);
-        // Whoever passed the check before its commit is waited for; whoever comes later rolls back.
-        self.tables.wait_for_writer();
-        self.stop_threads();
-        self.upkeep.tasks.end();
-        let sealed = match drained {
-            Ok(()) if self.read_only => Ok(()),
-            Ok(()) => self.seal(),
-            Err(_) => Err(self.poison.error()),
-        };
-        self.commit.wake_all(self);
-        self.tables.close();
-        self.close_catalogue();
-        // Callers that looked for room, or for the key, while the store was closing: none of them may touch a
-        // file once the directory is free.
-        self.close_segments();
-        self.fingerprint_key.close();
-        #[cfg(feature = "metrics")]
-        self.publish();
-        // Before the directory is free: what they take away must not be another opening's.
-        self.run_last_calls();
-        self.ownership.lock().clear();
-        observe::closed(self.life, sealed.is_ok());
-        sealed
-    }
-
     /// Looks whether all that was locked still has its name, and poisons the store where it has not: files made from now
     /// on would be another store's.
     pub(crate) fn check_all_owned(&self) -> Result<(), Error> {
@@ -348,41 +274,6 @@ impl Engine {
     /// The look alone. Whoever holds `home` gives that up before the store is poisoned, as callers are woken then.
     pub(crate) fn all_owned(&self) -> std::io::Result<()> {
         self.ownership.lock().iter().try_for_each(|owned| owned.check())
-    }
-
-    /// Has `call` made when the store closes; at once if it has. Never in a child of `fork()`.
-    pub(crate) fn on_close(&self, call: Box<dyn FnOnce() + Send>) {
-        if !self.is_here() {
-            return;
-        }
-        if let Some(calls) = &mut *self.last_calls.lock() {
-            calls.push(LastCall(call));
-            return;
-        }
-        call();
-    }
-
-    fn run_last_calls(&self) {
-        let calls = self.last_calls.lock().take();
-        for LastCall(call) in calls.into_iter().flatten() {
-            call();
-        }
-    }
-
-    /// The last handle is gone. Nobody is left to tell; what was acknowledged is durable in any case.
-    pub(crate) fn close_quietly(&self) {
-        if self.tables.is_writing_here() {
-            self.close_owed.store(true, Ordering::Release);
-        } else {
-            drop(self.close());
-        }
-    }
-
-    /// After a closure of `transact` or `complete_in` ended.
-    pub(crate) fn close_if_owed(&self) {
-        if self.close_owed.swap(false, Ordering::AcqRel) {
-            drop(self.close());
-        }
     }
 }
 

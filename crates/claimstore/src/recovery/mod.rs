@@ -1,11 +1,9 @@
 //! From files to an open store.
 //!
-//! [`identity`] says whether the directory is ours, [`plan`] what the parts found mean together, [`open`]
+//! `identity` says whether the directory is ours, [`plan`] what the parts found mean together, [`open`]
 //! puts the engine together.
 
-mod identity;
 mod open;
 mod plan;
 
-pub(crate) use identity::write_identity;
 pub(crate) use open::open;

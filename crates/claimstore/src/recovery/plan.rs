@@ -1,6 +1,6 @@
 //! What the parts found at open mean together. Pure.
 
-use crate::engine::{LAST_LIFE, SEQ_BITS};
+use crate::engine::life::{LAST_LIFE, SEQ_BITS};
 use crate::error::{Error, ErrorKind};
 
 /// What the catalogue, the journal and the tables say of themselves.
@@ -45,7 +45,7 @@ pub(crate) fn weigh(evidence: &Evidence) -> Result<Outcome, Error> {
 #[cfg(test)]
 mod tests {
     use super::{Evidence, Outcome, weigh};
-    use crate::engine::{LAST_LIFE, SEQ_BITS};
+    use crate::engine::life::{LAST_LIFE, SEQ_BITS};
     use crate::error::ErrorKind;
 
     #[test]
