@@ -86,7 +86,7 @@ pub use claim::{Claim, ClaimRequest, Failure, Holder, Receipt};
 pub use claimstore_hash::{FieldDigests, Fingerprint, Fingerprinter, KeySpec};
 pub use engine::measures::Pruned;
 pub use engine::orphans::Unheld;
-pub use engine::look::Records;
+pub use engine::records::Records;
 pub use error::{Error, ErrorKind};
 pub use future::{BatchSettleFuture, ClaimFuture, ClaimManyFuture, SettleFuture, WaitFuture};
 pub use history::{Happened, Orphaned, Past};

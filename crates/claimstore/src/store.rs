@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::engine::commit::Waits;
 use crate::engine::decide::Ending;
 use crate::engine::measures::Pruned;
-use crate::engine::look::Records;
+use crate::engine::records::Records;
 use crate::engine::settle::Held;
 use crate::engine::spans;
 use crate::error::{Error, ErrorKind};

@@ -41,6 +41,7 @@ pub(crate) mod positions;
 mod pruning;
 #[cfg(feature = "metrics")]
 pub(crate) mod publish;
+pub(crate) mod records;
 pub(crate) mod repeats;
 pub(crate) mod reserve;
 mod room;
@@ -51,12 +52,14 @@ pub(crate) mod settle;
 mod sizes;
 pub(crate) mod spaces;
 pub(crate) mod spans;
+mod stats;
 mod striped;
 pub(crate) mod tasks;
 mod threads;
 pub(crate) mod time;
 mod timers;
 pub(crate) mod upkeep;
+mod verify;
 pub(crate) mod waiters;
 mod workers;
 
