@@ -55,7 +55,6 @@ mod import;
 mod key_bytes;
 mod lease;
 mod namespace;
-mod numbers;
 mod options;
 mod orphan;
 mod policy;
@@ -67,7 +66,7 @@ mod transact;
 #[cfg(feature = "serde")]
 mod typed;
 mod view;
-mod weak;
+mod watch;
 
 mod bucket;
 mod codec;
@@ -95,15 +94,15 @@ pub use io::ManualClock;
 pub use lease::{Lease, LeaseToken, SettleError};
 pub use namespace::{Namespace, Once, OnceError};
 pub use options::{Durability, Options};
-pub use orphan::{Note, OrphanWatch, Review};
+pub use orphan::{Note, Review};
 pub use policy::{OnOrphan, Policy, TimeOrdered};
 pub use queued::{CommitFuture, DetachFuture, NamespaceFuture};
 pub use sequence::{PositionClaim, PositionError, PositionLease, Sequence};
-pub use store::{CompleteManyError, Store};
+pub use store::{CompleteManyError, Store, WeakStore};
 pub use task::TaskFuture;
 pub use transact::{Table, TableMut, TableRange, Transacted, Transaction};
 pub use view::{Bucket, Census, Filter, Outcomes, Quantiles, Record, RecordState, Report, Stats};
-pub use weak::WeakStore;
+pub use watch::OrphanWatch;
 
 /// The program in the README compiles and runs.
 #[cfg(doctest)]
