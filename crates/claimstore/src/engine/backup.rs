@@ -41,7 +41,7 @@ impl Engine {
         }
         self.checkpoint_in(&mut home)?;
         if with_key {
-            self.copy_fingerprint_key(target)?;
+            self.fingerprint_key.copy_to(target)?;
         }
         let runs = home.state.runs.iter();
         let runs: Vec<_> = runs.filter_map(|row| RunSummary::decode(&mut Cursor::new(row)).ok()).collect();

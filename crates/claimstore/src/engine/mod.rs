@@ -19,11 +19,15 @@ pub(crate) mod cold;
 pub(crate) mod commit;
 pub(crate) mod counters;
 pub(crate) mod decide;
+mod defining;
 mod dense;
+pub(crate) mod entry;
 pub(crate) mod fingerprint_key;
+mod fingerprints;
 mod graves;
 pub(crate) mod home;
 pub(crate) mod import;
+mod keys;
 pub(crate) mod lapses;
 mod last_calls;
 pub(crate) mod life;
@@ -41,6 +45,8 @@ pub(crate) mod positions;
 mod pruning;
 #[cfg(feature = "metrics")]
 pub(crate) mod publish;
+#[cfg(feature = "metrics")]
+mod published;
 pub(crate) mod records;
 pub(crate) mod repeats;
 pub(crate) mod reserve;
@@ -52,15 +58,19 @@ pub(crate) mod settle;
 mod sizes;
 pub(crate) mod spaces;
 pub(crate) mod spans;
+mod spread;
 mod stats;
+mod streams;
 mod striped;
 pub(crate) mod tasks;
 mod threads;
 pub(crate) mod time;
 mod timers;
 pub(crate) mod upkeep;
+mod usage;
 mod verify;
 pub(crate) mod waiters;
+mod watching;
 mod workers;
 
 use crate::bucket::KeyHasher;
@@ -85,9 +95,9 @@ pub(crate) use observe::Opening;
 use poison::Poison;
 pub(crate) use segments::Class;
 use segments::{InUse, Segments};
-use sequences::Sequences;
 use spaces::Spaces;
 use std::task::Waker;
+use streams::Sequences;
 use tasks::Upkeep;
 use threads::Threads;
 use time::StoreClock;
@@ -140,7 +150,7 @@ pub(crate) struct Engine {
     /// Of the lock file first. Empty once the store is closed.
     ownership: Mutex<Vec<LockGuard>>,
     #[cfg(feature = "metrics")]
-    pub(crate) published: Mutex<publish::Published>,
+    pub(crate) published: Mutex<published::Published>,
     /// The label of this store in metrics.
     #[cfg(feature = "metrics")]
     pub(crate) metrics_label: Arc<str>,
@@ -178,6 +188,7 @@ impl Engine {
         let generation = parts.home.generation();
         let graves = Graves::new(parts.storage.clone(), parts.background);
         let (storage, entropy) = (parts.storage.clone(), parts.entropy.clone());
+        let fingerprint_key = FingerprintKey::new(storage.clone(), entropy.clone(), parts.store_id);
         let limit_bytes = parts.limits.journal_bytes;
         let segments = Segments::new(storage, entropy, parts.store_id, limit_bytes, parts.segments);
         Arc::new(Engine {
@@ -208,7 +219,7 @@ impl Engine {
             timers: Timers::default(),
             segments,
             graves,
-            fingerprint_key: FingerprintKey::default(),
+            fingerprint_key,
             sequences: Sequences::default(),
             catalogue_generation: AtomicU64::new(generation),
             parked_wakers: Mutex::default(),

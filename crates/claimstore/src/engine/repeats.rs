@@ -6,17 +6,17 @@
 //! ends with the process.
 //!
 //! Invariant: a count belongs to one version of one record, the one the answer was read from. Whoever writes the next
-//! version starts from [`Entry::known`] or [`ColdRepeats::known`], which have the counts in them; a new beginning of
+//! version starts from [`Entry::known`](super::entry::Entry::known) or [`ColdRepeats::known`], which have the counts in them; a new beginning of
 //! the key starts from nothing, and so from zero.
 
-use super::live::{Entry, Shard};
+use super::spread::SHARDS;
 use crate::codec::{Record, Repeats};
 use std::borrow::Cow;
 
 /// Places for checkpointed keys, over all shards: 2 MiB, once every shard has answered such a key again.
 const PLACES: usize = 65_536;
 /// Sets of one shard. A key has its place in one of them.
-const SETS: usize = PLACES / super::live::SHARDS / 2;
+const SETS: usize = PLACES / SHARDS / 2;
 
 /// Counts of records that have no entry in the live table.
 #[derive(Debug, Default)]
@@ -38,44 +38,6 @@ struct Place {
     /// From this store time on another may have the place. Free: 0.
     ends_ms: u64,
     repeats: Repeats,
-}
-
-impl Entry {
-    /// Counts claims that were answered from the record. Under the shard's lock, like everything about an entry.
-    pub(crate) fn count(&self, more: Repeats) {
-        self.repeats.set(self.repeats.get().and(more));
-    }
-
-    /// The record, with what was counted since it was written.
-    pub(crate) fn known(&self) -> Cow<'_, Record> {
-        with(Cow::Borrowed(&self.record), self.repeats.get())
-    }
-
-    /// The same as a record of its own, without a body.
-    pub(crate) fn known_without_body(&self) -> Record {
-        with(Cow::Owned(self.record.without_body()), self.repeats.get()).into_owned()
-    }
-
-    /// The same, for good.
-    pub(crate) fn into_known(self) -> Record {
-        let repeats = self.repeats.get();
-        with(Cow::Owned(self.record), repeats).into_owned()
-    }
-}
-
-impl Shard {
-    /// The newest version of a key with what was counted since it was written: that of its entry, or that of the runs.
-    pub(crate) fn known<'a>(
-        &self,
-        hash: u64,
-        entry: Option<&'a Entry>,
-        cold: Option<&'a Record>,
-    ) -> Option<Cow<'a, Record>> {
-        match entry {
-            Some(entry) => Some(entry.known()),
-            None => cold.map(|record| self.cold_repeats.known(hash, Cow::Borrowed(record))),
-        }
-    }
 }
 
 impl ColdRepeats {
@@ -128,7 +90,7 @@ fn set_of(hash: u64) -> usize {
 }
 
 /// Copies the record only if there is something to add.
-fn with(mut record: Cow<'_, Record>, more: Repeats) -> Cow<'_, Record> {
+pub(super) fn with(mut record: Cow<'_, Record>, more: Repeats) -> Cow<'_, Record> {
     if more != Repeats::default() {
         let extra = record.to_mut().extra.get_or_insert_default();
         extra.repeats = extra.repeats.and(more);
@@ -140,7 +102,7 @@ fn with(mut record: Cow<'_, Record>, more: Repeats) -> Cow<'_, Record> {
 mod tests {
     use super::{ColdRepeats, SETS};
     use crate::codec::{Record, Repeats, State};
-    use crate::engine::live::Entry;
+    use crate::engine::entry::Entry;
     use std::borrow::Cow;
 
     const REPLAY: Repeats = Repeats { replays: 1, mismatches: 0 };

@@ -20,7 +20,6 @@
 use super::claims::OP_BYTES;
 use super::commit::Waits;
 use super::positions::Positions;
-use super::settle::Held;
 use super::{Class, Engine};
 use crate::claim::{Claim, ClaimRequest};
 use crate::error::{Error, ErrorKind};
@@ -28,51 +27,12 @@ use crate::io::Process;
 use crate::planted;
 use crate::policy::Policy;
 use crate::sync::{Arc, Mutex, MutexGuard};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The namespace of streams. Nobody can open it by its name.
-pub(crate) const SEQUENCES: &str = "claimstore/sequences";
-
-/// Streams opened in this life.
-#[derive(Debug, Default)]
-pub(crate) struct Sequences {
-    streams: Mutex<HashMap<Box<[u8]>, Arc<Stream>>>,
-}
-
-/// One stream. Its lock comes before all locks of the engine; under it an image is queued, never waited for.
-pub(crate) struct Stream {
-    pub(crate) name: Box<[u8]>,
-    held: Held,
-    state: Mutex<State>,
-    process: Process,
-}
-
-struct State {
-    positions: Positions,
-    /// The batch of the last image queued.
-    batch: u64,
-    holds: BTreeMap<u64, Hold>,
-}
-
-/// Who holds a position.
-struct Hold {
-    token: u64,
-    since_ms: u64,
-    /// On the boot clock.
-    until_boot_ms: u64,
-    /// Whether everything below is held too.
-    up_to: bool,
-}
-
-impl Sequences {
-    /// How many positions somebody holds, over all streams.
-    pub(crate) fn held(&self) -> usize {
-        // One after the other: a stream's lock comes before all others.
-        let streams: Vec<Arc<Stream>> = self.streams.lock().values().cloned().collect();
-        streams.iter().map(|stream| stream.state.lock().holds.len()).sum()
-    }
-}
+pub(crate) use super::spaces::SEQUENCES;
+pub(crate) use super::streams::Stream;
+use super::streams::{Hold, State, conflicts};
 
 /// What a claim of a position is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,37 +184,5 @@ impl Engine {
         state.positions = positions;
         state.batch = batch;
         Ok(batch)
-    }
-}
-
-impl State {
-    /// The hold that this token has on the position.
-    fn hold(&self, position: u64, token: u64) -> Result<&Hold, Error> {
-        let held = self.holds.get(&position).filter(|hold| hold.token == token);
-        held.ok_or_else(|| Error::new(ErrorKind::StaleLease, "the position was claimed again, or skipped"))
-    }
-
-    /// The running hold that stands against a claim.
-    fn in_the_way(&self, position: u64, up_to: bool, boot_ms: u64) -> Option<&Hold> {
-        let holds = self.holds.iter();
-        let mut running = holds.filter(|(_, hold)| hold.until_boot_ms > boot_ms);
-        running.find(|(held, hold)| conflicts(**held, hold.up_to, position, up_to)).map(|(_, hold)| hold)
-    }
-}
-
-/// Whether two holds, each of one position or of all up to it, have a position in common.
-fn conflicts(one: u64, one_up_to: bool, other: u64, other_up_to: bool) -> bool {
-    match (one_up_to, other_up_to) {
-        (false, false) => one == other,
-        (true, false) => other <= one,
-        (false, true) => one <= other,
-        (true, true) => true,
-    }
-}
-
-/// Shows shape, never the name.
-impl std::fmt::Debug for Stream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").finish_non_exhaustive()
     }
 }
