@@ -6,12 +6,15 @@
 //! writes let through ([`Db::admit`]); a refused file is left as it was. Panics of redb on bytes it did not
 //! expect are caught here and become `Corrupt`.
 
+mod fault;
 mod guarded;
 mod paged;
 mod sealed;
 #[cfg(test)]
 pub(super) mod testing;
 
+pub(crate) use fault::CommitFailed;
+pub(super) use fault::Fault;
 pub(super) use guarded::Guarded;
 pub(super) use sealed::{Tally, seal, unseal};
 
@@ -165,61 +168,4 @@ fn start(file: &Arc<Guarded>, cache_bytes: usize) -> Result<Database, Fault> {
 
 fn closed() -> Fault {
     Fault::Ours(Error::new(ErrorKind::Closed, "the redb file is closed"))
-}
-
-/// Why something done with redb failed, before it is known what that means.
-#[derive(Debug)]
-pub(in crate::bucket) enum Fault {
-    Redb(redb::Error),
-    Ours(Error),
-}
-
-impl<E: Into<redb::Error>> From<E> for Fault {
-    fn from(error: E) -> Fault {
-        Fault::Redb(error.into())
-    }
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Fault {
-        Fault::Ours(error)
-    }
-}
-
-impl Fault {
-    /// Sorts the failure: the operating system's if the file met one, else the bytes'.
-    fn into_error(self, file: &Guarded) -> Error {
-        match (self, file.trouble()) {
-            (Fault::Ours(error), _) => error,
-            (Fault::Redb(redb::Error::ValueTooLarge(_)), _) => {
-                Error::new(ErrorKind::TooLarge, "the row is too large")
-            }
-            (Fault::Redb(redb::Error::TableAlreadyOpen(..)), _) => {
-                Error::new(ErrorKind::Misuse, "the table is open already in this transaction")
-            }
-            (Fault::Redb(_), Some(trouble)) => Error::io("a redb file could not be read or written", trouble),
-            // redb's own words may quote table names, which are the caller's: they stay here.
-            (Fault::Redb(_), None) => Error::corrupt("redb does not accept its file"),
-        }
-    }
-}
-
-/// Why a commit gave no `Ok`. The file takes no more writes either way.
-#[derive(Debug)]
-pub(crate) enum CommitFailed {
-    /// The transaction is not there and will not come back.
-    Absent(Error),
-    /// The transaction is wholly there or wholly absent: reopening tells.
-    Unknown(Error),
-}
-
-impl From<CommitFailed> for Error {
-    fn from(failed: CommitFailed) -> Error {
-        match failed {
-            CommitFailed::Absent(error) => error,
-            CommitFailed::Unknown(error) => {
-                Error::with_source(ErrorKind::Indeterminate, "a commit failed half-way", error)
-            }
-        }
-    }
 }
