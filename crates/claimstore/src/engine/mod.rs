@@ -38,6 +38,7 @@ pub(crate) mod measures;
 mod merging;
 pub(crate) mod moving;
 pub(crate) mod observe;
+mod order;
 pub(crate) mod orphans;
 mod places;
 pub(crate) mod poison;
