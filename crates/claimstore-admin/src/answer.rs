@@ -1,4 +1,4 @@
-//! Requests and their answers, in process: what the socket serves, and what the command asks of a closed store.
+//! Answers to requests, within the process. Used by the socket for a live store, and by the command for a closed one.
 
 use crate::ask::{Request, Show, VERSION};
 use crate::decide::decide;
@@ -14,7 +14,7 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::{fs, io};
 
-/// An answer, or why there is none.
+/// An answer, or a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -47,7 +47,7 @@ pub enum Answer {
     Records {
         /// The page.
         records: Vec<RecordView>,
-        /// The cursor of those behind it, if there are any.
+        /// The cursor of the next page, if there is one.
         next: Option<String>,
         /// Store time of the answer.
         store_time_ms: u64,
@@ -66,7 +66,7 @@ pub enum Answer {
         /// Bytes of them.
         run_bytes: u64,
     },
-    /// To [`Request::Prune`]: what went, or would.
+    /// To [`Request::Prune`]: the files that were removed, or would be.
     Pruned {
         /// Records, tombstones included.
         records: u64,
@@ -84,7 +84,7 @@ pub enum Answer {
     PolicySet {
         /// The rules from now on.
         policy: PolicyView,
-        /// Whether the namespace was made.
+        /// Whether the namespace was created.
         made: bool,
     },
     /// To [`Request::Backup`].
@@ -101,14 +101,14 @@ pub enum Answer {
 /// How many other namespaces of a key are named.
 pub(crate) const MOST_ELSEWHERE: usize = 3;
 
-/// Why a request got no answer. The message holds no key and no payload.
+/// Why a request got no answer. The message has no key and no payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// What can be done about it.
     pub kind: RefusalKind,
     /// For people.
     pub message: String,
-    /// Of a key that the default namespace does not have: others that do, three at most.
+    /// If the key is not in the default namespace: up to three other namespaces that have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<String>,
 }
@@ -134,7 +134,7 @@ pub enum RefusalKind {
     Usage,
     /// The request is of another version of the protocol.
     Version,
-    /// Later it may go.
+    /// It may succeed later.
     Busy,
     /// The store is damaged, or of a later version.
     Damaged,
@@ -178,7 +178,7 @@ impl RefusalKind {
         }
     }
 
-    /// Whether what refused one key would refuse every other.
+    /// Whether this refusal would apply to every other key too.
     pub fn ends_all(self) -> bool {
         matches!(self, RefusalKind::Damaged | RefusalKind::Closed | RefusalKind::Failed)
     }
@@ -214,7 +214,7 @@ impl From<claimstore::Error> for Refusal {
             ErrorKind::Closed => RefusalKind::Closed,
             _ => RefusalKind::Failed,
         };
-        // With the causes: what the operating system said is what helps.
+        // With all causes: the error of the operating system is the helpful part.
         let mut message = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(error) = cause {
@@ -225,12 +225,13 @@ impl From<claimstore::Error> for Refusal {
     }
 }
 
-/// Whose store is asked.
+/// The kind of store that is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Served {
-    /// One opened for this very request: what was counted since is the request's own, and pages may be of any length.
+    /// A store that was opened for this request: counters since the opening are the request's own, and pages may have
+    /// any length.
     Briefly,
-    /// One that a program works with: pages are bounded.
+    /// A store that a program has open: pages are bounded.
     Live,
 }
 
@@ -270,7 +271,7 @@ pub fn answer(store: &Store, request: &Request, served: Served) -> Result<Answer
     }
 }
 
-/// Copies the store. What is there already is left alone.
+/// Copies the store. Existing files in the target stay untouched.
 fn backup(store: &Store, dir: &Path, with_key: bool) -> Result<Answer, Refusal> {
     match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
         Ok(true) => {
@@ -291,7 +292,7 @@ fn backup(store: &Store, dir: &Path, with_key: bool) -> Result<Answer, Refusal> 
     Ok(Answer::BackedUp { rows: store.stats()?.checkpointed_rows })
 }
 
-/// A namespace that is there. Asking the store for it would make it.
+/// An existing namespace. `Store::namespace` would create a missing one.
 pub(crate) fn namespace(store: &Store, name: &str) -> Result<Namespace, Refusal> {
     if !store.namespaces().iter().any(|known| known == name) {
         let message = format!("the store has no namespace `{}`", name.escape_debug());
@@ -306,13 +307,13 @@ fn get(store: &Store, name: &str, key: &[u8], show: Show, history: bool) -> Resu
     Ok(if history { view.with_history(&record, show) } else { view })
 }
 
-/// The key is not there. Whoever left the namespace out may have meant another one.
+/// The refusal for an unknown key. If no namespace was given, it names others that have the key.
 pub(crate) fn unknown(store: &Store, name: &str, key: &[u8]) -> Refusal {
-    // By its hash: what stands in a log must not give a key away.
+    // Named by its hash: a key must not appear in a log.
     let message = format!("the store knows no key {} in this namespace", KeyLabel::of(key));
     let mut refusal = Refusal::new(RefusalKind::NotFound, message);
     if name.is_empty() {
-        // Where it cannot be a key, it is none.
+        // It may be no valid key in this namespace; then it is unknown there.
         let has = |other: &String| {
             let found = store.namespace(other).and_then(|namespace| namespace.get(key));
             matches!(found, Ok(Some(_)))
@@ -334,7 +335,7 @@ fn policies(store: &Store, name: Option<&str>) -> Result<Answer, Refusal> {
     Ok(Answer::Policies { policies })
 }
 
-/// Counts every record: the store keeps no such counts, which every commit would have to pay for.
+/// Counts every record. The store keeps no such counts, because they would slow down every commit.
 fn numbers(store: &Store, served: Served) -> Result<Numbers, claimstore::Error> {
     let mut numbers = Numbers::default();
     for record in store.scan(Filter::new()) {
@@ -344,7 +345,7 @@ fn numbers(store: &Store, served: Served) -> Result<Numbers, claimstore::Error> 
             RecordState::Orphaned => &mut numbers.orphaned,
             RecordState::Retry => &mut numbers.retry,
             RecordState::Parked => &mut numbers.parked,
-            // A state of a later version is one that is not over.
+            // A state of a later version counts as not ended.
             _ => &mut numbers.in_progress,
         } += 1;
     }

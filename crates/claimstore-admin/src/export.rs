@@ -1,4 +1,4 @@
-//! Every record with all that is stored of it, from page to page.
+//! Export of complete records, page by page.
 
 use crate::answer::{Refusal, namespace};
 use crate::ask::Show;
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 /// Most records of a page.
 const MAX_RECORDS: usize = 1_000;
-/// About how many bytes of them; one record comes in any case.
+/// About the most bytes of a page; it has at least one record.
 const MAX_BYTES: usize = 4 << 20;
 
-/// A stretch of an export.
+/// A page of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The rules of every namespace that is exported; on the first page.
@@ -33,10 +33,10 @@ pub struct RulesView {
     pub key_rule_hex: Option<String>,
 }
 
-/// A record with all that is stored of it.
+/// A complete record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportView {
-    /// The record, with its key, what programs stored, and its history.
+    /// The record with its key, stored data and history.
     pub record: RecordView,
     /// How long it is remembered once it is settled.
     pub ttl_ms: u64,
@@ -45,7 +45,7 @@ pub struct ExportView {
     pub fingerprint: Option<FingerprintView>,
 }
 
-/// A fingerprint. Whoever has the key of the fingerprints can guess payloads by it.
+/// A fingerprint. With the fingerprint key, payloads can be guessed from it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FingerprintView {
     /// As `claimstore_hash::Fingerprint` numbers them.
@@ -57,15 +57,15 @@ pub struct FingerprintView {
     pub fields_hex: Option<String>,
 }
 
-/// Shows the scheme, never a digest.
+/// Without the digests.
 impl std::fmt::Debug for FingerprintView {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FingerprintView").field("scheme", &self.scheme).finish_non_exhaustive()
     }
 }
 
-/// An export under way: in memory for one page, however many records there are. While it is kept, files that a merge
-/// or a prune has replaced stay on the disk.
+/// A running export. It needs memory for one page, however many records there are. While it exists, files that a
+/// merge or a prune has replaced stay on the disk.
 #[derive(Debug)]
 pub struct Export {
     rules: Vec<RulesView>,

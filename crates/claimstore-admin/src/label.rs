@@ -1,4 +1,4 @@
-//! A key by the short name that lists show, and the key of such a name.
+//! Short names of keys, as lists show them, and the look-up of a key by its short name.
 
 use crate::answer::{MOST_ELSEWHERE, Refusal, RefusalKind, namespace};
 use crate::ask::Key;
@@ -7,8 +7,8 @@ use claimstore::{Filter, Store};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The short name of a key, as lists show it: `3f9a2b77c0de+14B`, the first 12 hex digits of a plain digest of the key,
-/// and its length. It gives no key away, and two keys of one store hardly ever share it.
+/// The short name of a key, as lists show it: `3f9a2b77c0de+14B`, the first 12 hex digits of a plain digest of the
+/// key, and its length. It does not reveal the key, and two keys of a store very rarely have the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyLabel {
     hash: String,
@@ -26,7 +26,7 @@ impl KeyLabel {
         let (hash, bytes) = text.strip_suffix('B')?.split_once('+')?;
         let is_hash = hash.len() == 2 * HASH_BYTES && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         let label = KeyLabel { hash: hash.to_ascii_lowercase(), bytes: bytes.parse().ok()? };
-        // One way to write each: neither a sign nor a leading zero.
+        // Only the canonical spelling: no sign and no leading zero.
         (is_hash && label.bytes.to_string() == bytes).then_some(label)
     }
 
@@ -46,12 +46,13 @@ impl fmt::Display for KeyLabel {
     }
 }
 
-/// The bytes of a key of the namespace `name`. A [`Key::Label`] is looked for among all keys of the namespace, which reads
-/// them all; the others are only decoded.
+/// The bytes of a key of the namespace `name`. A [`Key::Label`] is searched among all keys of the namespace, which
+/// reads them all; other forms are only decoded.
 ///
 /// # Errors
 ///
-/// [`RefusalKind::NotFound`] if no key, or no namespace, has this name; [`RefusalKind::Usage`] if several keys have it.
+/// [`RefusalKind::NotFound`] if no key, or no namespace, has this name; [`RefusalKind::Usage`] if several keys have
+/// it.
 pub fn resolve(store: &Store, name: &str, key: &Key) -> Result<Vec<u8>, Refusal> {
     match key {
         Key::Text(_) | Key::Hex(_) => key.bytes(),
@@ -62,10 +63,10 @@ pub fn resolve(store: &Store, name: &str, key: &Key) -> Result<Vec<u8>, Refusal>
     }
 }
 
-/// The one key of a namespace that has this short name, or that is spelt so itself.
+/// The one key of a namespace that has this short name, or is itself spelt like it.
 fn find(store: &Store, name: &str, text: &str, label: &KeyLabel) -> Result<Vec<u8>, Refusal> {
     namespace(store, name)?;
-    // Whoever left the namespace out may have meant another one: it is looked for in the same pass.
+    // If no namespace was given, another one may be meant: the same scan searches all of them.
     let filter = if name.is_empty() { Filter::new() } else { Filter::new().namespace(name) };
     let (mut found, mut elsewhere) = (None, BTreeSet::new());
     for record in store.scan(filter) {
@@ -77,7 +78,7 @@ fn find(store: &Store, name: &str, text: &str, label: &KeyLabel) -> Result<Vec<u
             elsewhere.insert(record.namespace().to_owned());
             continue;
         }
-        // A key that is claimed again while the store is read may come twice.
+        // A key that is claimed again during the scan may appear twice.
         if found.as_deref().is_some_and(|other| other != record.key()) {
             return Err(ambiguous(label));
         }
@@ -160,7 +161,8 @@ mod tests {
         store.close().unwrap();
     }
 
-    /// A producer can choose a key that is spelt like the short name of another: neither may be taken for the other.
+    /// A producer can choose a key that is spelt like the short name of another key: neither may be taken for the
+    /// other.
     #[test]
     fn a_key_that_is_spelt_like_the_short_name_of_another_is_ambiguous_beside_it() {
         let label = KeyLabel::of(b"one").to_string();

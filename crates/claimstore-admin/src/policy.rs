@@ -9,33 +9,33 @@ use std::time::Duration;
 /// Longest name of a namespace, in bytes.
 const MAX_NAME_BYTES: usize = 512;
 
-/// What is to be set of the rules of a namespace, for later claims; the rest stays.
+/// Changes of the rules of a namespace, for later claims. Rules that are not set stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PolicyChange {
     /// The namespace.
     pub namespace: String,
-    /// Makes the namespace if there is none.
+    /// Creates the namespace if it does not exist.
     pub create: bool,
-    /// Makes the namespace with what is set here, and else with what a new one has; sets nothing if it is there already.
+    /// Creates the namespace with these rules, and defaults for the rest; changes nothing if it exists already.
     pub if_absent: bool,
     /// How long keys are remembered.
     pub ttl_ms: Option<u64>,
-    /// How long a holder is trusted.
+    /// The length of a lease.
     pub lease_ms: Option<u64>,
     /// How many claims may be made of a key before it is parked.
     pub max_attempts: Option<u32>,
-    /// What becomes of claims that nobody stands behind.
+    /// What happens to claims without a holder.
     pub on_orphan: Option<OrphanRule>,
     /// Most records and bytes.
     pub quota: Option<QuotaView>,
-    /// No such limit any more.
+    /// Removes the limit.
     pub no_quota: bool,
-    /// Under which name outcomes are counted.
+    /// The name under which outcomes are counted.
     pub metrics_name: Option<String>,
 }
 
-/// What becomes of claims that nobody stands behind.
+/// What happens to claims without a holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OrphanRule {
@@ -72,7 +72,7 @@ impl PolicyChange {
         *self != PolicyChange { create, if_absent, ..PolicyChange::of(&self.namespace) }
     }
 
-    /// Answers whether the namespace was made.
+    /// Returns whether the namespace was created.
     pub(crate) fn apply(&self, store: &Store) -> Result<bool, Refusal> {
         let is_new = !store.namespaces().contains(&self.namespace);
         if is_new && !self.create && !self.if_absent {
@@ -82,7 +82,7 @@ impl PolicyChange {
             return Err(Refusal::new(RefusalKind::Usage, "a namespace's name has at most 512 bytes"));
         }
         if is_new {
-            // Name and rules at once: a crash leaves no namespace with other rules.
+            // Name and rules in one operation: a crash leaves no namespace with other rules.
             store.namespace_with(&self.namespace, self.change(Policy::new()))?;
         } else if self.sets_any() && !self.if_absent {
             let rules = store.namespace(&self.namespace)?.policy();

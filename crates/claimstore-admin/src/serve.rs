@@ -1,4 +1,4 @@
-//! What a program calls: the service of a store, begun, allowed more, and ended.
+//! The calls of a program: start the service of a store, allow decisions, stop it.
 
 use crate::host::{BOUNDS, Host};
 use crate::jobs::Jobs;
@@ -14,16 +14,15 @@ use std::thread::{Builder, JoinHandle};
 
 /// A store that serves a socket in its directory.
 pub trait ServeAdmin {
-    /// Serves `admin.sock` in the store's directory, for its owner alone, until the store closes or
-    /// [`Admin::stop`] is called. Starts one thread, which sleeps while nobody asks; it does not keep the store
-    /// open. See the [crate](crate) for what can be asked. Nothing of a record can be changed unless
-    /// [`Admin::allow_decisions`] is called too.
+    /// Serves `admin.sock` in the store's directory, for its owner only, until the store closes or [`Admin::stop`] is
+    /// called. Starts one thread, which sleeps while there is no request; it does not keep the store open. See the
+    /// [crate](crate) for the requests. Records cannot be changed unless [`Admin::allow_decisions`] is called too.
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a store in memory, which has no directory, for one that was opened read-only, and in a child of
-    /// `fork()`; `AddrInUse` when this store is served
-    /// already; `NotConnected` when it was closed; those of the operating system.
+    /// `Unsupported` for a store in memory, which has no directory, for one that was opened read-only, and in a child
+    /// of `fork()`; `AddrInUse` if this store is served already; `NotConnected` if it was closed; those of the
+    /// operating system.
     fn serve_admin(&self) -> io::Result<Admin>;
 }
 
@@ -33,7 +32,7 @@ pub struct Admin {
     service: Arc<Service>,
 }
 
-/// What the program, the serving thread and the close share.
+/// The state that the program, the serving thread and the close share.
 #[derive(Debug)]
 pub(crate) struct Service {
     stop: AtomicBool,
@@ -43,7 +42,7 @@ pub(crate) struct Service {
     thread: Mutex<Option<JoinHandle<()>>>,
     pub(crate) jobs: Jobs,
     place: Mutex<Option<Place>>,
-    /// Where the thread is: a child of `fork()` has none, and the socket is its parent's.
+    /// The process of the thread: a child of `fork()` does not have it, and the socket belongs to its parent.
     process: u32,
 }
 
@@ -61,8 +60,9 @@ impl ServeAdmin for Store {
             return Err(io::Error::new(io::ErrorKind::Unsupported, error));
         }
         let (service, ear) = Service::new()?;
-        // Before anything is made: a close from here on waits for the place, and takes away what is there.
-        // While it serves, its thread keeps it; what was stopped is not kept until the close.
+        // Registered before anything is created: a close from here on waits for the lock of `place`, and removes the
+        // socket. A weak reference: the serving thread keeps the service, and a stopped service need not live until
+        // the close.
         let at_close = Arc::downgrade(&service);
         self.on_close(move || {
             if let Some(service) = at_close.upgrade() {
@@ -89,9 +89,9 @@ impl ServeAdmin for Store {
 }
 
 impl Admin {
-    /// Also allows to decide through the socket: `requeue`, `release`, `complete`, `fail`, `forget`, to set policies,
-    /// to take backups and to export. Whoever can connect can then change records as the program's own code can:
-    /// that is the user the program runs as, and root.
+    /// Also allows decisions through the socket: `requeue`, `release`, `complete`, `fail`, `forget`, changes of
+    /// policies, backups and exports. Everyone who can connect, which is the user that the program runs as and root,
+    /// can then change records like the program's own code.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -108,18 +108,18 @@ impl Admin {
         self
     }
 
-    /// Ends the service: the socket is gone and its threads have ended when this returns. In a child of `fork()` nothing
-    /// happens.
+    /// Ends the service: when this returns, the socket is removed and its threads have ended. Does nothing in a child
+    /// of `fork()`.
     pub fn stop(&self) {
         self.service.end();
     }
 }
 
 impl Service {
-    /// The service, and the ear that hears its bell.
+    /// The service, and the receiving end of its bell.
     pub(crate) fn new() -> io::Result<(Arc<Service>, UnixStream)> {
         let (bell, ear) = UnixStream::pair()?;
-        // Rung once too often it is heard all the same, and nobody waits for it to be heard.
+        // Non-blocking: if the buffer is full of rings, one more is not needed, and a caller must not wait.
         bell.set_nonblocking(true)?;
         ear.set_nonblocking(true)?;
         let service = Service {
@@ -136,7 +136,7 @@ impl Service {
 
     /// Wakes the serving thread.
     pub(crate) fn ring(&self) {
-        // A bell that cannot be rung belongs to a thread that is gone.
+        // If the write fails, the thread is gone, or has unread rings.
         drop((&self.bell).write(&[1]));
     }
 
@@ -147,7 +147,8 @@ impl Service {
         self.stop.store(true, Ordering::SeqCst);
         self.ring();
         drop(lock(&self.place).take());
-        // Taken out first: the thread that is waited for may come here itself, by the last handle of the store.
+        // Take the handle out first, so that the lock is not held during the join: the thread itself may come here,
+        // if it drops the last handle of the store.
         let thread = lock(&self.thread).take();
         join_unless_mine(thread);
         join_unless_mine(self.jobs.take_thread());
@@ -166,7 +167,8 @@ impl Service {
     }
 }
 
-/// The last handle may be dropped by the very thread that serves, in the middle of an answer.
+/// Joins a thread, unless it is the current one: the serving thread may drop the last handle of the store in the
+/// middle of an answer.
 fn join_unless_mine(thread: Option<JoinHandle<()>>) {
     if let Some(thread) = thread
         && thread.thread().id() != std::thread::current().id()

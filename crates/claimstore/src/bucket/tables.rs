@@ -34,21 +34,22 @@ pub(crate) type VisitClaim<'v> = dyn FnMut(&[u8], u64, &[u8]) -> Result<(), Erro
 
 /// The callers' tables. Many readers, one writer at a time.
 ///
-/// After a commit failed, the next use of any kind reopens the file and shows what is durable.
+/// After a failed commit the next use, of any kind, reopens the file and so shows what is durable.
 pub(crate) struct Tables {
     storage: Arc<dyn Storage>,
     store_id: [u8; 16],
     cache_bytes: usize,
-    /// `None`, or condemned, until the next use reopens it.
+    /// `None`, or a condemned file, until the next use reopens it.
     db: RwLock<Option<Db>>,
-    /// Whose turn it is to write.
+    /// Held by the one write transaction.
     turn: Mutex<()>,
-    /// Whether the tables were shut. Held while a commit runs, so that none begins afterwards.
+    /// Whether the tables were shut. A commit holds the lock while it runs. So `shut` waits for a commit that has
+    /// begun, and none begins after it.
     gate: Mutex<bool>,
 }
 
 impl Tables {
-    /// Whether the file is there.
+    /// Whether the file exists.
     pub(crate) fn exists(storage: &Arc<dyn Storage>) -> Result<bool, Error> {
         let names =
             storage.list("").map_err(|error| Error::io("the store directory could not be read", error))?;
@@ -62,7 +63,7 @@ impl Tables {
         cache_bytes: usize,
     ) -> Result<Tables, Error> {
         let db = if Tables::exists(storage)? {
-            // Whoever made the file may have failed to make its name durable.
+            // The process that created the file may have crashed before its name was durable.
             storage
                 .sync_dir("")
                 .map_err(|error| Error::io("the store directory could not be synced", error))?;
@@ -84,17 +85,18 @@ impl Tables {
         })
     }
 
-    /// Lets through what redb wrote while it was opened. Until then a store that is refused stays as it was.
+    /// Ends the trial: what redb wrote while it opened the file goes to the disk. A store that is refused before this
+    /// stays unchanged.
     pub(crate) fn admit(&self) -> Result<(), Error> {
         self.with(Db::admit)
     }
 
-    /// Starts a write transaction; waits for the one before. Two in one thread wait for ever.
+    /// Starts a write transaction; blocks while another one runs. A second one on the same thread would deadlock.
     pub(crate) fn begin(&self) -> Result<TablesWrite<'_>, Error> {
         self.begin_in(self.turn.lock())
     }
 
-    /// Like [`begin`](Tables::begin), unless somebody is writing: then `None`.
+    /// Like [`begin`](Tables::begin), but `None` if another write transaction runs.
     pub(crate) fn try_begin(&self) -> Result<Option<TablesWrite<'_>>, Error> {
         self.turn.try_lock().map(|turn| self.begin_in(turn)).transpose()
     }
@@ -107,14 +109,15 @@ impl Tables {
         Ok(TablesWrite::new(transaction, file, self.store_id, &self.gate, turn))
     }
 
-    /// The table `name` for reading; `None` when no committed transaction has opened it.
+    /// The table `name` for reading; `None` if no committed transaction has opened it.
     pub(crate) fn read_table(self: &Arc<Self>, name: &str) -> Result<Option<ReadTable>, Error> {
         let name = user_name(name)?;
         let there = self.with(|db| db.read(|snapshot| Ok(open_read(snapshot, &name)?.is_some())))?;
         Ok(there.then_some(ReadTable { tables: self.clone(), name }))
     }
 
-    /// Shows every claim row: engine key, sequence, record. Rows that come or go meanwhile may be missed.
+    /// Calls `visit` for every claim row: engine key, sequence, record. Read in pages, each a snapshot of its own:
+    /// rows that are added or removed meanwhile may be missed.
     pub(crate) fn claims(&self, visit: &mut VisitClaim<'_>) -> Result<(), Error> {
         let name = CLAIMS.name();
         let rows = Rows::new((Bound::Unbounded, Bound::Unbounded), |bounds| {
@@ -128,8 +131,8 @@ impl Tables {
         Ok(())
     }
 
-    /// The claim row of one key: which sequence and record are durably there. The question to ask after an
-    /// indeterminate commit.
+    /// The claim row of one key, as it is durable: sequence and record. This tells the result of an indeterminate
+    /// commit.
     pub(crate) fn claim(&self, engine_key: &[u8]) -> Result<Option<(u64, Vec<u8>)>, Error> {
         let found =
             self.with(|db| db.read(|snapshot| get_in_snapshot(snapshot, CLAIMS.name(), engine_key)))?;
@@ -138,7 +141,7 @@ impl Tables {
         Ok(Some((seq, record.to_vec())))
     }
 
-    /// Reads every row of the callers' tables and of our own, and answers how many the callers have.
+    /// Reads and checks every row of the callers' tables and of our own; returns how many rows the callers have.
     pub(crate) fn verify(&self) -> Result<u64, Error> {
         let names = self.with(|db| {
             db.read(|snapshot| {
@@ -159,9 +162,9 @@ impl Tables {
         Ok(rows)
     }
 
-    /// Removes the given claim rows, each only if its sequence is at most the given one: a newer record of
-    /// the same key stays. Durable when it returns `true`; an error may leave the first rows removed.
-    /// `false`: somebody is writing, and nothing was removed that was not before.
+    /// Removes the given claim rows, each only if its sequence is at most the given one: a newer record of the same
+    /// key stays. Durable when it returns `true`. `false`: another write transaction runs. After `false` or an error,
+    /// a first part of the rows may be removed already.
     pub(crate) fn remove_claims(&self, rows: &[(Vec<u8>, u64)]) -> Result<bool, Error> {
         for rows in rows.chunks(REMOVE_ROWS) {
             let Some(mut write) = self.try_begin()? else { return Ok(false) };
@@ -174,21 +177,23 @@ impl Tables {
         Ok(true)
     }
 
-    /// Waits for the transaction that is running, if there is one.
+    /// Waits until no write transaction runs.
     pub(crate) fn wait_for_writer(&self) {
         drop(self.turn.lock());
     }
 
-    /// Lets no commit begin any more, and gives the file up: quietly if nobody is writing, else so that the
-    /// transaction under way cannot touch the file. Every later call answers `Closed`.
+    /// Prevents further commits and gives the file up. Without a write transaction the file is closed cleanly;
+    /// otherwise it is condemned, so that the running transaction cannot change it. Every later call returns
+    /// `Closed`.
     ///
-    /// Does not wait for a writer, whose closure may be what closes the store.
+    /// Does not wait for the writer: its closure may be the very code that closes the store.
     pub(crate) fn shut(&self) {
+        // The gate first: a commit either is over by now, or finds the gate shut.
         *self.gate.lock() = true;
         match self.turn.try_lock() {
             Some(_turn) => {
                 if let Some(db) = self.db.write().take() {
-                    // No commit depends on a quiet close.
+                    // No commit depends on a clean close.
                     drop(db.close());
                 }
             }
@@ -216,11 +221,13 @@ impl Tables {
 
     fn reopen(&self) -> Result<(), Error> {
         let mut db = self.db.write();
+        // Under the lock of `db`, because `shut` takes it after the gate: nothing is reopened after a shut. Another
+        // thread may have reopened the file while we waited.
         let closed = *self.gate.lock();
         if closed || db.as_ref().is_some_and(|db| !db.file().is_condemned()) {
             return Ok(());
         }
-        // The old handle goes first: two handles on one file would overwrite each other's pages.
+        // Drop the old handle first: two handles on one file would overwrite each other's pages.
         *db = None;
         *db = Some(load(&self.storage, self.store_id, self.cache_bytes)?);
         Ok(())
@@ -245,8 +252,8 @@ impl ReadTable {
         self.tables.with(|db| db.read(|snapshot| get_in_snapshot(snapshot, &self.name, key)))
     }
 
-    /// The rows between two bounds in key order. Copied out a page at a time, each page of its own moment:
-    /// a commit that happens meanwhile may be seen in the later pages only.
+    /// The rows between two bounds in key order. Copied a page at a time, each page from a snapshot of its own: a
+    /// commit that happens meanwhile may be visible in later pages only.
     pub(crate) fn range(&self, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Rows<'static> {
         let (tables, name) = (self.tables.clone(), self.name.clone());
         Rows::new((start, end), move |bounds| {

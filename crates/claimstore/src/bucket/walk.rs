@@ -15,10 +15,10 @@ use crate::sync::Arc;
 use std::io;
 
 impl Run {
-    /// Opens the run the catalogue knows as `summary`.
+    /// Opens the run that the catalogue names in `summary`.
     ///
-    /// A damaged filter is built again from the rows; any other damage is `Corrupt`, and a run written by a
-    /// newer version `TooNew`.
+    /// A damaged filter is rebuilt from the rows. Any other damage is `Corrupt`; a run written by a newer version is
+    /// `TooNew`.
     pub(crate) fn open(
         storage: &Arc<dyn Storage>,
         store_id: [u8; 16],
@@ -57,7 +57,7 @@ impl Run {
         RunCursor::new(self.clone(), from)
     }
 
-    /// Reads every byte of the file again and answers the number of rows.
+    /// Reads and checks every byte of the file again; returns the number of rows.
     pub(crate) fn verify(self: &Arc<Run>) -> Result<u64, Error> {
         self.verify_sections()?;
         let mut tally = Tally::new();
@@ -79,7 +79,7 @@ impl Run {
         }
     }
 
-    /// Reads the filter; a damaged one is built again from the rows, which are under checksums of their own.
+    /// Reads the filter; a damaged one is rebuilt from the rows, which have checksums of their own.
     fn load_filter(&mut self, hasher: &KeyHasher) -> Result<(), Error> {
         if self.bucket() == BucketId::Open {
             return if self.footer.filter.length == 0 {
@@ -125,7 +125,7 @@ fn open_failed(source: io::Error) -> Error {
     }
 }
 
-/// Nothing is allocated for a length that was not compared with the file's before.
+/// The length is compared with the file's first: nothing is allocated for a length from damaged bytes.
 fn read_footer(file: &dyn File, store_id: &[u8; 16], summary: &RunSummary) -> Result<Footer, Error> {
     let length = file.len().map_err(|source| Error::io("run length", source))?;
     if length != summary.bytes {
@@ -140,7 +140,7 @@ fn read_section(file: &dyn File, section: &Section, what: &'static str) -> Resul
     if crc32(&[&bytes]) == section.crc { Ok(bytes) } else { Err(Error::corrupt(what)) }
 }
 
-/// The stored filter; `None` when its checksum is wrong.
+/// The stored filter; `None` if its checksum is wrong.
 fn read_filter(file: &dyn File, section: &Section) -> Result<Option<Filter>, Error> {
     let mut filter = Filter::with_capacity(section.length as usize);
     let mut stored = SectionReader::new(file, section, "run filter");

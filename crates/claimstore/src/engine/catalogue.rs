@@ -8,13 +8,15 @@ use crate::error::{Error, ErrorKind};
 use crate::sync::{MutexGuard, Ordering};
 
 impl Engine {
-    /// The upkeep lock, of a store that is still open: what waited for it may have waited for the close.
+    /// The upkeep lock of a store that is still open: it may have been closed while we waited.
     ///
-    /// Upkeep makes and removes files by their names: where the directory is another's by now, the store is poisoned first.
+    /// Upkeep creates and removes files by name. So this first checks that the directory still belongs to the store,
+    /// and poisons the store if not.
     pub(crate) fn upkeep_lock(&self) -> Result<MutexGuard<'_, Home>, Error> {
         self.check_changes()?;
         let home = self.home_lock()?;
-        // After the wait, which may have been for a long backup.
+        // Checked after the wait, which may have lasted for a whole backup. `home` is released before the store is
+        // poisoned, because that calls wakers.
         if let Err(error) = self.all_owned() {
             drop(home);
             return Err(self.commit.give_up(self, &error));
@@ -22,7 +24,7 @@ impl Engine {
         Ok(home)
     }
 
-    /// The same for calls that only look.
+    /// The same for calls that only read.
     pub(crate) fn home_lock(&self) -> Result<MutexGuard<'_, Home>, Error> {
         self.check_open()?;
         if self.tables.is_writing_here() {
@@ -33,8 +35,8 @@ impl Engine {
         Ok(home)
     }
 
-    /// One durable catalogue commit. After a failed one the catalogue is opened anew and asked: if the
-    /// change is there after all, the commit counts. A full disk is met with the reserve file.
+    /// One durable catalogue commit. If it fails, the catalogue is reopened and read: if the change is there after
+    /// all, the commit counts. If the disk is full, the reserve file is released and the commit repeated.
     pub(crate) fn commit_catalogue(
         &self,
         home: &mut Home,
@@ -51,15 +53,16 @@ impl Engine {
     }
 
     fn try_commit_catalogue(&self, home: &mut Home, change: impl Fn(&mut CatalogState)) -> Result<(), Error> {
-        // A merge or prune does not touch the journal, but what poisoned it may be in the live table.
+        // A poisoned store commits nothing (hazard 17): the live table may have facts of a batch that failed. A merge
+        // or a prune does not touch the journal, and would not notice without this check.
         self.poison.check()?;
         let namespaces = self.namespace_rows();
         let Some(catalog) = &mut home.catalog else {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));
         };
         if catalog.is_lost() {
-            // An earlier commit failed and could not be asked about. If it is there after all, this one takes
-            // it back: memory never followed it, and no file of either state was removed.
+            // The result of an earlier commit is still unknown. If it is there after all, this one replaces it: the
+            // state in memory never followed it, and no file of either state was removed.
             catalog.reopen()?;
         }
         let mut next = home.state.clone();
@@ -71,7 +74,8 @@ impl Engine {
         if let Err(error) = catalog.commit(&next)
             && catalog.reopen()? != next
         {
-            // Known to be absent: a full disk is said as such, so that the reserve can help.
+            // The change is known to be absent. A full disk is reported as `Full`, so that the reserve can be
+            // released.
             let full = is_full(&error);
             return Err(if full {
                 Error::with_source(ErrorKind::Full, "the disk is full", error)

@@ -1,16 +1,17 @@
 //! Checkpoints: durable records move from the live table and the journal into sorted runs.
 //!
-//! Invariant of the catalogue: `checkpoint_seq` = S means that the state after all operations up to S is in
-//! the runs (the open bucket's included) and in `tables.redb`; what came later is in the journal from
-//! `journal` on. The order of the steps keeps it true at every point where power may fail:
+//! Invariant of the catalogue: `checkpoint_seq` = S means that the state after all operations up to S is in the runs
+//! (including those of the open bucket) and in `tables.redb`; later operations are in the journal from `journal` on.
+//! The order of the steps, in `Engine::move_out`, keeps it true at every point where power may fail:
 //!
-//! 1. note the journal's current segment, *then* choose S: what comes after S lies in that segment or later;
-//! 2. wait until everything up to S is durable, and take the entries at or below S;
-//! 3. write the runs: file synced, directory synced;
-//! 4. wait until everything queued so far is durable: an entry above S hides the version at S that it
-//!    replaced, so it must not be lost once the journal before S is gone;
+//! 1. note the journal's current segment, *then* choose S: operations after S are in that segment or later ones;
+//! 2. wait until everything up to S is durable, then copy the entries with sequence numbers up to S;
+//! 3. write the runs: sync each file, then the directory;
+//! 4. wait until everything queued so far is durable. An entry above S was not copied, and it replaced the version at
+//!    S, which now is only in the journal before S. So the entry must be durable before that part of the journal
+//!    goes;
 //! 5. one catalogue commit names the runs, S and the segment;
-//! 6. show the runs, raise the generation, and only then take the entries out of the live table;
+//! 6. publish the runs, raise the generation, and only then remove the entries from the live table;
 //! 7. retire the segments before the noted one.
 
 use super::home::{Home, encoded};
@@ -24,7 +25,7 @@ use crate::options::Durability;
 use crate::planted;
 use crate::sync::Ordering;
 
-/// A new journal's first segment is small, so that it is made quickly; the next ones have full size.
+/// A new journal's first segment is small, so that it is created quickly; the next ones have full size.
 pub(crate) const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
 
 impl Engine {
@@ -42,7 +43,7 @@ impl Engine {
         })
     }
 
-    /// Answers how many rows were taken.
+    /// Returns how many rows were copied.
     fn measured_checkpoint(&self, home: &mut Home) -> Result<u64, Error> {
         let (began_ns, before_bytes) = (self.time.lap_ns(), self.journal_bytes_written());
         let rows = self.move_out(home)?;
@@ -57,12 +58,14 @@ impl Engine {
         Ok(rows.unwrap_or(0))
     }
 
-    /// The steps of the module's order. Answers how many rows were taken, or `None` if there was nothing to do.
+    /// The seven steps of the module's order. Returns how many rows were copied, or `None` if there was nothing to
+    /// do.
     fn move_out(&self, home: &mut Home) -> Result<Option<u64>, Error> {
+        // Step 1: the segment first, then S, which is `through`. This also waits until S is durable.
         let start = self.commit.with_journal(|writer| writer.current());
         let through = self.durable_frontier()?;
-        // A namespace whose definition is at or below S is seen by now, or will be before this lock is ours:
-        // the catalogue commit must name it, for its operation goes with the segments.
+        // Step 2. Wait for a namespace that is being defined: if its definition is at or below S, it is visible once
+        // we have had this lock. The catalogue commit must name it, because its operation goes with the segments.
         drop(self.spaces.defining.lock());
         let taken = self.take(through);
         if taken.rows.is_empty() && start.segment == home.state.journal.0 {
@@ -71,11 +74,14 @@ impl Engine {
         if planted::active(14) {
             self.retire_segments(start.segment);
         }
+        // Step 3.
         let groups = self.group(&taken.rows)?;
         let summaries = self.write_runs(home, &taken, &groups)?;
+        // Step 4.
         if !planted::active(25) {
             self.durable_frontier()?;
         }
+        // Step 5. The runs are opened first, so that one that cannot be opened is never named.
         let published = self.forget_replaced_table_rows(home, &taken.rows).and_then(|()| {
             let runs = self.open_runs(&summaries)?;
             self.commit_catalogue(home, |state| {
@@ -95,14 +101,16 @@ impl Engine {
         if planted::active(21) {
             self.leave_live(&taken.rows);
         }
+        // Step 6: the runs are visible before the entries go (hazard 2).
         self.publish_moved(&taken.rows, runs);
         self.leave_live(&taken.rows);
+        // Step 7: only now is nothing in these segments needed (hazard 9).
         self.retire_segments(start.segment);
         self.forget_copied_table_rows(home, &taken.rows);
         Ok(Some(taken.rows.len() as u64))
     }
 
-    /// Waits until everything queued so far is durable; answers the last sequence number of it.
+    /// Waits until everything queued so far is durable; returns the last sequence number of it.
     pub(crate) fn durable_frontier(&self) -> Result<u64, Error> {
         let (batch, seq) = self.commit.frontier();
         self.wait(batch)?;
@@ -150,8 +158,9 @@ impl Engine {
         writer.finish()
     }
 
-    /// Rows of `tables.redb` whose keys were erased since, and rows left over from earlier checkpoints, go
-    /// *before* the catalogue commit: afterwards nothing might hide them.
+    /// Removes rows of `tables.redb` whose keys were erased since, and rows left over from earlier checkpoints. This
+    /// comes *before* the catalogue commit: a tombstone is in no run of its own, so afterwards nothing might hide
+    /// these rows.
     fn forget_replaced_table_rows(&self, home: &mut Home, taken: &[TakenRow]) -> Result<(), Error> {
         let erased = || taken.iter().filter(|row| row.record.state == State::Erased);
         let mut rows: Vec<(Vec<u8>, u64)> = erased().filter(|row| row.in_tables).map(table_row).collect();
@@ -165,7 +174,7 @@ impl Engine {
         Err(Error::new(ErrorKind::Overloaded, "a transact is running; the checkpoint is tried again"))
     }
 
-    /// Rows of `tables.redb` that are in a run now. What cannot be removed is kept in mind.
+    /// Removes rows of `tables.redb` that are in a run now. Rows that cannot be removed are remembered for later.
     fn forget_copied_table_rows(&self, home: &mut Home, taken: &[TakenRow]) {
         let mut rows: Vec<(Vec<u8>, u64)> = taken.iter().filter(|row| row.in_tables).map(table_row).collect();
         rows.append(&mut home.leftover_rows);
@@ -174,7 +183,7 @@ impl Engine {
         }
     }
 
-    /// False: a `transact` is running, and nothing waits for it here.
+    /// `false`: a `transact` is running. A checkpoint never waits for one.
     fn remove_table_rows(&self, rows: &[(Vec<u8>, u64)]) -> Result<bool, Error> {
         match self.tables.existing() {
             Some(tables) if !rows.is_empty() => tables.remove_claims(rows),
@@ -182,7 +191,7 @@ impl Engine {
         }
     }
 
-    /// Segments before `first` are covered by the catalogue; two are kept to be used again.
+    /// Retires the segments before `first`, which the catalogue covers; two are kept for recycling.
     fn retire_segments(&self, first: u64) {
         self.segments.retire_before(first, |number| self.graves.bury_file(&journal::segment_name(number)));
         // Not needed for correctness: replay never begins before the catalogue's segment.

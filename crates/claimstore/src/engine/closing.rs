@@ -7,12 +7,12 @@ use super::{Engine, observe, spans};
 use crate::error::{Error, ErrorKind};
 use crate::sync::Ordering;
 
-/// Reading less than this at open is not worth a new segment.
+/// A close leaves a segment with more bytes than this for a new one, so that the next open has less to read.
 const LONG_SEGMENT_BYTES: u64 = 1 << 20;
 
 impl Engine {
-    /// Ends the store: what is queued is finished, later calls answer `Closed`. Refused inside a closure of
-    /// `transact` or `complete_in`, which it would wait for.
+    /// Closes the store: queued operations are finished, later calls return `Closed`. Refused inside a closure of
+    /// `transact` or `complete_in`, because it would wait for that closure.
     pub(crate) fn close(&self) -> Result<(), Error> {
         self.check_process()?;
         if self.tables.is_writing_here() {
@@ -29,10 +29,11 @@ impl Engine {
 
     /// The rest of a close, once.
     fn wind_up(&self) -> Result<(), Error> {
-        // Nobody gets in any more; who got in before has queued by the time this lock is ours.
+        // `closed` is set, so nothing new is admitted; and an operation that was admitted before is in the queue once
+        // `frontier` has had the order lock.
         let (last_batch, _) = self.commit.frontier();
         let drained = self.commit.wait(last_batch, self);
-        // Whoever passed the check before its commit is waited for; whoever comes later rolls back.
+        // A `transact` that runs is waited for. One whose commit comes after the close rolls back.
         self.tables.wait_for_writer();
         self.stop_threads();
         self.upkeep.tasks.end();
@@ -44,21 +45,21 @@ impl Engine {
         self.commit.wake_all(self);
         self.tables.close();
         self.close_catalogue();
-        // Callers that looked for room, or for the key, while the store was closing: none of them may touch a
+        // A caller may have tried to prepare a segment, or the fingerprint key, during the close. It must not touch a
         // file once the directory is free.
         self.segments.close();
         self.fingerprint_key.close();
         #[cfg(feature = "metrics")]
         self.publish();
-        // Before the directory is free: what they take away must not be another opening's.
+        // Before the directory is free: these calls may remove files, which must not belong to another opening by
+        // then.
         self.last_calls.run();
         self.ownership.lock().clear();
         observe::closed(self.life, sealed.is_ok());
         sealed
     }
 
-    /// Ends the journal of a store that closes: a checkpoint, the seal, and the catalogue's word that it is
-    /// sealed.
+    /// Ends the journal of a store that closes: a checkpoint, the seal, and a catalogue commit that notes the seal.
     pub(crate) fn seal(&self) -> Result<(), Error> {
         let mut home = self.home.lock();
         if let Err(error) = self.all_owned() {
@@ -74,6 +75,7 @@ impl Engine {
         {
             return checkpointed;
         }
+        // The seal comes after all batches; the catalogue names it only once it is durable.
         self.durable_frontier()?;
         if self.commit.is_full() {
             self.prepare_segment(Class::Settlement)?;
@@ -85,8 +87,8 @@ impl Engine {
         self.commit_catalogue(&mut home, |state| state.sealed = Some(batch))
     }
 
-    /// The next open reads the last segment up to its seal: one that is long already is left for a small one,
-    /// so that it reads next to nothing.
+    /// Continues in a small new segment if the current one is long: the next open reads the last segment up to its
+    /// seal.
     fn leave_long_segment(&self) -> Result<(), Error> {
         if self.poison.is_set() || self.commit.with_journal(|writer| writer.used_bytes()) < LONG_SEGMENT_BYTES
         {
@@ -95,7 +97,7 @@ impl Engine {
         let bytes = self.limits.segment_bytes.min(FIRST_SEGMENT_BYTES);
         match self.prepare_segment_of(Class::Settlement, bytes) {
             Ok(_) => self.commit.rotate(self),
-            // Without space for it, the next open takes a little longer.
+            // No space for it: the next open only takes a little longer.
             Err(_) => Ok(()),
         }
     }
@@ -104,12 +106,13 @@ impl Engine {
         let mut home = self.home.lock();
         home.merge = None;
         if let Some(catalog) = home.catalog.take() {
-            // Everything durable was committed; a quiet close only saves redb a repair.
+            // Everything was committed durably; a clean close only saves redb a repair.
             drop(catalog.close());
         }
     }
 
-    /// Has `call` made when the store closes; at once if it has. Never in a child of `fork()`.
+    /// Registers `call` for the close of the store. If the store is closed already, makes the call at once. Does
+    /// nothing in a child of `fork()`.
     pub(crate) fn on_close(&self, call: Box<dyn FnOnce() + Send>) {
         if !self.is_here() {
             return;
@@ -119,7 +122,8 @@ impl Engine {
         }
     }
 
-    /// The last handle is gone. Nobody is left to tell; what was acknowledged is durable in any case.
+    /// Closes when the last handle is dropped. An error cannot be returned, but everything acknowledged is durable
+    /// anyway.
     pub(crate) fn close_quietly(&self) {
         if self.tables.is_writing_here() {
             self.close_owed.store(true, Ordering::Release);

@@ -22,7 +22,7 @@ impl Engine {
         self.any_space(name, policy)
     }
 
-    /// A namespace of the store's own.
+    /// A reserved namespace, which only the store itself uses.
     pub(crate) fn reserved_space(&self, name: &str, policy: Policy) -> Result<Arc<Space>, Error> {
         debug_assert!(is_reserved(name));
         self.any_space(name, Some(policy))
@@ -82,7 +82,8 @@ impl Engine {
             order.append_space(seq, &op, self.time.now_ms(), Waits::Here)
         };
         self.wait(batch)?;
-        // Under every durability level: the rows of a `transact`, durable by themselves, may name it next.
+        // A sync under every durability level: rows of a `transact`, which are durable by themselves, may refer to it
+        // next.
         self.commit.sync(self)?;
         Ok(self.spaces.define(id, name, policy, watermark_ms))
     }

@@ -7,47 +7,48 @@ use crate::codec::{Record, Repeats, State};
 use std::borrow::Cow;
 use std::cell::Cell;
 
-/// What an entry costs beside its key and body.
+/// Bytes of an entry beside its key and body.
 pub(super) const ENTRY_BYTES: usize = 224;
-/// What extensions cost beside their bytes.
+/// Bytes of a record's extensions beside their contents.
 pub(super) const EXTRA_BYTES: usize = 160;
 
-/// One key's newest record, and what is known of it in memory only.
+/// One key's newest record, and the state of it that exists in memory only.
 #[derive(Debug, Clone)]
 #[repr(C)]
 pub(crate) struct Entry {
     pub(crate) marks: Marks,
-    /// Claims answered from `record` since it was written. Counted through a shared reference, so that an answer
-    /// needs no second look-up to be counted.
+    /// Claims answered from `record` since it was written. A `Cell`, so that an answer counts through the shared
+    /// reference that it already has and needs no second look-up.
     pub(crate) repeats: Cell<Repeats>,
-    /// Boot time at which the holder's lease lapses; for a claim of this life.
+    /// Boot time at which the holder's lease lapses. Only meaningful for a claim made in the present life of the
+    /// store.
     pub(crate) lease_until_ms: u64,
-    /// The journal batch that carries `record`; 0 for what was durable at open.
+    /// The journal batch that carries `record`; 0 if the record was durable at open.
     pub(crate) batch: u64,
     pub(crate) record: Record,
 }
 
-/// What is known of an entry in memory only.
+/// State of an entry that exists in memory only.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each with its own rule")]
 pub(crate) struct Marks {
-    /// The lease was dropped: nobody works on it.
+    /// The lease was dropped without a settlement: the claim has no holder.
     pub(crate) abandoned: bool,
-    /// Granted, and the answer not handed out yet.
+    /// Granted, but the answer has not been returned to the caller yet.
     pub(crate) undelivered: bool,
     /// A `Lease` object holds it, so `resume` must not make a second one.
     pub(crate) leased: bool,
-    /// A row of this key lies in a run of the open bucket.
+    /// A run of the open bucket has a row of this key.
     pub(crate) spilled: bool,
-    /// The row in the open bucket is this very version.
+    /// That row is the present version.
     pub(crate) spill_current: bool,
-    /// An older version may lie in some bucket: the checkpoint looks, and covers it by a tombstone.
+    /// Another bucket may have an older version: the next checkpoint looks for it and writes a tombstone there.
     pub(crate) may_shadow: bool,
-    /// A row of this key may lie in the claims of `tables.redb`.
+    /// The claims of `tables.redb` may have a row of this key.
     pub(crate) in_tables: bool,
     /// A `transact` or `complete_in` is running on it.
     pub(crate) reserved: bool,
-    /// The reservation stands on a key that was unknown: `record` is a placeholder.
+    /// The reserved key was unknown, so `record` is only a placeholder.
     pub(crate) placeholder: bool,
 }
 
@@ -56,19 +57,23 @@ impl Entry {
         Entry { record, batch, lease_until_ms, marks: Marks::default(), repeats: Cell::default() }
     }
 
-    /// Who stands behind it. `life` is the store's present life, `now_ms` store time, `boot_ms` boot time.
+    /// Whether the claim has a holder. `life` is the store's present life, `now_ms` store time, `boot_ms` boot time.
+    ///
+    /// The order of the checks matters: each is an exception to all that follow it.
     pub(crate) fn hold(&self, life: u64, now_ms: u64, boot_ms: u64) -> Hold {
         if self.marks.reserved {
             return Hold::Reserved;
         }
-        // Its lease runs from the acknowledgement, which is still on its way.
+        // The lease starts at the acknowledgement, which has not been returned yet.
         if self.marks.undelivered {
             return Hold::Running { remaining_ms: 1 };
         }
-        // A detached claim outlives its process on purpose, and is trusted by store time.
+        // A detached claim outlives its process on purpose: its term is durable and runs on store time. Checked
+        // before the life, because a restart does not end it.
         if self.record.until_ms > now_ms && self.record.state == State::InProgress {
             return Hold::Running { remaining_ms: self.record.until_ms - now_ms };
         }
+        // A claim of an earlier life: its process is gone, as a directory has one owner at a time.
         if self.marks.abandoned || self.record.token >> SEQ_BITS < life {
             return Hold::Orphaned;
         }
@@ -78,22 +83,22 @@ impl Entry {
         }
     }
 
-    /// Counts claims that were answered from the record. Under the shard's lock, like everything about an entry.
+    /// Adds claims that were answered from the record. Under the shard's lock, as for all access to an entry.
     pub(crate) fn count(&self, more: Repeats) {
         self.repeats.set(self.repeats.get().and(more));
     }
 
-    /// The record, with what was counted since it was written.
+    /// The record, including the counts since it was written.
     pub(crate) fn known(&self) -> Cow<'_, Record> {
         with(Cow::Borrowed(&self.record), self.repeats.get())
     }
 
-    /// The same as a record of its own, without a body.
+    /// The same as an owned record, without the body.
     pub(crate) fn known_without_body(&self) -> Record {
         with(Cow::Owned(self.record.without_body()), self.repeats.get()).into_owned()
     }
 
-    /// The same, for good.
+    /// The same; consumes the entry.
     pub(crate) fn into_known(self) -> Record {
         let repeats = self.repeats.get();
         with(Cow::Owned(self.record), repeats).into_owned()

@@ -1,11 +1,10 @@
 //! The key of the store's fingerprints, in a file of its own.
 //!
-//! Invariant: no fingerprint exists under a key that is not durable. Else a power loss would take the key and leave
-//! the fingerprints, which would be comparable with nothing for as long as they are remembered. So: the file is
-//! written under another name and synced, renamed, and the directory synced, before the key is used. A crash before
-//! the rename leaves a file without meaning; one behind it leaves a key under which nothing was made yet, or the
-//! key. A failed sync is not tried again in this life: what it left may be in the page cache only. The next open
-//! syncs the directory before anything is built on its names.
+//! Invariant: no fingerprint exists under a key that is not durable. Otherwise a power loss could take the key but
+//! leave the fingerprints, and no later fingerprint would match them. So before the key is used, the file is written
+//! under another name and synced, then renamed, then the directory is synced. A crash before the rename leaves a file
+//! without meaning. A crash after it leaves a key that may not have been used yet. A failed sync is not repeated in
+//! this life: its data may be in the page cache only. The next open syncs the directory before it relies on any name.
 
 use crate::codec::{Cursor, Malformed, crc32};
 use crate::error::{Error, ErrorKind};
@@ -16,10 +15,10 @@ const NAME: &str = "fingerprint.key";
 const NEW_NAME: &str = "fingerprint.key.new";
 const MAGIC: &[u8; 8] = b"CLMFPKEY";
 const VERSION: u32 = 1;
-/// Magic, version, store id, key, CRC of what stands before it.
+/// Magic, version, store id, key, CRC of the bytes before it.
 const KEY_FILE_BYTES: usize = 8 + 4 + 16 + 32 + 4;
 
-/// The key, once it was asked for. Its lock is held while the file is read or made, and no other is taken under it.
+/// The key, read or created at its first use. Its lock is held meanwhile, and no other lock is taken under it.
 pub(crate) struct FingerprintKey {
     storage: Arc<dyn Storage>,
     entropy: Arc<dyn Entropy>,
@@ -32,9 +31,9 @@ enum State {
     #[default]
     NotAsked,
     Known([u8; 32]),
-    /// Making it failed half-way.
+    /// Its creation failed half-way.
     Failed,
-    /// The store was closed: its files may be another opening's.
+    /// The store was closed: its files may belong to another opening.
     Closed,
 }
 
@@ -98,7 +97,7 @@ impl FingerprintKey {
             .map_err(|error| Error::io("the key of fingerprints cannot be copied", error))
     }
 
-    /// Makes no key any more. Waits for one being made.
+    /// Prevents the creation of a key from now on. Waits for one that is being created.
     pub(crate) fn close(&self) {
         *self.state.lock() = State::Closed;
     }
@@ -144,7 +143,7 @@ fn parse(bytes: &[u8; KEY_FILE_BYTES], store_id: [u8; 16]) -> Result<[u8; 32], E
     if magic != *MAGIC || sum != crc32(&[body]) {
         return Err(Error::corrupt(damaged));
     }
-    // A version is believed only under its checksum: damage must not pass for the future.
+    // The checksum is verified first: damage must not be taken for a newer version.
     if version > VERSION {
         return Err(Error::new(ErrorKind::TooNew, "the key of fingerprints is of a newer version"));
     }

@@ -4,14 +4,14 @@ use super::time::Mark;
 use crate::bucket::{Catalog, CatalogState, ClockMark, Merger, RunSummary};
 use crate::error::{Error, ErrorKind};
 
-/// What only upkeep changes. Its lock makes checkpoints, merges, prunes and backups take turns.
+/// State that only upkeep changes. Its lock makes checkpoints, merges, prunes and backups mutually exclusive.
 #[derive(Debug)]
 pub(crate) struct Home {
     /// `None` once the store is closed.
     pub(super) catalog: Option<Catalog>,
     pub(crate) state: CatalogState,
     pub(super) next_run: u64,
-    /// Rows of `tables.redb` that a run has, and that could not be removed yet.
+    /// Rows of `tables.redb` that a run has by now, but that could not be removed yet.
     pub(super) leftover_rows: Vec<(Vec<u8>, u64)>,
     pub(crate) merge: Option<Merging>,
 }
@@ -38,7 +38,7 @@ impl Home {
         self.catalog.as_ref().map_or(Ok(()), Catalog::verify)
     }
 
-    /// Raises the life, durably, before any token of it can be given.
+    /// Raises the life, durably, before any token of it can be assigned.
     pub(crate) fn begin_life(&mut self, life: u32, mark: ClockMark) -> Result<(), Error> {
         let Some(catalog) = &mut self.catalog else {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));

@@ -5,7 +5,7 @@ use std::fmt;
 
 type Call = Box<dyn FnOnce() + Send>;
 
-/// What is to be called when the store closes; `None` once that has begun.
+/// The calls to make when the store closes; `None` once the close has taken them.
 pub(crate) struct LastCalls(Mutex<Option<Vec<Call>>>);
 
 impl Default for LastCalls {

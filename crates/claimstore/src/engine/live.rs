@@ -1,11 +1,12 @@
 //! The live table: every claim in progress, and every record not yet checkpointed, sharded by key hash.
 //!
 //! Invariants:
-//! - An entry changes only under its shard's lock *and* the order lock of `commit`, except for what lives in
-//!   memory alone (lease terms, the marks and the counts of `Entry`).
-//! - `Entry::batch` names the journal batch that carries `Entry::record`; no answer rests on the entry
-//!   before that batch is committed.
-//! - Only a checkpoint removes entries, after their records became visible in a run.
+//! - `Entry::record` is inserted and replaced only under the shard's lock *and* the order lock of `commit`. State
+//!   that exists in memory only (lease terms, marks and counts of `Entry`) needs the shard's lock alone.
+//! - `Entry::batch` names the journal batch that carries `Entry::record`. No answer that depends on the entry is
+//!   returned before that batch is committed.
+//! - A checkpoint removes an entry after its record became visible in a run. Nothing else removes entries, except
+//!   that a `transact` which ends without a commit removes its placeholder. Removal needs the shard's lock alone.
 
 use super::balance::Balance;
 use super::dense::{Dense, Hashed};
@@ -23,7 +24,7 @@ pub(crate) use super::spread::{SHARDS, share_a_shard};
 #[cfg(test)]
 mod tests;
 
-/// So many shards of a batch are locked together, at most.
+/// The most shards that a batch locks together.
 const TOGETHER: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -36,12 +37,12 @@ pub(crate) struct Live {
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     slots: Dense<Slot>,
-    /// Of records that have no entry.
+    /// Duplicates counted for records that have no entry.
     pub(crate) cold_repeats: ColdRepeats,
 }
 
-/// Three cache lines. What a claim's delivery looks for and changes stands in the first; another processor is likely to
-/// have written them last.
+/// Three cache lines. All fields that the start of a lease reads and writes are in the first one: another processor
+/// probably wrote the slot last, so each further line would be one more cache miss.
 #[repr(C, align(64))]
 struct Slot {
     hash: u64,
@@ -82,28 +83,31 @@ impl Live {
         }
     }
 
-    /// Locks the shard of a key, after the order lock where both are needed. A thread that holds a shard never waits for
-    /// another shard: `visit_together` only tries them.
+    /// Locks the shard of a key.
+    ///
+    /// Lock order: the order lock first, where both are needed. A thread that holds a shard never blocks on another
+    /// shard; `visit_together` takes further ones with a try-lock.
     pub(crate) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
         self.shards[number_of(hash)].lock()
     }
 
-    /// The same if nobody has it just now.
+    /// The same as a try-lock: `None` if another thread holds the shard.
     pub(crate) fn try_shard(&self, hash: u64) -> Option<MutexGuard<'_, Shard>> {
         #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
         self.shards[number_of(hash)].try_lock()
     }
 
-    /// Visits the shards of some keys, by their hashes, several under all their locks: `bring_near` for each of them
-    /// first, then `visit`, each with the place of its hash.
+    /// Calls `visit` for the shard of each hash, in groups of up to eight locked shards. In a group, `bring_near`
+    /// prefetches for every shard before the first `visit`. Both get the index of the hash in `hashes`.
     ///
-    /// For the sake of the processor. It takes a lock, or gives one back, only when everything before that has come from
-    /// memory and gone there; between the locks of a hundred keys it waits a hundred times for one line, under several
-    /// at once for many lines at a time. `bring_near` should read what will be needed, and decide nothing by it.
+    /// Performance only. Taking or releasing a lock drains the store buffer, and later loads wait for that, so
+    /// locking a shard per key serialises a batch's cache misses. Holding up to eight shard locks while `bring_near`
+    /// reads lets the misses overlap. `bring_near` must only read what `visit` will need; nothing may be decided by
+    /// its result.
     ///
-    /// Nobody waits in a circle, as nobody waits: but for the first of each few, a lock that is not free is not waited
-    /// for.
+    /// Cannot deadlock: we block only on the first lock of a group, while we hold no other shard; the rest are
+    /// `try_lock`.
     pub(crate) fn visit_together(
         &self,
         hashes: &[u64],
@@ -112,18 +116,22 @@ impl Live {
     ) {
         let (mut from, mut locked) = (0, Vec::with_capacity(TOGETHER));
         while let Some((first, rest)) = hashes.get(from..).and_then(<[u64]>::split_first) {
+            // The only lock we block on. The group ends at the first busy lock, which may be one of our own: two keys
+            // of one shard. The next group begins with that key.
             locked.push(self.shard(*first));
             let shards = rest.iter().filter_map(|hash| self.shards.get(number_of(*hash)));
             locked.extend(shards.take(TOGETHER - 1).map_while(Mutex::try_lock));
+            // Prefetch. `black_box` keeps the compiler from removing loads whose result is unused.
             let each = || locked.iter().zip(from..);
             black_box(each().fold(0, |sum, (shard, at)| sum ^ bring_near(shard, at)));
             let next = from + locked.len();
+            // Each shard is unlocked as soon as it was visited.
             locked.drain(..).zip(from..).for_each(|(mut shard, at)| visit(&mut shard, at));
             from = next;
         }
     }
 
-    /// All shards, one after the other; each lock is held only while `visit` looks at that shard.
+    /// Visits all shards, one after the other. One lock is held at a time, so this is no snapshot of the table.
     pub(crate) fn each_shard(&self, mut visit: impl FnMut(&mut Shard)) {
         for shard in &self.shards {
             visit(&mut shard.lock());
@@ -148,12 +156,12 @@ impl Live {
         self.bytes.now() as usize
     }
 
-    /// Entries of all shards, counted one after the other.
+    /// Entries of all shards, counted one shard at a time: exact only while nothing changes.
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().slots.len()).sum()
     }
 
-    /// Memory of what a checkpoint would take out.
+    /// Bytes of the resolved entries: the memory that a checkpoint would free.
     pub(crate) fn resolved_bytes(&self) -> usize {
         self.resolved_bytes.now() as usize
     }
@@ -162,7 +170,9 @@ impl Live {
         self.in_progress.now() as usize
     }
 
-    /// Puts `entry` in the place of what is there, keeping the counts. Answers what was there.
+    /// Inserts `entry` or replaces the key's present one, and keeps the sums. Returns the replaced entry.
+    ///
+    /// The caller holds the order lock too, as [`Balance::add`] requires, or is alone, as at open.
     pub(crate) fn put(&self, shard: &mut Shard, hash: u64, key: &[u8], entry: Entry) -> Option<Entry> {
         self.count(key, &entry, Balance::add);
         if let Some(slot) = shard.slots.find_mut(hash, |slot| *slot.key == *key) {
@@ -174,7 +184,7 @@ impl Live {
         None
     }
 
-    /// Takes a key out.
+    /// Removes a key. Needs the shard's lock only.
     pub(crate) fn remove(&self, shard: &mut Shard, hash: u64, key: &[u8]) -> Option<Entry> {
         let slot = shard.slots.remove(hash, |slot| *slot.key == *key)?;
         self.count(key, &slot.entry, Balance::take_out);
@@ -197,7 +207,8 @@ impl Shard {
         self.slots.find(hash, |slot| *slot.key == *key).map(|slot| &slot.entry)
     }
 
-    /// The newest version of a key with what was counted since it was written: that of its entry, or that of the runs.
+    /// The newest version of a key, including the counts since it was written: that of its entry, or else that of the
+    /// runs.
     pub(crate) fn known<'a>(
         &self,
         hash: u64,
@@ -210,13 +221,13 @@ impl Shard {
         }
     }
 
-    /// For changing lease terms and marks; records change through [`Live::put`], which counts.
+    /// For changes of lease terms and marks. A record changes through [`Live::put`], which keeps the sums.
     pub(crate) fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Entry> {
         self.slots.find_mut(hash, |slot| *slot.key == *key).map(|slot| &mut slot.entry)
     }
 
-    /// The claim of a token. No token is given twice, so that the key need not be compared. It mostly still lies where
-    /// it lay when it was put there, `at` that [`newest`](Shard::newest) place.
+    /// The claim with this token. Tokens are unique, so the key is not compared. `at` is a hint: the
+    /// [`newest`](Shard::newest) place when the claim was inserted, where it mostly still is.
     pub(crate) fn find_claim(&mut self, at: usize, hash: u64, token: u64) -> Option<&mut Entry> {
         let is_it = |slot: &Slot| slot.entry.record.token == token;
         let slot = if self.slots.get(at).is_some_and(is_it) {
@@ -227,24 +238,24 @@ impl Shard {
         slot.map(|slot| &mut slot.entry)
     }
 
-    /// Has the lines brought near that the claim at a place has its marks in.
+    /// Prefetch: reads the cache line with the marks of the claim at a place.
     pub(crate) fn bring_near(&self, at: usize) -> u64 {
         self.slots.get(at).map_or(0, |slot| slot.entry.record.token)
     }
 
-    /// Has all lines of the slot brought near that the next new key will be put into.
+    /// Prefetch: reads all three cache lines of the slot that the next new key will be written to.
     pub(crate) fn bring_blank_near(&self) -> u64 {
         let blank = self.slots.get(self.slots.len());
         blank.map_or(0, |blank| blank.hash ^ blank.entry.record.until_ms ^ blank.key.len() as u64)
     }
 
-    /// Has brought near what an answer to a key without an entry will need: the place where it is counted as a
-    /// duplicate, or the blank that its claim goes to.
+    /// Prefetch for a key without an entry: the line where a duplicate would be counted, and the blank slot that a
+    /// new claim would be written to.
     pub(crate) fn bring_absent_near(&self, hash: u64) -> u64 {
         self.cold_repeats.bring_near(hash) ^ self.bring_blank_near()
     }
 
-    /// Where a key that was new to the shard has just been put.
+    /// The place of the key that was inserted last, until something is removed.
     pub(crate) fn newest(&self) -> usize {
         self.slots.newest()
     }
@@ -253,7 +264,7 @@ impl Shard {
         self.slots.iter().map(|slot| (slot.hash, &*slot.key, &slot.entry))
     }
 
-    /// How many entries there is room for.
+    /// How many entries the buckets have room for.
     pub(crate) fn room(&self) -> usize {
         self.slots.capacity()
     }

@@ -4,8 +4,8 @@
 //! [`commit`] and [`baton`] (how it becomes durable), [`cold`] (how it is found later), [`checkpoint`] (how it gets there),
 //! [`upkeep`] and [`workers`] (what runs by itself).
 //!
-//! Locks: their one order, and what may be done under each, stands in ARCHITECTURE.md, *Locks*. The part that every
-//! claim meets: order, then a shard of the live table. Neither is held across a write or a sync.
+//! Locks: ARCHITECTURE.md, *Locks*, defines their order and the operations allowed under each. The part that every
+//! claim uses: the order lock, then a shard of the live table. Neither is held across a write or a sync.
 
 pub(crate) mod backup;
 mod balance;
@@ -112,9 +112,10 @@ pub(crate) struct Engine {
     pub(crate) limits: Limits,
     pub(crate) durability: Durability,
     pub(crate) background: bool,
-    /// Whether nothing may change: the storage keeps changes in memory.
+    /// Whether all changes are refused; those of the opening itself are kept in memory.
     pub(crate) read_only: bool,
-    /// The one that opened the store. In a child of `fork()` its locks may stay held for ever, and its files are another's.
+    /// The process that opened the store. In a child of `fork()` a lock may stay held for ever, and the files belong
+    /// to the parent.
     process: Process,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -132,7 +133,7 @@ pub(crate) struct Engine {
     pub(crate) lapses: Lapses,
     pub(crate) counters: UpkeepCounters,
     pub(crate) measures: Measures,
-    /// The catalogue and what else only upkeep changes. Its lock is the upkeep lock.
+    /// The catalogue, and other state that only upkeep changes. Its lock is the upkeep lock.
     pub(crate) home: Mutex<Home>,
     pub(crate) tables: TableHome,
     pub(crate) upkeep: Upkeep<Engine>,
@@ -146,9 +147,9 @@ pub(crate) struct Engine {
     pub(crate) catalogue_generation: AtomicU64,
     parked_wakers: Mutex<Vec<(u64, Waker)>>,
     closed: AtomicBool,
-    /// The last handle was dropped inside a closure of `complete_in`: to be closed when that ends.
+    /// The last handle was dropped inside a closure of `complete_in`: the store closes when that closure ends.
     close_owed: AtomicBool,
-    /// Of the lock file first. Empty once the store is closed.
+    /// The guard of the lock file comes first. Empty once the store is closed.
     ownership: Mutex<Vec<LockGuard>>,
     #[cfg(feature = "metrics")]
     pub(crate) published: Mutex<published::Published>,
@@ -159,7 +160,7 @@ pub(crate) struct Engine {
     pub(crate) opening: Opening,
 }
 
-/// What an engine is put together from; recovery fills it.
+/// The parts of an engine, as recovery builds them.
 pub(crate) struct Parts {
     pub(crate) limits: Limits,
     pub(crate) durability: Durability,
@@ -236,7 +237,8 @@ impl Engine {
         })
     }
 
-    /// What a call asks first, before it takes any lock: whether this process opened the store, and whether it is served.
+    /// The first check of every call, before it takes any lock: whether this process opened the store, and whether
+    /// the store is still served.
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         self.check_process()?;
         self.check_serving()
@@ -253,7 +255,7 @@ impl Engine {
         if self.is_here() { Ok(()) } else { Err(Error::new(ErrorKind::Misuse, FORKED)) }
     }
 
-    /// The same, for what has no answer to give.
+    /// The same, for drops and other calls that return no error.
     pub(crate) fn is_here(&self) -> bool {
         self.process.is_current()
     }
@@ -280,13 +282,14 @@ impl Engine {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Looks whether all that was locked still has its name, and poisons the store where it has not: files made from now
-    /// on would be another store's.
+    /// Checks that all locked files still have their names, and poisons the store if not: a file created by name
+    /// could then end up in another store's directory.
     pub(crate) fn check_all_owned(&self) -> Result<(), Error> {
         self.all_owned().map_err(|error| self.commit.give_up(self, &error))
     }
 
-    /// The look alone. Whoever holds `home` gives that up before the store is poisoned, as callers are woken then.
+    /// The check alone. A caller that holds `home` must release it before it poisons the store, because that calls
+    /// wakers.
     pub(crate) fn all_owned(&self) -> std::io::Result<()> {
         self.ownership.lock().iter().try_for_each(|owned| owned.check())
     }

@@ -24,7 +24,7 @@ pub(crate) struct Order {
     pub(super) spare: Vec<Vec<u8>>,
 }
 
-/// What the journal can still take without a further segment.
+/// Bytes that the journal can still take without a further segment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Room {
     pub(crate) current: u64,
@@ -40,19 +40,19 @@ pub(crate) struct Pending {
     pub(super) first_seq: u64,
     pub(super) last_seq: u64,
     pub(super) ops: u32,
-    /// Callers that will wait for this batch on their own thread, and so can lead it.
+    /// Callers that will block on this batch, and so can lead it on their own thread.
     pub(super) blocking: u32,
     pub(super) wakers: Vec<Waker>,
 }
 
-/// Who waits for an operation.
+/// How the caller of an operation waits for its commit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Waits<'a> {
     /// This thread, in [`Commit::wait`](super::commit::Commit::wait).
     Here,
     /// A future that is being polled: its waker stays with the batch. The service thread leads if no caller does.
     Polled(&'a Waker),
-    /// A future that will be polled, or nobody.
+    /// A future that will be polled later, or not at all.
     Elsewhere,
 }
 
@@ -69,19 +69,19 @@ impl Order {
         }
     }
 
-    /// Gives the next sequence number.
+    /// Assigns the next sequence number.
     pub(crate) fn take_seq(&mut self) -> u64 {
         let seq = self.next_seq;
         self.next_seq += 1;
         seq
     }
 
-    /// The highest number given so far.
+    /// The highest sequence number assigned so far.
     pub(crate) fn last_seq(&self) -> u64 {
         self.next_seq - 1
     }
 
-    /// Queues a record's new version; answers the batch that will carry it.
+    /// Queues a record's new version; returns the batch that will carry it.
     pub(crate) fn append_record(&mut self, key: &[u8], record: &Record, now_ms: u64, waits: Waits) -> u64 {
         self.append(record.seq, now_ms, waits, |base, out| {
             out.push(OP_RECORD);
@@ -110,6 +110,7 @@ impl Order {
         }
         let Some(open) = self.queue.back_mut() else { return 0 };
         let before = framed_bytes(open.payload.len());
+        // The first operation fixes the base that all others of the batch are encoded against.
         if open.ops == 0 {
             open.first_seq = seq;
             open.base = Base { seq, time_ms: now_ms, ttl_ms: 0 };
@@ -119,6 +120,7 @@ impl Order {
         self.queued_bytes += (framed_bytes(open.payload.len()) - before) as u64;
         open.last_seq = seq;
         open.ops += 1;
+        // Still under the order lock: the leader finds every waiter of the batch that it takes.
         match waits {
             Waits::Here => open.blocking += 1,
             Waits::Polled(waker) if open.wakers.last().is_none_or(|last| !last.will_wake(waker)) => {
@@ -145,7 +147,8 @@ impl Order {
         self.next_batch += 1;
     }
 
-    /// Makes sure that the next `bytes` go into one batch.
+    /// Opens a new batch if the next `bytes` would make the open one larger than `largest`: a batch is one frame, and
+    /// is not split.
     pub(super) fn keep_together(&mut self, bytes: usize, largest: u64, now_ms: u64) {
         let overflows = self
             .queue
@@ -157,19 +160,21 @@ impl Order {
     }
 
     pub(super) fn fits(&self, bytes: u64, reserve: u64) -> bool {
+        // On the safe side: the whole queue must fit into one of the two segments, though it might be spread over
+        // both.
         let wanted = self.queued_bytes + bytes + reserve;
         wanted <= self.room.current || self.room.next.is_some_and(|next| wanted <= next)
     }
 
-    /// Whether `bytes` more still have room, after `admit` found room for an estimate. They join the open
-    /// batch: its frame is padded once, not once for each of its operations.
+    /// Whether `bytes` more still have room, after `admit` found room for an estimate. They join the open batch, so
+    /// only the growth of its padded frame counts.
     pub(crate) fn takes(&self, bytes: usize) -> bool {
         let open = self.queue.back().map_or(0, |open| open.payload.len());
         let grown = framed_bytes(open + bytes) - self.queue.back().map_or(0, |_| framed_bytes(open));
         self.fits(grown as u64, 0)
     }
 
-    /// Leaves a waker with the batch, or says that it has been taken already.
+    /// Leaves a waker with a queued batch. `false`: a leader has taken the batch already.
     pub(super) fn wake_with(&mut self, batch: u64, waker: &Waker) -> bool {
         let pending = self.queue.iter_mut().find(|pending| pending.number == batch);
         pending.map(|pending| pending.wakers.push(waker.clone())).is_some()

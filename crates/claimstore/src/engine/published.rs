@@ -3,7 +3,7 @@
 use crate::view::{Outcomes, Stats};
 use std::collections::HashMap;
 
-/// What has been handed on so far.
+/// The values published so far.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     pub(super) outcomes: HashMap<Box<str>, Outcomes>,

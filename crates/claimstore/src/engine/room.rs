@@ -12,8 +12,8 @@ impl Engine {
         self.commit.wait(batch, self)
     }
 
-    /// Takes the order lock with room for `bytes` in one batch, preparing a segment or draining the queue if
-    /// need be. `Full` when there is no room to be had.
+    /// Takes the order lock with room for `bytes` in one batch. Prepares a segment or drains the queue if needed.
+    /// `Full` if no room can be made.
     pub(crate) fn admit(&self, bytes: usize, class: Class) -> Result<MutexGuard<'_, Order>, Error> {
         let largest = self.limits.segment_bytes / 2;
         if bytes as u64 > largest - 8_192 {
@@ -25,7 +25,8 @@ impl Engine {
             self.check_serving()?;
             let now_ms = self.time.now_ms();
             if let Some(order) = self.commit.admit(bytes, reserve, largest, now_ms)? {
-                // Closing takes the order lock after it set the flag: who passed here is still served.
+                // Second look, under the order lock. A close takes this lock after it set the flag, so an operation
+                // that passes here is queued before the close drains the queue.
                 self.check_serving()?;
                 return Ok(order);
             }

@@ -12,17 +12,18 @@ impl Engine {
         summaries.iter().map(open).collect()
     }
 
-    /// Removes run files that no catalogue names. Best effort: what stays is removed at the next open.
+    /// Removes run files that no catalogue names. Best effort: the next open removes what is left.
     pub(crate) fn discard(&self, summaries: &[RunSummary]) {
         for summary in summaries {
             drop(remove_run(&self.storage, summary.number));
         }
     }
 
-    /// Like [`discard`](Engine::discard), unless the catalogue turned out to name them after all, or may do so
-    /// at the next open.
+    /// Like [`discard`](Engine::discard), but keeps runs that the catalogue names after all, or may name at the next
+    /// open.
     pub(crate) fn discard_unlisted(&self, home: &Home, summaries: &[RunSummary]) {
-        // Who does not know what the catalogue names, or no longer owns the directory, removes nothing.
+        // The store is closed, and the directory may have another owner; or a failed commit left it unknown which
+        // runs the catalogue names. Remove nothing.
         if home.catalog.as_ref().is_none_or(Catalog::is_lost) {
             return;
         }

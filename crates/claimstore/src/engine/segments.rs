@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 /// Retired segments kept for recycling: writing over written blocks is cheaper than new ones.
 const SPARE_SEGMENTS: usize = 2;
 
-/// What an operation needs of the journal beside its own bytes.
+/// The kind of an operation, for admission to the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     /// New work: leaves a reserve, so that settlements still find room when the disk is full.

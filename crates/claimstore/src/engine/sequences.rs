@@ -1,21 +1,22 @@
-//! Streams of positions: one record for each, whose body says which positions are done.
+//! Streams of positions. Each stream is one record, whose body says which positions are done.
 //!
-//! A stream's record lies in a namespace of its own and is a claim in progress for as long as the stream exists;
-//! its *progress* is the value: the watermark and the window above it. So the journal, checkpoints, merges,
-//! recovery and backups carry it as they carry any claim, fenced by the token of this life's claim.
+//! The record is in a reserved namespace, and is a claim in progress as long as the stream exists. Its *progress* is
+//! the value: the watermark and the window above it. So the journal, checkpoints, merges, recovery and backups treat
+//! it like any claim, fenced by the token of this life's claim.
 //!
-//! Invariant: a position is answered as done only when an image that has it as done is durable.
+//! Invariant: a position is reported as done only when an image in which it is done is durable.
 //!
 //! - `complete` changes the value and queues its image under the stream's lock, then waits for the image's batch.
-//!   Images are queued in the order of the changes they hold, and each has all changes before it; the journal keeps
-//!   a prefix. So what is found after a crash is the value as of some change, at or behind the last acknowledged.
-//! - An image that is refused before it is queued changes nothing: the value is taken over only behind that.
-//! - A claim that finds its position done waits for the last image queued before it answers (no dirty answers).
-//! - A batch that fails poisons the store: no answer comes from a value that may not be there.
+//!   Images are queued in the order of the changes, and each includes all changes before it. The journal keeps a
+//!   prefix. So a crash leaves the value after some change, which is the last acknowledged one or a later one.
+//! - An image that is refused before it is queued changes nothing: the value in memory changes only after the
+//!   queueing.
+//! - A claim that finds its position done waits for the last queued image before it returns (no dirty reads).
+//! - A batch that fails poisons the store, so no answer depends on a value that may be lost.
 //!
-//! Claims of positions are not written. Only this process hands them out, and when it has ended nobody holds one:
-//! after a crash every position that is not done may be claimed at once. Their tokens are numbers of the store's one
-//! sequence, so they rise across lives like all tokens.
+//! Claims of positions are not written to the journal. Only this process grants them, and they end with it: after a
+//! crash every position that is not done may be claimed at once. Their tokens are sequence numbers of the store, so
+//! they rise across lives like all tokens.
 
 use super::claims::OP_BYTES;
 use super::commit::Waits;
@@ -34,7 +35,7 @@ pub(crate) use super::spaces::SEQUENCES;
 pub(crate) use super::streams::Stream;
 use super::streams::{Hold, State, conflicts};
 
-/// What a claim of a position is answered.
+/// The answer to a claim of a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PositionAnswer {
     Claimed { token: u64 },
@@ -46,7 +47,7 @@ impl Engine {
     /// The stream `name`, made if there is none.
     pub(crate) fn stream(self: &Arc<Self>, name: &[u8]) -> Result<Arc<Stream>, Error> {
         self.check_changes()?;
-        // Held until the stream is known: two openings would else claim the record from each other.
+        // Held until the stream is inserted: otherwise two openings would take the record's claim from each other.
         let mut streams = self.sequences.streams.lock();
         if let Some(stream) = streams.get(name) {
             return Ok(stream.clone());
@@ -57,7 +58,7 @@ impl Engine {
         let Claim::Claimed(mut lease) = self.claim(&space, &ClaimRequest::new(name))? else {
             return Err(Error::corrupt("the record of a stream is not one"));
         };
-        // The claim stays for as long as the process lives: nothing abandons it.
+        // The claim lasts as long as the process: dropping the lease must not abandon it.
         lease.disarm();
         let positions = match lease.progress() {
             None => Positions::default(),
@@ -76,7 +77,7 @@ impl Engine {
         Ok(stream)
     }
 
-    /// Claims a position, or everything up to it. Answers the batch that must be committed before the answer is told.
+    /// Claims a position, or everything up to it. Returns the answer, and the batch that must be committed before it.
     pub(crate) fn claim_position(
         &self,
         stream: &Stream,
@@ -109,7 +110,7 @@ impl Engine {
         Ok((0, PositionAnswer::Claimed { token }))
     }
 
-    /// Marks a held position as done, or everything up to it. Answers the batch to wait for.
+    /// Marks a held position as done, or everything up to it. Returns the batch to wait for.
     pub(crate) fn complete_position(
         &self,
         stream: &Stream,
@@ -142,7 +143,7 @@ impl Engine {
         }
     }
 
-    /// Marks everything below `next` as done. Refused while somebody works on a position below.
+    /// Marks everything below `next` as done. Refused while a position below is held.
     pub(crate) fn skip_positions(&self, stream: &Stream, next: u64, waits: Waits) -> Result<u64, Error> {
         self.check_open()?;
         let boot_ms = self.time.boot_ms();
@@ -161,7 +162,7 @@ impl Engine {
         Ok(batch)
     }
 
-    /// What is durably done.
+    /// The positions that are durably done.
     pub(crate) fn positions(&self, stream: &Stream) -> Result<Positions, Error> {
         self.check_open()?;
         let (positions, batch) = {
@@ -172,7 +173,7 @@ impl Engine {
         Ok(positions)
     }
 
-    /// Queues the image, then takes the value over: a refused image leaves the value as it was.
+    /// Queues the image, then changes the value in memory: a refused image leaves the value unchanged.
     fn put_positions(
         &self,
         stream: &Stream,

@@ -8,7 +8,7 @@ use crate::policy::Policy;
 use crate::sync::{Arc, AtomicU64, Mutex, Now, Ordering, Published, RwLock};
 use std::collections::HashMap;
 
-/// The namespace of streams. Nobody can open it by its name.
+/// The namespace of streams. It cannot be opened by its name.
 pub(crate) const SEQUENCES: &str = "claimstore/sequences";
 
 /// One namespace.
@@ -19,13 +19,13 @@ pub(crate) struct Space {
     /// Time-ordered keys with an earlier time may have been resolved and pruned.
     watermark_ms: AtomicU64,
     pub(crate) usage: Usage,
-    /// What became of its claims since the store was opened.
+    /// Outcomes of its claims since the store was opened.
     pub(crate) counters: Counters,
 }
 
-/// How much a namespace holds: versions in the live table and rows of runs, less what is in both because a
-/// checkpoint is just moving it. What moves changes several of these sums: under the order lock, like every check of a
-/// quota.
+/// How much a namespace holds: versions in the live table plus rows of runs, minus the records that are in both
+/// because a checkpoint is moving them. Such a move changes several of these sums. It happens under the order lock,
+/// which a quota check holds too, so that the check sees a consistent state.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     live_records: Balance,
@@ -50,7 +50,7 @@ pub(crate) struct Keyed {
 pub(crate) struct Spaces {
     by_name: RwLock<HashMap<Box<str>, Arc<Space>>>,
     by_id: RwLock<HashMap<u32, Arc<Space>>>,
-    /// One definition at a time, from its operation to its being seen.
+    /// Held for a definition, from its journal operation until it is visible.
     pub(crate) defining: Mutex<()>,
 }
 
@@ -74,12 +74,12 @@ impl Space {
         self.watermark_ms.load(Ordering::Acquire)
     }
 
-    /// Published before the runs it stands for are hidden, and persisted in the same catalogue commit.
+    /// Raises the watermark. A prune does this before it hides the runs, and persists both in one catalogue commit.
     pub(crate) fn raise_watermark(&self, to_ms: u64) {
         self.watermark_ms.fetch_max(to_ms, Ordering::AcqRel);
     }
 
-    /// The row that stands for the namespace in the journal and in the catalogue.
+    /// The encoded form of the namespace, for the journal and the catalogue.
     pub(crate) fn row(&self) -> Vec<u8> {
         row(&self.name, &self.policy(), self.watermark_ms())
     }
@@ -101,19 +101,20 @@ impl Usage {
         self.now().0
     }
 
-    /// A version came into the live table. Under the order lock, like [`replaced`](Usage::replaced).
+    /// A version was added to the live table. Under the order lock, like [`replaced`](Usage::replaced).
     pub(crate) fn added(&self, bytes: usize) {
         self.live_records.add(1);
         self.live_bytes.add(bytes as u64);
     }
 
-    /// A version was replaced by another, which was added.
+    /// A version was replaced by another one, which [`added`](Usage::added) has counted.
     pub(crate) fn replaced(&self, bytes: usize) {
         self.live_records.take_back(1);
         self.live_bytes.take_back(bytes as u64);
     }
 
-    /// So many records, and bytes, are in the live table and in runs, which have so many in all by now.
+    /// A checkpoint begins to move these records and bytes: they are in both the live table and the runs. `in_runs`
+    /// is what all runs have now.
     pub(crate) fn begin_moving(&self, (records, bytes): (u64, u64), in_runs: (u64, u64)) {
         self.moving_records.fetch_add(records, Ordering::AcqRel);
         self.moving_bytes.fetch_add(bytes, Ordering::AcqRel);
@@ -126,13 +127,13 @@ impl Usage {
         self.run_bytes.store(bytes, Ordering::Release);
     }
 
-    /// They are no longer in both, or count twice from now on.
+    /// The move has ended. Records that stayed in the live table, because they changed, count twice from now on.
     pub(crate) fn end_moving(&self, (records, bytes): (u64, u64)) {
         self.moving_records.fetch_sub(records, Ordering::AcqRel);
         self.moving_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    /// So many versions left the live table.
+    /// Versions were removed from the live table.
     pub(crate) fn left(&self, records: u64, bytes: u64) {
         self.live_records.take_out(records);
         self.live_bytes.take_out(bytes);
@@ -159,7 +160,7 @@ impl Spaces {
         all
     }
 
-    /// Puts a namespace in place, or changes one: at open, and after its definition became durable.
+    /// Inserts or changes a namespace. Called at open, and after a definition became durable.
     pub(crate) fn define(&self, id: u32, name: &str, policy: Policy, watermark_ms: u64) -> Arc<Space> {
         if let Some(space) = self.by_id(id) {
             space.raise_watermark(watermark_ms);

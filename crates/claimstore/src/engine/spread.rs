@@ -2,17 +2,17 @@
 
 /// Parts of the table, each under a lock of its own.
 ///
-/// Explored builds have few: every lock is a place where a schedule branches, and hundreds that nobody else wants
-/// would drown the others.
+/// Builds for schedule exploration have few: every lock operation is a branch of the search, and hundreds of
+/// uncontended locks would use up its budget.
 pub(crate) const SHARDS: usize = if cfg!(any(shuttle, loom)) { 4 } else { 1_024 };
 
-/// Whether two keys, by their hashes, lie in one shard.
+/// Whether two keys, given by their hashes, are in the same shard.
 pub(crate) fn share_a_shard(one: u64, other: u64) -> bool {
     number_of(one) == number_of(other)
 }
 
 /// The shard of a key.
 pub(crate) fn number_of(hash: u64) -> usize {
-    // Of the upper half: the table inside has the lower one.
+    // Bits of the upper half. The hash table inside a shard uses the lower half, which thus stays evenly spread.
     (hash >> 40) as usize % SHARDS
 }

@@ -13,7 +13,7 @@ pub(crate) struct Sequences {
     pub(super) streams: Mutex<HashMap<Box<[u8]>, Arc<Stream>>>,
 }
 
-/// One stream. Under its lock an image is queued, never waited for.
+/// One stream. Under its lock an image may be queued, but not waited for.
 pub(crate) struct Stream {
     pub(crate) name: Box<[u8]>,
     pub(super) held: Held,
@@ -28,7 +28,7 @@ pub(super) struct State {
     pub(super) holds: BTreeMap<u64, Hold>,
 }
 
-/// Who holds a position.
+/// The holder of a position.
 pub(super) struct Hold {
     pub(super) token: u64,
     pub(super) since_ms: u64,
@@ -39,7 +39,7 @@ pub(super) struct Hold {
 }
 
 impl Sequences {
-    /// How many positions somebody holds, over all streams.
+    /// How many positions are held, over all streams.
     pub(crate) fn held(&self) -> usize {
         // Not under the lock of all: each is asked on its own.
         let streams: Vec<Arc<Stream>> = self.streams.lock().values().cloned().collect();
@@ -54,7 +54,7 @@ impl State {
         held.ok_or_else(|| Error::new(ErrorKind::StaleLease, "the position was claimed again, or skipped"))
     }
 
-    /// The running hold that stands against a claim.
+    /// A hold that has not lapsed and conflicts with a claim.
     pub(super) fn in_the_way(&self, position: u64, up_to: bool, boot_ms: u64) -> Option<&Hold> {
         let holds = self.holds.iter();
         let mut running = holds.filter(|(_, hold)| hold.until_boot_ms > boot_ms);
@@ -72,7 +72,7 @@ pub(super) fn conflicts(one: u64, one_up_to: bool, other: u64, other_up_to: bool
     }
 }
 
-/// Shows shape, never the name.
+/// Without the name, which is the caller's.
 impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stream").finish_non_exhaustive()

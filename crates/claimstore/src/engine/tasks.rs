@@ -1,7 +1,6 @@
 //! What is asked of the upkeep thread: to look around, and calls that take long, on behalf of futures.
 //!
-//! Every task is answered: by running it, or, when the store closes first, by dropping it, which its
-//! promise turns into `Closed`.
+//! Every task completes: it runs, or, if the store closes first, it is dropped, and its promise returns `Closed`.
 
 use crate::error::{Error, ErrorKind};
 use crate::sync::{AtomicBool, Event, Mutex, Ordering};
@@ -113,7 +112,7 @@ impl<E> Tasks<E> {
             queue.ended = true;
             std::mem::take(&mut queue.waiting)
         };
-        // Dropped without the lock: their promises wake wakers.
+        // Dropped after the lock is released: their promises call wakers.
         drop(left);
     }
 }

@@ -29,7 +29,7 @@ impl Engine {
         self.refresh_run_usage();
     }
 
-    /// Takes over, per namespace, how much lies in the published runs.
+    /// Sets, per namespace, how much the published runs hold.
     pub(crate) fn refresh_run_usage(&self) {
         let set = self.cold.set();
         for space in self.spaces.all() {

@@ -64,7 +64,7 @@ impl Engine {
         }
         let (promise, future) = promise();
         let task: Task<Engine> = Box::new(move |engine| promise.keep(run(engine)));
-        // The thread first: a task that was refused must not run later.
+        // Start the thread first: if that fails, the task is refused, and must not be in the queue.
         let started = if self.is_closed() { Ok(()) } else { self.serve_tasks() };
         match started.and_then(|()| self.upkeep.tasks.push(task)) {
             Ok(()) => {

@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use std::io;
 
-/// Why something done with redb failed, before it is known what that means.
+/// A failure of redb or of ours, not classified yet.
 #[derive(Debug)]
 pub(in crate::bucket) enum Fault {
     Redb(redb::Error),
@@ -23,7 +23,7 @@ impl From<Error> for Fault {
 }
 
 impl Fault {
-    /// Sorts the failure: the operating system's if the file met one, its `trouble`, else the bytes'.
+    /// Classifies the failure: an I/O error if the file had one, its `trouble`, otherwise damage.
     pub(super) fn into_error(self, trouble: Option<io::Error>) -> Error {
         match (self, trouble) {
             (Fault::Ours(error), _) => error,
@@ -40,12 +40,12 @@ impl Fault {
     }
 }
 
-/// Why a commit gave no `Ok`. The file takes no more writes either way.
+/// Why a commit did not succeed. In both cases the file refuses further writes.
 #[derive(Debug)]
 pub(crate) enum CommitFailed {
-    /// The transaction is not there and will not come back.
+    /// The transaction is not in the file, for certain.
     Absent(Error),
-    /// The transaction is wholly there or wholly absent: reopening tells.
+    /// The transaction is in the file completely or not at all: reopening tells.
     Unknown(Error),
 }
 

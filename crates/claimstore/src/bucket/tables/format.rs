@@ -111,7 +111,7 @@ pub(super) fn put_tally(
 
 pub(super) fn decode_meta(row: Option<Vec<u8>>, store_id: [u8; 16]) -> Result<Tally, Error> {
     let row = row.ok_or_else(|| Error::corrupt("the tables have no state"))?;
-    // Every version ends in this checksum, so that a damaged version is not taken for a newer one.
+    // Checked before the version is read, and the same in every version: damage is never taken for a newer version.
     let mut cursor = Cursor::new(unseal(META.name(), META_KEY, &row)?);
     if cursor.array("magic").map_err(malformed)? != MAGIC {
         return Err(Error::corrupt("this is not a file of tables"));

@@ -37,7 +37,8 @@ impl<'t> TablesWrite<'t> {
         TablesWrite { transaction: Some(transaction), file, store_id, gate, process, _turn: turn }
     }
 
-    /// Opens the caller's table `name`, making it if need be. Several may be open at a time, each once.
+    /// Opens the caller's table `name`, and creates it if it does not exist. Several may be open at a time, each
+    /// once.
     pub(crate) fn table(&self, name: &str) -> Result<UserTable<'_>, Error> {
         let name = user_name(name)?;
         let transaction = self.transaction()?;
@@ -45,7 +46,7 @@ impl<'t> TablesWrite<'t> {
         Ok(UserTable { table: Some(table), name, file: &self.file })
     }
 
-    /// Puts the claim record of a key beside the caller's rows, replacing an older one.
+    /// Writes the claim record of a key in the same transaction as the caller's rows; an older one is replaced.
     pub(crate) fn put_claim(&mut self, engine_key: &[u8], seq: u64, record: &[u8]) -> Result<(), Error> {
         let mut row = [&seq.to_le_bytes(), record].concat();
         seal(CLAIMS.name(), engine_key, &mut row);
@@ -58,8 +59,9 @@ impl<'t> TablesWrite<'t> {
         })
     }
 
-    /// Makes everything durable, or says what is known.
+    /// Makes everything durable. The error says whether the transaction is absent or its state unknown.
     pub(crate) fn commit(mut self) -> Result<(), CommitFailed> {
+        // Held until the commit is over: see `Tables::gate`.
         let shut = self.gate.lock();
         if *shut {
             return Err(CommitFailed::Absent(Error::new(ErrorKind::Closed, "the store was closed")));
@@ -70,12 +72,12 @@ impl<'t> TablesWrite<'t> {
         }
     }
 
-    /// Leaves nothing behind; so does dropping it.
+    /// Rolls back; so does dropping it.
     pub(crate) fn abort(self) {
         drop(self);
     }
 
-    /// See [`Tables::remove_claims`](super::Tables::remove_claims); says whether any row went.
+    /// See [`Tables::remove_claims`](super::Tables::remove_claims); returns whether any row was removed.
     pub(super) fn remove_claims(&mut self, rows: &[(Vec<u8>, u64)]) -> Result<bool, Error> {
         let mut removed = false;
         self.change_claims(|claims, tally| {
@@ -116,12 +118,13 @@ impl Drop for TablesWrite<'_> {
     fn drop(&mut self) {
         let transaction = self.transaction.take();
         if !self.process.is_current() {
-            // The file is another process's, and locks inside of redb may be held by threads that are not here.
+            // In a child of `fork()`: the file belongs to the parent, and locks inside redb may be held by threads
+            // that this process does not have. So leak it.
             std::mem::forget(transaction);
             return;
         }
-        // Rolling back is in memory; where it fails, the file is condemned or redb refuses the next writer,
-        // and nothing of the transaction is on the device.
+        // A roll-back happens in memory. If it fails, nothing of the transaction is on the disk; the file is
+        // condemned, so that the next use reopens it.
         let rolled_back =
             self.file.call(|| transaction.map_or(Ok(()), |transaction| Ok(transaction.abort()?)));
         if rolled_back.is_err() {
@@ -145,7 +148,7 @@ pub(crate) struct UserTable<'t> {
 }
 
 impl UserTable<'_> {
-    /// Puts a row; answers the value it replaces.
+    /// Inserts a row; returns the value that it replaced.
     pub(crate) fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         if key.len() > MAX_KEY || value.len() > MAX_VALUE {
             return Err(Error::new(ErrorKind::TooLarge, "the row is too large"));
@@ -159,7 +162,7 @@ impl UserTable<'_> {
         })
     }
 
-    /// Removes a row; answers its value.
+    /// Removes a row; returns its value.
     pub(crate) fn remove(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let (name, table) = (&self.name, self.table.as_mut());
         self.file.call(|| {

@@ -119,7 +119,7 @@ fn a_shard_that_was_full_gives_its_room_back() {
     assert!(keys[..10].iter().all(|key| shard.find(hash_of(key), key).is_some()));
 }
 
-/// A shard with so many entries, of which some are taken out again until few of the room are left.
+/// A shard with `entries` entries, which are then removed one by one until `few` says that few enough are left.
 fn drained(entries: u64, few: fn(usize, usize) -> bool) -> Shard {
     let (live, mut shard) = (Live::new(), Shard::default());
     let hashes = || (0..entries).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -159,7 +159,7 @@ fn every_entry_is_met_once_in_the_shard_that_its_hash_names() {
         let entry = entry(State::Completed, hash, Marks::default());
         live.put(&mut live.shard(hash), hash, &hash.to_le_bytes(), entry);
     }
-    // One shard after the other, two entries in each; nothing is behind the last.
+    // One shard after the other, two entries in each; there is none after the last.
     let mut copied: Vec<_> = (0..=SHARDS)
         .flat_map(|shard| {
             let copy = live.entries(shard);
