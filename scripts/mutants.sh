@@ -22,11 +22,11 @@ export PROPTEST_RNG_SEED=1 PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_
 # larger files, the arithmetic of back-offs and of lease terms.
 source=crates/claimstore/src
 files=()
-for file in engine/{decide,live,dense,places,balance,time,lapses,settle} journal/{scan,frame} recovery/plan bucket/{plan,id} \
+for file in engine/{decide,live,entry,spread,dense,places,balance,time,lapses,watching,settle} journal/{scan,frame} recovery/plan bucket/{plan,id} \
   codec/{cursor,numbers,raw,record,checksum} policy; do
   files+=(-f "$source/$file.rs")
 done
-in_whole='/(decide|live|time|lapses|scan|frame|plan|id|cursor|numbers|raw|record|checksum)\.rs'
+in_whole='/(decide|live|entry|spread|time|lapses|watching|scan|frame|plan|id|cursor|numbers|raw|record|checksum)\.rs'
 chosen=(--re "${ONLY:-$in_whole|Backoff|orphan_wait_ms|Engine::(renew|detach)}")
 chosen+=(--exclude-re 'impl std::fmt::(Debug|Display)')
 
