@@ -21,13 +21,13 @@ export PROPTEST_RNG_SEED=1 PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_
 # Decisions, live table, store time, lapses; journal scan and frames; recovery and merge plans, buckets; codec. And of two
 # larger files, the arithmetic of back-offs and of lease terms.
 files=()
-for file in engine/{live,dense,places,balance,time,lapses,settle} journal/{scan,frame} recovery/plan bucket/{plan,id} codec/checksum; do
+for file in engine/{live,entry,spread,dense,places,balance,time,lapses,watching,settle} journal/{scan,frame} recovery/plan bucket/{plan,id} codec/checksum; do
   files+=(-f "crates/claimstore/src/$file.rs")
 done
 for file in decide codec/{cursor,numbers,raw,record,extra} policy/{rules,codec}; do
   files+=(-f "crates/claimstore-core/src/$file.rs")
 done
-in_whole='/(decide|live|time|lapses|scan|frame|plan|id|cursor|numbers|raw|record|extra|checksum)\.rs'
+in_whole='/(decide|live|entry|spread|time|lapses|watching|scan|frame|plan|id|cursor|numbers|raw|record|extra|checksum)\.rs'
 chosen=(--re "${ONLY:-$in_whole|Backoff|orphan_wait_ms|Engine::(renew|detach)}")
 chosen+=(--exclude-re 'impl std::fmt::(Debug|Display)')
 

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::engine::claims::{Answer, Begun, Granted, Told};
 use crate::engine::commit::{Leads, Waits};
 use crate::engine::decide::Ending;
-use crate::engine::settle::Held;
+use crate::engine::held::Held;
 use crate::engine::spaces::Space;
 use crate::engine::waiters::Bell;
 use crate::error::Error;
@@ -244,7 +244,7 @@ impl Future for WaitFuture {
             // At the latest in a minute, so that the timer of a dropped future is not kept for long.
             let again_ms =
                 now_ms.saturating_add(millis(holder.retry_after()).min(60_000)).min(waiting.deadline_ms);
-            engine.upkeep.wake_at(again_ms, cx.waker());
+            engine.timers.wake_at(again_ms, cx.waker());
             engine.nudge_service();
             if !waiting.bell.poll(cx.waker()) {
                 return Poll::Pending;

@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::engine::claims::{Answer, Granted, Unclaimed};
 use crate::engine::commit::Waits;
 use crate::engine::decide::Ending;
-use crate::engine::settle::Held;
+use crate::engine::held::Held;
 use crate::engine::spaces::{Keyed, Space};
 use crate::engine::spans;
 use crate::error::{Error, ErrorKind};

@@ -52,7 +52,6 @@ mod future;
 mod import;
 mod lease;
 mod namespace;
-mod numbers;
 mod open;
 mod options;
 mod orphan;
@@ -64,7 +63,7 @@ mod transact;
 #[cfg(feature = "serde")]
 mod typed;
 mod view;
-mod weak;
+mod watch;
 
 mod bucket;
 mod codec;
@@ -72,6 +71,7 @@ mod engine;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod identity;
 pub mod io;
 mod journal;
 mod recovery;
@@ -86,23 +86,22 @@ pub use claimstore_core::{
     Policy, Receipt, Record, RecordState, Review, TimeOrdered,
 };
 pub use claimstore_hash::{FieldDigests, Fingerprint, Fingerprinter, KeySpec};
-pub use engine::look::Records;
+pub use engine::measures::Pruned;
 pub use engine::orphans::Unheld;
-pub use engine::upkeep::Pruned;
+pub use engine::records::Records;
 pub use future::{BatchSettleFuture, ClaimFuture, ClaimManyFuture, SettleFuture, WaitFuture};
 pub use import::{Import, Imported};
 pub use io::ManualClock;
 pub use lease::{Lease, LeaseToken, SettleError};
 pub use namespace::{Namespace, Once, OnceError};
 pub use options::{Durability, Options};
-pub use orphan::OrphanWatch;
 pub use queued::{CommitFuture, DetachFuture, NamespaceFuture};
 pub use sequence::{PositionClaim, PositionError, PositionLease, Sequence};
-pub use store::{CompleteManyError, Store};
+pub use store::{CompleteManyError, Store, WeakStore};
 pub use task::TaskFuture;
 pub use transact::{Table, TableMut, TableRange, Transacted, Transaction};
 pub use view::{Bucket, Census, Outcomes, Quantiles, Report, Stats};
-pub use weak::WeakStore;
+pub use watch::OrphanWatch;
 
 /// The program in the README compiles and runs.
 #[cfg(doctest)]

@@ -67,34 +67,22 @@ impl Policy {
             _ => return Err(Malformed("policy time order")),
         };
         let flags = cursor.u8("policy flags")?;
-        let quota = if flags & 1 == 0 {
-            None
-        } else {
+        let has = |flag: u8| flags & flag != 0;
+        let quota = if has(1) {
             Some(Quota { records: cursor.varint("quota")?, bytes: cursor.varint("quota")? })
+        } else {
+            None
         };
         let require_fingerprint = flags & 2 != 0;
-        let key_spec = if flags & 4 == 0 {
-            None
-        } else {
+        let key_spec = if has(4) {
             let bytes: [u8; 9] = cursor.array("policy key rule")?;
             Some(KeySpec::from_bytes(&bytes).map_err(|_| Malformed("policy key rule"))?)
-        };
-        let backoff = if flags & 8 == 0 {
-            None
         } else {
-            Some(Backoff {
-                first_ms: cursor.varint("policy back-off")?,
-                most_ms: cursor.varint("policy back-off")?,
-            })
-        };
-        let metrics_name = if flags & 16 == 0 {
             None
-        } else {
-            let name = std::str::from_utf8(cursor.bytes("policy metrics name")?)
-                .ok()
-                .filter(|name| is_metrics_name(name));
-            Some(name.ok_or(Malformed("policy metrics name"))?.into())
         };
+        let mut wait = || cursor.varint("policy back-off");
+        let backoff = if has(8) { Some(Backoff { first_ms: wait()?, most_ms: wait()? }) } else { None };
+        let metrics_name = if has(16) { Some(metrics_name(cursor)?) } else { None };
         Ok(Policy {
             ttl_ms,
             lease_ms,
@@ -109,4 +97,9 @@ impl Policy {
             metrics_name,
         })
     }
+}
+
+fn metrics_name(cursor: &mut Cursor<'_>) -> Result<Box<str>, Malformed> {
+    let name = std::str::from_utf8(cursor.bytes("policy metrics name")?).ok();
+    Ok(name.filter(|name| is_metrics_name(name)).ok_or(Malformed("policy metrics name"))?.into())
 }

@@ -29,6 +29,7 @@ mod section;
 mod set;
 mod summary;
 mod tables;
+mod walk;
 mod writer;
 
 pub(crate) use backend::CommitFailed;

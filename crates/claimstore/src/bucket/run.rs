@@ -1,16 +1,16 @@
-//! An open run. Its index and filter are in memory; its blocks are read on demand.
+//! An open run. Its index and filter are in memory; its blocks are read on demand. [`walk`](super::walk) opens it,
+//! and reads it as a whole.
 
 use super::block::{Block, BlockName};
-use super::filter::{Filter, LINE_BYTES};
-use super::footer::{Footer, MAX_FOOTER_BYTES, Section};
+use super::filter::Filter;
+use super::footer::Footer;
 use super::index::{BlockPlace, Index};
 use super::listed::ListedBlock;
-use super::section::SectionReader;
-use super::summary::{Ranges, Tally};
-use super::{BlockCache, BucketId, KeyHasher, NamespaceUsage, RUNS_DIR, RunCursor, RunSummary, read_failed};
-use crate::codec::{Record, crc32};
+use super::summary::Ranges;
+use super::{BlockCache, BucketId, NamespaceUsage, RUNS_DIR, RunSummary, read_failed};
+use crate::codec::Record;
 use crate::error::Error;
-use crate::io::{File, OpenMode, Storage};
+use crate::io::{File, Storage};
 use crate::sync::Arc;
 use std::fmt;
 use std::io;
@@ -30,16 +30,16 @@ pub(crate) fn remove_run(storage: &Arc<dyn Storage>, number: u64) -> io::Result<
 
 /// One immutable run, open for reading.
 pub(crate) struct Run {
-    summary: RunSummary,
-    store_id: [u8; 16],
-    file: Arc<dyn File>,
-    footer: Footer,
-    index: Index,
-    filter: Option<Filter>,
-    filter_rebuilt: bool,
-    ranges: Ranges,
-    min_key: Box<[u8]>,
-    max_key: Box<[u8]>,
+    pub(super) summary: RunSummary,
+    pub(super) store_id: [u8; 16],
+    pub(super) file: Arc<dyn File>,
+    pub(super) footer: Footer,
+    pub(super) index: Index,
+    pub(super) filter: Option<Filter>,
+    pub(super) filter_rebuilt: bool,
+    pub(super) ranges: Ranges,
+    pub(super) min_key: Box<[u8]>,
+    pub(super) max_key: Box<[u8]>,
 }
 
 /// A key of a batch that is in the range of a run: its place in the batch, its hash, and whether the filter has
@@ -51,43 +51,6 @@ pub(crate) struct Candidate {
 }
 
 impl Run {
-    /// Opens the run that the catalogue names in `summary`.
-    ///
-    /// A damaged filter is rebuilt from the rows. Any other damage is `Corrupt`; a run written by a newer version is
-    /// `TooNew`.
-    pub(crate) fn open(
-        storage: &Arc<dyn Storage>,
-        store_id: [u8; 16],
-        summary: &RunSummary,
-        hasher: &KeyHasher,
-    ) -> Result<Run, Error> {
-        let file = storage.open(&run_file_name(summary.number), OpenMode::Existing).map_err(open_failed)?;
-        let footer = read_footer(&*file, &store_id, summary)?;
-        let ranges = Ranges::decode(&read_section(&*file, &footer.ranges, "run ranges")?)?;
-        let (Some(min_key), Some(max_key)) = (ranges.min_key(), ranges.max_key()) else {
-            return Err(Error::corrupt("run ranges"));
-        };
-        if hasher.hash(&min_key) != footer.first_hash {
-            return Err(Error::corrupt("run hashed under another key"));
-        }
-        let index = SectionReader::new(&*file, &footer.index, "run index");
-        let index = Index::read(index, &min_key, footer.data_bytes)?;
-        let mut run = Run {
-            summary: summary.clone(),
-            store_id,
-            file,
-            footer,
-            index,
-            filter: None,
-            filter_rebuilt: false,
-            ranges,
-            min_key: min_key.into(),
-            max_key: max_key.into(),
-        };
-        run.load_filter(hasher)?;
-        Ok(run)
-    }
-
     /// The catalogue's entry.
     pub(crate) fn summary(&self) -> &RunSummary {
         &self.summary
@@ -174,33 +137,6 @@ impl Run {
         self.file.cut_nameless(bytes)
     }
 
-    /// The rows from `from` on, or all of them, in key order.
-    pub(crate) fn iter(self: &Arc<Run>, from: Option<&[u8]>) -> RunCursor {
-        RunCursor::new(self.clone(), from)
-    }
-
-    /// Reads and checks every byte of the file again; returns the number of rows.
-    pub(crate) fn verify(self: &Arc<Run>) -> Result<u64, Error> {
-        self.verify_sections()?;
-        let mut tally = Tally::new();
-        let mut cursor = self.iter(None);
-        while let Some(record) = cursor.advance()? {
-            let numbers = record.numbers();
-            if !tally.admits(self.bucket(), cursor.key(), &numbers) {
-                return Err(Error::corrupt("run order"));
-            }
-            tally.add(cursor.key(), &numbers, record.body.len());
-        }
-        tally.close();
-        let counted = (tally.rows, tally.tombstones, tally.min_seq, tally.max_seq);
-        let Footer { rows, tombstones, min_seq, max_seq, .. } = self.footer;
-        if counted == (rows, tombstones, min_seq, max_seq) && tally.ranges == self.ranges {
-            Ok(tally.rows)
-        } else {
-            Err(Error::corrupt("run counts"))
-        }
-    }
-
     /// The place of block `number`; `None` after the last one.
     pub(super) fn place(&self, number: u32) -> Option<BlockPlace> {
         self.index.place(number).ok()
@@ -236,43 +172,6 @@ impl Run {
             Err(Error::corrupt("block bounds"))
         }
     }
-
-    /// Reads the filter; a damaged one is rebuilt from the rows, which have checksums of their own.
-    fn load_filter(&mut self, hasher: &KeyHasher) -> Result<(), Error> {
-        if self.bucket() == BucketId::Open {
-            return if self.footer.filter.length == 0 {
-                Ok(())
-            } else {
-                Err(Error::corrupt("run filter length"))
-            };
-        }
-        if self.footer.filter.length == 0 || !self.footer.filter.length.is_multiple_of(LINE_BYTES as u64) {
-            return Err(Error::corrupt("run filter length"));
-        }
-        if let Some(filter) = read_filter(&*self.file, &self.footer.filter)? {
-            self.filter = Some(filter);
-            return Ok(());
-        }
-        let mut filter = Filter::for_keys(self.summary.rows);
-        let mut rows = super::cursor::Rows::new(None);
-        while rows.advance(self)?.is_some() {
-            filter.insert(hasher.hash(rows.key()));
-        }
-        self.filter = Some(filter);
-        self.filter_rebuilt = true;
-        Ok(())
-    }
-
-    fn verify_sections(&self) -> Result<(), Error> {
-        read_footer(&*self.file, &self.store_id, &self.summary)?;
-        let index = SectionReader::new(&*self.file, &self.footer.index, "run index");
-        Index::read(index, &self.min_key, self.footer.data_bytes)?;
-        read_section(&*self.file, &self.footer.ranges, "run ranges")?;
-        match read_filter(&*self.file, &self.footer.filter)? {
-            Some(_) => Ok(()),
-            None => Err(Error::corrupt("run filter")),
-        }
-    }
 }
 
 impl fmt::Debug for Run {
@@ -281,42 +180,12 @@ impl fmt::Debug for Run {
     }
 }
 
-fn open_failed(source: io::Error) -> Error {
-    if source.kind() == io::ErrorKind::NotFound {
-        Error::with_source(crate::error::ErrorKind::Corrupt, "a run file is missing", source)
-    } else {
-        Error::io("open run", source)
-    }
-}
-
-/// The length is compared with the file's first: nothing is allocated for a length from damaged bytes.
-fn read_footer(file: &dyn File, store_id: &[u8; 16], summary: &RunSummary) -> Result<Footer, Error> {
-    let length = file.len().map_err(|source| Error::io("run length", source))?;
-    if length != summary.bytes {
-        return Err(Error::corrupt("run length"));
-    }
-    let end = length.min(MAX_FOOTER_BYTES);
-    Footer::check(&read(file, length - end, end as usize, "run footer")?, store_id, summary)
-}
-
-fn read_section(file: &dyn File, section: &Section, what: &'static str) -> Result<Vec<u8>, Error> {
-    let bytes = read(file, section.offset, section.length as usize, what)?;
-    if crc32(&[&bytes]) == section.crc { Ok(bytes) } else { Err(Error::corrupt(what)) }
-}
-
-/// The stored filter; `None` if its checksum is wrong.
-fn read_filter(file: &dyn File, section: &Section) -> Result<Option<Filter>, Error> {
-    let mut filter = Filter::with_capacity(section.length as usize);
-    let mut stored = SectionReader::new(file, section, "run filter");
-    loop {
-        match stored.piece(section.length, LINE_BYTES)? {
-            [] => return Ok(stored.finish().then_some(filter)),
-            lines => filter.append(lines),
-        }
-    }
-}
-
-fn read(file: &dyn File, offset: u64, length: usize, what: &'static str) -> Result<Vec<u8>, Error> {
+pub(super) fn read(
+    file: &dyn File,
+    offset: u64,
+    length: usize,
+    what: &'static str,
+) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, offset).map_err(|source| read_failed(what, source))?;
     Ok(bytes)

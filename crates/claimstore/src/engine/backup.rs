@@ -4,14 +4,14 @@
 //! The upkeep lock is held from the checkpoint to the end, so the runs that the catalogue names stay. Claims go on,
 //! and are not in the copy. The copy's life is far above the original's, so that the two never assign the same token.
 
-use super::checkpoint::{Home, clock_mark};
+use super::home::{Home, clock_mark};
 use super::{Engine, spans};
 use crate::bucket::{Catalog, CatalogState, RUNS_DIR, RunSummary, run_file_name};
 use crate::codec::Cursor;
 use crate::error::{Error, ErrorKind};
+use crate::identity::write_identity;
 use crate::io::{OpenMode, Storage};
 use crate::journal;
-use crate::recovery::write_identity;
 use crate::sync::Arc;
 
 /// How far a copy's life is above the original's: tokens that the original assigns later stay below the copy's.
@@ -41,7 +41,7 @@ impl Engine {
         }
         self.checkpoint_in(&mut home)?;
         if with_key {
-            self.copy_fingerprint_key(target)?;
+            self.fingerprint_key.copy_to(target)?;
         }
         let runs = home.state.runs.iter();
         let runs: Vec<_> = runs.filter_map(|row| RunSummary::decode(&mut Cursor::new(row)).ok()).collect();
@@ -123,7 +123,7 @@ impl Engine {
     pub(crate) fn after_restore(&self) -> Result<(), Error> {
         let mut home = self.upkeep_lock()?;
         let life = u64::from(home.state.life) + RESTORED_LIVES;
-        if life >= super::LAST_LIFE {
+        if life >= super::life::LAST_LIFE {
             return Err(Error::new(ErrorKind::Full, "the store has no further lives"));
         }
         self.commit_catalogue(&mut home, |state| state.life = life as u32)

@@ -6,8 +6,8 @@
 use super::claims::{Answer, Begun, Granted, Prepared, Told, request_bytes};
 use super::commit::Waits;
 use super::live::Shard;
-use super::spaces::{Keyed, Space};
-use super::write::{Looked, Seen, Turn, carried_bytes, until_current_of};
+use super::spaces::Space;
+use super::write::{Looked, Seen, Turn, until_current_of};
 use super::{Class, Engine, spans};
 use crate::bucket::RunSet;
 use crate::claim::ClaimRequest;
@@ -49,21 +49,6 @@ impl Engine {
             }
         };
         self.live.visit_together(&hashes, |shard, place| shard.bring_near(at(place)), start);
-    }
-
-    /// Bytes that new versions may carry over from the newest records of these keys. Also a prefetch: the live
-    /// table's entries of the keys are in the cache afterwards.
-    pub(crate) fn known_bytes_of(&self, items: &[(&Keyed, Option<&Record>)]) -> usize {
-        let hashes: Vec<u64> = items.iter().map(|(keyed, _)| keyed.hash).collect();
-        let found = |shard: &Shard, place: usize| {
-            let (keyed, cold) = items.get(place)?;
-            Some(carried_bytes(shard.find(keyed.hash, &keyed.full), *cold))
-        };
-        let bring_near = |shard: &Shard, place: usize| found(shard, place).unwrap_or(0) as u64;
-        let mut bytes = 0;
-        self.live
-            .visit_together(&hashes, bring_near, |shard, place| bytes += found(shard, place).unwrap_or(0));
-        bytes
     }
 
     /// Decides a batch of requests and queues their effects as one frame. Returns the journal batch to wait for, and

@@ -3,14 +3,16 @@
 //! A claim that changes its key goes the [write path](super::write). Invariant: every answer waits for the batch of the
 //! record it rests on.
 
+pub(crate) use super::asked::Prepared;
 use super::commit::Waits;
 use super::decide::Wanted;
 use super::judge::repeats;
 use super::live::{Entry, Shard};
 use super::spaces::{Keyed, Space};
+pub(crate) use super::told::{Answer, Granted, Told, Unclaimed};
 use super::write::{Change, Done, Looked, OP_BYTES, Seen, Standing, Turn, resting_on, until_current_of};
 use super::{Class, Engine, spans};
-use crate::claim::{ClaimRequest, Holder, Receipt};
+use crate::claim::ClaimRequest;
 use crate::codec::Record;
 use crate::error::Error;
 use crate::options::millis;
@@ -25,59 +27,6 @@ use std::time::Duration;
 pub(crate) struct Begun {
     pub(crate) batch: u64,
     pub(crate) answer: Told,
-}
-
-/// What the caller of a claim is told.
-pub(crate) type Told = Result<Answer, Error>;
-
-/// What a claim is answered, unless it is refused.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    Claimed(Granted),
-    Unclaimed(Unclaimed),
-}
-
-/// What a claim is answered that is not granted.
-#[derive(Debug)]
-pub(crate) enum Unclaimed {
-    Duplicate(Receipt),
-    InProgress(Holder),
-}
-
-impl Answer {
-    /// What was granted, if this is a grant.
-    pub(super) fn granted(&self) -> Option<&Granted> {
-        if let Answer::Claimed(granted) = self { Some(granted) } else { None }
-    }
-
-    /// What the answer is called in signals.
-    fn name(&self) -> &'static str {
-        match self {
-            Answer::Claimed(_) => "claimed",
-            Answer::Unclaimed(Unclaimed::Duplicate(_)) => "duplicate",
-            Answer::Unclaimed(Unclaimed::InProgress(_)) => "in_progress",
-        }
-    }
-}
-
-/// A granted claim before its lease is handed out.
-#[derive(Debug)]
-pub(crate) struct Granted {
-    pub(crate) keyed: Keyed,
-    pub(crate) token: u64,
-    pub(crate) attempt: u32,
-    pub(crate) progress: Option<Box<[u8]>>,
-    pub(crate) lease_ms: u64,
-    /// Where in its shard the claim lies, probably.
-    pub(super) at: usize,
-}
-
-/// A request, checked, with the policy's defaults filled in.
-#[derive(Debug)]
-pub(crate) struct Prepared<'a> {
-    pub(crate) keyed: Keyed,
-    pub(crate) wanted: Wanted<'a>,
-    pub(crate) policy: &'a Policy,
 }
 
 impl Prepared<'_> {

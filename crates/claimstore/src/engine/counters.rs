@@ -1,6 +1,5 @@
 //! Counters since the store was opened: outcomes of claims per namespace, and upkeep.
 
-use super::claims::{Answer, Told};
 use super::striped::Striped;
 use crate::codec::State;
 use crate::error::ErrorKind;
@@ -48,15 +47,6 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Counts the grants among these answers.
-    pub(crate) fn claimed<'a>(&self, answers: impl IntoIterator<Item = &'a Told>) {
-        let grants = answers.into_iter().flatten().filter_map(Answer::granted);
-        let (claimed, taken_over) = grants.fold((0, 0), |(claimed, taken_over), granted| {
-            (claimed + 1, taken_over + u64::from(granted.attempt > 1))
-        });
-        self.granted(claimed, taken_over);
-    }
-
     /// Counts grants; `taken_over` of them were not the first attempt of their key.
     pub(crate) fn granted(&self, claimed: u64, taken_over: u64) {
         for (counter, more) in [(&self.claimed, claimed), (&self.taken_over, taken_over)] {

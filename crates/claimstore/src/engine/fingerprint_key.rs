@@ -6,12 +6,10 @@
 //! without meaning. A crash after it leaves a key that may not have been used yet. A failed sync is not repeated in
 //! this life: its data may be in the page cache only. The next open syncs the directory before it relies on any name.
 
-use super::Engine;
 use crate::codec::{Cursor, Malformed, crc32};
 use crate::error::{Error, ErrorKind};
-use crate::io::{OpenMode, Storage};
+use crate::io::{Entropy, OpenMode, Storage};
 use crate::sync::{Arc, Mutex};
-use claimstore_hash::Fingerprinter;
 
 const NAME: &str = "fingerprint.key";
 const NEW_NAME: &str = "fingerprint.key.new";
@@ -21,8 +19,10 @@ const VERSION: u32 = 1;
 const KEY_FILE_BYTES: usize = 8 + 4 + 16 + 32 + 4;
 
 /// The key, read or created at its first use. Its lock is held meanwhile, and no other lock is taken under it.
-#[derive(Default)]
 pub(crate) struct FingerprintKey {
+    storage: Arc<dyn Storage>,
+    entropy: Arc<dyn Entropy>,
+    store_id: [u8; 16],
     state: Mutex<State>,
 }
 
@@ -38,21 +38,22 @@ enum State {
 }
 
 impl FingerprintKey {
-    /// Prevents the creation of a key from now on. Waits for one that is being created.
-    pub(crate) fn close(&self) {
-        *self.state.lock() = State::Closed;
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        entropy: Arc<dyn Entropy>,
+        store_id: [u8; 16],
+    ) -> FingerprintKey {
+        FingerprintKey { storage, entropy, store_id, state: Mutex::default() }
     }
-}
 
-impl Engine {
-    /// A fingerprinter with the store's key, which is created if there is none yet.
-    pub(crate) fn fingerprinter(&self) -> Result<Fingerprinter, Error> {
-        self.check_open()?;
-        if matches!(*self.fingerprint_key.state.lock(), State::NotAsked) && !self.read_only {
-            // Before the lock is taken: if the files are lost, this calls wakers, and a waker may come here.
-            self.check_all_owned()?;
-        }
-        let mut state = self.fingerprint_key.state.lock();
+    /// Whether it was asked for in this life.
+    pub(crate) fn is_asked(&self) -> bool {
+        !matches!(*self.state.lock(), State::NotAsked)
+    }
+
+    /// The key, made now if there is none yet and `may_make` lets it.
+    pub(crate) fn get(&self, may_make: impl FnOnce() -> Result<(), Error>) -> Result<[u8; 32], Error> {
+        let mut state = self.state.lock();
         let key = match *state {
             State::Known(key) => key,
             State::Closed => return Err(Error::new(ErrorKind::Closed, "the store was closed")),
@@ -63,16 +64,16 @@ impl Engine {
                 if let Some(key) = read(&self.storage, self.store_id)? {
                     key
                 } else {
-                    self.check_writable()?;
-                    self.make_key().inspect_err(|_| *state = State::Failed)?
+                    may_make()?;
+                    self.make().inspect_err(|_| *state = State::Failed)?
                 }
             }
         };
         *state = State::Known(key);
-        Ok(Fingerprinter::with_key(key))
+        Ok(key)
     }
 
-    fn make_key(&self) -> Result<[u8; 32], Error> {
+    fn make(&self) -> Result<[u8; 32], Error> {
         let mut key = [0; 32];
         let make = |key: &mut [u8; 32]| {
             self.entropy.fill(key)?;
@@ -89,11 +90,16 @@ impl Engine {
     }
 
     /// Writes the key, if there is one, into a backup. Durable with the sync of the backup's directory.
-    pub(crate) fn copy_fingerprint_key(&self, target: &Arc<dyn Storage>) -> Result<(), Error> {
-        let _not_being_made = self.fingerprint_key.state.lock();
+    pub(crate) fn copy_to(&self, target: &Arc<dyn Storage>) -> Result<(), Error> {
+        let _not_being_made = self.state.lock();
         let Some(key) = read(&self.storage, self.store_id)? else { return Ok(()) };
         write(target, NAME, self.store_id, &key)
             .map_err(|error| Error::io("the key of fingerprints cannot be copied", error))
+    }
+
+    /// Prevents the creation of a key from now on. Waits for one that is being created.
+    pub(crate) fn close(&self) {
+        *self.state.lock() = State::Closed;
     }
 }
 

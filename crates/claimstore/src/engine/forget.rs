@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::commit::Waits;
-use super::settle::stale;
+use super::held::stale;
 use super::spaces::{Keyed, Space};
 use super::write::{Change, LeaseAfter, Standing, Verdict};
 use crate::codec::{self, State};

@@ -8,9 +8,8 @@
 //! hidden. Readers that found it before still hold it; [`Arc::get_mut`] succeeds only after all of them dropped it.
 //! No new reader can find it, so once that is true it stays true.
 
-use super::Engine;
 use crate::bucket::{Run, remove_run};
-use crate::io::{File, OpenMode};
+use crate::io::{File, OpenMode, Storage};
 use crate::sync::{Arc, Mutex};
 use std::io;
 
@@ -21,8 +20,11 @@ const PIECE_BYTES: u64 = 768 << 10;
 const PIECES_PER_SLICE: usize = 100;
 
 /// Files without a name that are still open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Graves {
+    storage: Arc<dyn Storage>,
+    /// Whether the upkeep thread comes by.
+    background: bool,
     files: Mutex<Vec<Grave>>,
 }
 
@@ -45,6 +47,10 @@ impl Grave {
 }
 
 impl Graves {
+    pub(crate) fn new(storage: Arc<dyn Storage>, background: bool) -> Graves {
+        Graves { storage, background, files: Mutex::default() }
+    }
+
     fn take(&self) -> Vec<Grave> {
         std::mem::take(&mut self.files.lock())
     }
@@ -57,13 +63,11 @@ impl Graves {
     fn put(&self, grave: Grave) {
         self.files.lock().push(grave);
     }
-}
 
-impl Engine {
     /// Removes the name of a hidden run. If that fails, the next open removes it.
     pub(crate) fn bury_run(&self, run: Arc<Run>) {
         drop(remove_run(&self.storage, run.number()));
-        self.graves.put(Grave::Run(run));
+        self.put(Grave::Run(run));
     }
 
     /// Removes the name of a file that has no readers.
@@ -72,31 +76,31 @@ impl Engine {
         let file = self.storage.open(name, OpenMode::Existing);
         self.storage.remove(name)?;
         if let Ok(file) = file {
-            self.graves.put(Grave::File(file));
+            self.put(Grave::File(file));
         }
         Ok(())
     }
 
     /// Frees all files without readers. Files with readers are left to the upkeep thread, or, if there is none, to
     /// their last reader.
-    pub(crate) fn clear_graves(&self) {
-        while self.clear_some_graves() {}
+    pub(crate) fn clear(&self) {
+        while self.clear_some() {}
         if !self.background {
-            drop(self.graves.take());
+            drop(self.take());
         }
     }
 
     /// One slice of that. Returns whether there is more to do now.
-    pub(crate) fn clear_some_graves(&self) -> bool {
+    pub(crate) fn clear_some(&self) -> bool {
         let mut pieces = 0;
-        let mut graves = self.graves.take().into_iter();
+        let mut graves = self.take().into_iter();
         for mut grave in graves.by_ref() {
             loop {
                 match grave.cut() {
                     Some(true) if pieces < PIECES_PER_SLICE => pieces += 1,
                     Some(false) => break,
                     Some(true) | None => {
-                        self.graves.put(grave);
+                        self.put(grave);
                         break;
                     }
                 }
@@ -105,7 +109,7 @@ impl Engine {
                 break;
             }
         }
-        graves.for_each(|grave| self.graves.put(grave));
+        graves.for_each(|grave| self.put(grave));
         pieces == PIECES_PER_SLICE
     }
 }

@@ -6,7 +6,7 @@
 use super::Engine;
 use super::claims::{Answer, Prepared, Told, Unclaimed};
 use super::decide::{self, Decision, Ending, Hold, Now};
-use super::settle::stale;
+use super::held::stale;
 use super::spaces::{Keyed, Space};
 use super::time::Moment;
 use super::write::{Build, Earlier, LeaseAfter, Standing, Verdict};

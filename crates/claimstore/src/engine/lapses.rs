@@ -8,13 +8,11 @@
 //! then loads `asleep_until_ms`. Both sides store first and load afterwards, which acquire and release do not order,
 //! so all four are sequentially consistent: at least one side sees the other's store.
 
-use super::Engine;
-use crate::codec::State;
 use crate::sync::{AtomicBool, AtomicU64, Event, Ordering};
 use std::time::Duration;
 
 /// A boot time that is never reached.
-const NEVER_MS: u64 = u64::MAX;
+pub(super) const NEVER_MS: u64 = u64::MAX;
 /// A sleep is at most and at least this long before the clock is read again: it may be moved by hand, or stand still.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
@@ -79,14 +77,14 @@ impl Lapses {
     }
 
     /// Before a scan. Whatever happens from here on ends the next sleep, so nothing between scan and sleep is missed.
-    fn begin_looking(&self) {
+    pub(super) fn begin_looking(&self) {
         self.rung.store(false, Ordering::SeqCst);
         self.asleep_until_ms.store(0, Ordering::SeqCst);
         self.noted_ms.store(NEVER_MS, Ordering::SeqCst);
     }
 
     /// Sleeps until `due_ms`, or an earlier lapse that was noted, or a ring.
-    fn sleep(&self, due_ms: u64, boot_ms: impl Fn() -> u64, ended: impl Fn() -> bool) {
+    pub(super) fn sleep(&self, due_ms: u64, boot_ms: impl Fn() -> u64, ended: impl Fn() -> bool) {
         loop {
             let until_ms = due_ms.min(self.noted_ms.load(Ordering::SeqCst));
             // The store before the second load, in `is_earlier`: see the module.
@@ -100,50 +98,6 @@ impl Lapses {
             let left = Duration::from_millis(until_ms - now_ms).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
             self.bell.wait_for(left, || is_over() || is_earlier());
         }
-    }
-}
-
-impl Engine {
-    /// Begins a scan: whatever happens after this call ends the next
-    /// [`sleep_until_orphan`](Engine::sleep_until_orphan). Returns boot time.
-    pub(crate) fn begin_looking(&self) -> u64 {
-        self.lapses.begin_looking();
-        self.time.boot_ms()
-    }
-
-    /// Sleeps until a lease lapses that had not lapsed at `looked_at_ms`, a claim is abandoned, `due_ms` is reached,
-    /// the clock is moved by hand, or the store is closed or poisoned.
-    pub(crate) fn sleep_until_orphan(&self, looked_at_ms: u64, due_ms: u64) {
-        let due_ms = due_ms.min(self.earliest_lapse_ms(looked_at_ms));
-        self.lapses.sleep(due_ms, || self.time.boot_ms(), || self.check_serving().is_err());
-    }
-
-    /// Boot time at which the next lease lapses, among those that had not lapsed at `after_ms`.
-    fn earliest_lapse_ms(&self, after_ms: u64) -> u64 {
-        let at = self.time.moment();
-        let mut earliest_ms = NEVER_MS;
-        self.live.each_shard(|shard| {
-            for (_, _, entry) in shard.iter() {
-                let record = &entry.record;
-                // The lease of an undelivered answer is noted when it starts.
-                if record.state != State::InProgress || entry.marks.abandoned || entry.marks.undelivered {
-                    continue;
-                }
-                let lapses_ms = if record.until_ms == 0 && record.token >> super::SEQ_BITS < self.life {
-                    continue;
-                } else if record.until_ms == 0 {
-                    entry.lease_until_ms
-                } else {
-                    // Detached: its term is in store time. Converted to boot time, also if it is in the past.
-                    (at.boot_ms + record.until_ms.saturating_sub(at.store_ms))
-                        .saturating_sub(at.store_ms.saturating_sub(record.until_ms))
-                };
-                if lapses_ms > after_ms {
-                    earliest_ms = earliest_ms.min(lapses_ms);
-                }
-            }
-        });
-        earliest_ms
     }
 }
 

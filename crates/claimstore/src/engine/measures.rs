@@ -4,6 +4,7 @@
 //! far. It allocates nothing and takes no lock, and nothing is decided by these values.
 
 use super::striped::Striped;
+use crate::bucket::RunSummary;
 use crate::sync::{Ordering, Tally};
 use crate::view::Quantiles;
 
@@ -13,6 +14,24 @@ const SUBS: usize = 1 << SUB_BITS;
 const BUCKETS: usize = (64 - SUB_BITS as usize + 1) * SUBS;
 /// One bucket for each percent, the last for everything from 100 on.
 const PERCENTS: usize = 101;
+
+/// What a prune did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Records that were dropped, tombstones included.
+    pub records: u64,
+    /// Run files that were dropped.
+    pub runs: u64,
+    /// Bytes that were given back to the file system.
+    pub bytes: u64,
+}
+
+impl Pruned {
+    /// With one more run.
+    pub(super) fn and(self, run: &RunSummary) -> Pruned {
+        Pruned { records: self.records + run.rows, runs: self.runs + 1, bytes: self.bytes + run.bytes }
+    }
+}
 
 /// Counts of values in buckets whose width grows with the value.
 pub(crate) struct Histogram {
@@ -143,7 +162,7 @@ impl Measures {
         self.duplicate_ttl_percent.record(age_ms.saturating_mul(100) / ttl_ms);
     }
 
-    pub(crate) fn pruned(&self, pruned: &super::upkeep::Pruned) {
+    pub(crate) fn pruned(&self, pruned: &Pruned) {
         self.pruned_runs.fetch_add(pruned.runs, Ordering::Relaxed);
         self.pruned_bytes.fetch_add(pruned.bytes, Ordering::Relaxed);
     }

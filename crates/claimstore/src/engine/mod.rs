@@ -2,50 +2,82 @@
 //!
 //! Reading order: [`decide`] (what is answered), [`claims`] and [`settle`] (the life of one claim), [`write`] (how a key
 //! gets its next version), [`commit`] and [`baton`] (how it becomes durable), [`cold`] (how it is found later), [`checkpoint`] (how it gets there),
-//! [`upkeep`] (what runs by itself).
+//! [`upkeep`] and [`workers`] (what runs by itself).
 //!
 //! Locks: ARCHITECTURE.md, *Locks*, defines their order and the operations allowed under each. The part that every
 //! claim uses: the order lock, then a shard of the live table. Neither is held across a write or a sync.
 
+pub(crate) mod asked;
 pub(crate) mod backup;
 mod balance;
 pub(crate) mod batches;
 pub(crate) mod baton;
+mod catalogue;
 pub(crate) mod checkpoint;
 pub(crate) mod claims;
+mod closing;
 pub(crate) mod cold;
 pub(crate) mod commit;
 pub(crate) mod counters;
+mod defining;
 mod dense;
+pub(crate) mod entry;
 pub(crate) mod fingerprint_key;
+mod fingerprints;
 mod forget;
 mod graves;
+pub(crate) mod held;
+pub(crate) mod home;
 pub(crate) mod import;
 mod judge;
+mod keys;
 pub(crate) mod lapses;
+mod last_calls;
+pub(crate) mod life;
 pub(crate) mod live;
 pub(crate) mod look;
 pub(crate) mod measures;
+mod merging;
 pub(crate) mod moving;
 pub(crate) mod observe;
+mod order;
 pub(crate) mod orphans;
 mod places;
 pub(crate) mod poison;
 pub(crate) mod positions;
+mod pruning;
 #[cfg(feature = "metrics")]
 pub(crate) mod publish;
+#[cfg(feature = "metrics")]
+mod published;
+pub(crate) mod records;
 pub(crate) mod repeats;
+pub(crate) mod reserve;
+mod room;
+mod runs;
+pub(crate) mod segments;
 pub(crate) mod sequences;
 pub(crate) mod settle;
 mod sizes;
 pub(crate) mod spaces;
 pub(crate) mod spans;
+mod spread;
+mod stats;
+mod streams;
 mod striped;
+pub(crate) mod table_home;
 pub(crate) mod tasks;
+mod threads;
 pub(crate) mod time;
+mod timers;
+pub(crate) mod told;
 pub(crate) mod transact;
 pub(crate) mod upkeep;
+mod usage;
+mod verify;
 pub(crate) mod waiters;
+mod watching;
+mod workers;
 pub(crate) mod write;
 
 use crate::bucket::KeyHasher;
@@ -53,30 +85,33 @@ use crate::error::{Error, ErrorKind};
 use crate::io::{Entropy, FORKED, File, LockGuard, Process, Storage};
 use crate::options::{Durability, Limits};
 use crate::planted;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
-use checkpoint::Home;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 pub(crate) use claimstore_core::decide;
 use cold::Cold;
-use commit::{Commit, Leads, Order, Stamp};
+use commit::{Commit, Leads, Stamp};
 use counters::UpkeepCounters;
 use fingerprint_key::FingerprintKey;
 use graves::Graves;
+use home::Home;
 use lapses::Lapses;
+use last_calls::LastCalls;
+pub(crate) use life::SEQ_BITS;
 use live::Live;
 use measures::Measures;
+pub(crate) use observe::Opening;
 use poison::Poison;
-use sequences::Sequences;
+pub(crate) use segments::Class;
+use segments::{InUse, Segments};
 use spaces::Spaces;
 use std::task::Waker;
+use streams::Sequences;
+use table_home::TableHome;
+use tasks::Upkeep;
+use threads::Threads;
 use time::StoreClock;
-use transact::TableHome;
-use upkeep::Upkeep;
-use waiters::Waiters;
+use timers::Timers;
 
-/// A sequence number is the life of the store (24 bits) and a counter within it.
-pub(crate) const SEQ_BITS: u32 = 40;
-/// The highest life.
-pub(crate) const LAST_LIFE: u64 = (1 << 24) - 1;
+use waiters::Waiters;
 
 /// Everything one open store consists of.
 #[derive(Debug)]
@@ -108,7 +143,10 @@ pub(crate) struct Engine {
     /// The catalogue, and other state that only upkeep changes. Its lock is the upkeep lock.
     pub(crate) home: Mutex<Home>,
     pub(crate) tables: TableHome,
-    pub(crate) upkeep: Upkeep,
+    pub(crate) upkeep: Upkeep<Engine>,
+    pub(crate) threads: Threads,
+    pub(crate) timers: Timers,
+    pub(crate) segments: Segments,
     pub(crate) graves: Graves,
     pub(crate) fingerprint_key: FingerprintKey,
     pub(crate) sequences: Sequences,
@@ -121,22 +159,12 @@ pub(crate) struct Engine {
     /// The guard of the lock file comes first. Empty once the store is closed.
     ownership: Mutex<Vec<LockGuard>>,
     #[cfg(feature = "metrics")]
-    pub(crate) published: Mutex<publish::Published>,
+    pub(crate) published: Mutex<published::Published>,
     /// The label of this store in metrics.
     #[cfg(feature = "metrics")]
     pub(crate) metrics_label: Arc<str>,
-    /// The calls to make when the store closes; `None` once the close has taken them.
-    last_calls: Mutex<Option<Vec<LastCall>>>,
+    last_calls: LastCalls,
     pub(crate) opening: Opening,
-}
-
-/// A call to be made when the store closes.
-struct LastCall(Box<dyn FnOnce() + Send>);
-
-impl std::fmt::Debug for LastCall {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LastCall")
-    }
 }
 
 /// The parts of an engine, as recovery builds them.
@@ -157,35 +185,21 @@ pub(crate) struct Parts {
     pub(crate) spaces: Spaces,
     pub(crate) home: Home,
     pub(crate) tables: TableHome,
+    pub(crate) segments: InUse,
     pub(crate) ownership: Vec<LockGuard>,
     #[cfg(feature = "metrics")]
     pub(crate) metrics_label: Arc<str>,
     pub(crate) opening: Opening,
 }
 
-/// The findings of the opening.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Opening {
-    /// Batches replayed from the journal.
-    pub(crate) replayed: u64,
-    /// Whether the journal ended in the seal of a close.
-    pub(crate) clean: bool,
-    /// Whether a torn tail was cut off.
-    pub(crate) tail_cut: bool,
-}
-
-/// The kind of an operation, for admission to the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// New work: leaves a reserve, so that settlements still find room when the disk is full.
-    Claim,
-    /// The end of work that was begun: never refused for back-pressure.
-    Settlement,
-}
-
 impl Engine {
     pub(crate) fn assemble(parts: Parts) -> Arc<Engine> {
         let generation = parts.home.generation();
+        let graves = Graves::new(parts.storage.clone(), parts.background);
+        let (storage, entropy) = (parts.storage.clone(), parts.entropy.clone());
+        let fingerprint_key = FingerprintKey::new(storage.clone(), entropy.clone(), parts.store_id);
+        let limit_bytes = parts.limits.journal_bytes;
+        let segments = Segments::new(storage, entropy, parts.store_id, limit_bytes, parts.segments);
         Arc::new(Engine {
             limits: parts.limits,
             durability: parts.durability,
@@ -210,8 +224,11 @@ impl Engine {
             home: Mutex::new(parts.home),
             tables: parts.tables,
             upkeep: Upkeep::default(),
-            graves: Graves::default(),
-            fingerprint_key: FingerprintKey::default(),
+            threads: Threads::default(),
+            timers: Timers::default(),
+            segments,
+            graves,
+            fingerprint_key,
             sequences: Sequences::default(),
             catalogue_generation: AtomicU64::new(generation),
             parked_wakers: Mutex::default(),
@@ -222,7 +239,7 @@ impl Engine {
             published: Mutex::default(),
             #[cfg(feature = "metrics")]
             metrics_label: parts.metrics_label,
-            last_calls: Mutex::new(Some(Vec::new())),
+            last_calls: LastCalls::default(),
             opening: parts.opening,
         })
     }
@@ -272,81 +289,6 @@ impl Engine {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Waits until `batch` is committed.
-    pub(crate) fn wait(&self, batch: u64) -> Result<(), Error> {
-        self.commit.wait(batch, self)
-    }
-
-    /// Takes the order lock with room for `bytes` in one batch. Prepares a segment or drains the queue if needed.
-    /// `Full` if no room can be made.
-    pub(crate) fn admit(&self, bytes: usize, class: Class) -> Result<MutexGuard<'_, Order>, Error> {
-        let largest = self.limits.segment_bytes / 2;
-        if bytes as u64 > largest - 8_192 {
-            return Err(Error::new(ErrorKind::TooLarge, "the batch does not fit a journal segment"));
-        }
-        let reserve = if class == Class::Claim { self.limits.segment_bytes / 8 } else { 0 };
-        self.check_writable()?;
-        loop {
-            self.check_serving()?;
-            let now_ms = self.time.now_ms();
-            if let Some(order) = self.commit.admit(bytes, reserve, largest, now_ms)? {
-                // Second look, under the order lock. A close takes this lock after it set the flag, so an operation
-                // that passes here is queued before the close drains the queue.
-                self.check_serving()?;
-                return Ok(order);
-            }
-            self.make_room(class)?;
-        }
-    }
-
-    /// Closes the store: queued operations are finished, later calls return `Closed`. Refused inside a closure of
-    /// `transact` or `complete_in`, because it would wait for that closure.
-    pub(crate) fn close(&self) -> Result<(), Error> {
-        self.check_process()?;
-        if self.tables.is_writing_here() {
-            return Err(Error::new(ErrorKind::Misuse, "a transact cannot close its own store"));
-        }
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        spans::close().run(|span| {
-            span.count("life", self.life);
-            self.wind_up()
-        })
-    }
-
-    /// The rest of a close, once.
-    fn wind_up(&self) -> Result<(), Error> {
-        // `closed` is set, so nothing new is admitted; and an operation that was admitted before is in the queue once
-        // `frontier` has had the order lock.
-        let (last_batch, _) = self.commit.frontier();
-        let drained = self.commit.wait(last_batch, self);
-        // A `transact` that runs is waited for. One whose commit comes after the close rolls back.
-        self.tables.wait_for_writer();
-        self.stop_threads();
-        self.upkeep.tasks.end();
-        let sealed = match drained {
-            Ok(()) if self.read_only => Ok(()),
-            Ok(()) => self.seal(),
-            Err(_) => Err(self.poison.error()),
-        };
-        self.commit.wake_all(self);
-        self.tables.close();
-        self.close_catalogue();
-        // A caller may have tried to prepare a segment, or the fingerprint key, during the close. It must not touch a
-        // file once the directory is free.
-        self.close_segments();
-        self.fingerprint_key.close();
-        #[cfg(feature = "metrics")]
-        self.publish();
-        // Before the directory is free: these calls may remove files, which must not belong to another opening by
-        // then.
-        self.run_last_calls();
-        self.ownership.lock().clear();
-        observe::closed(self.life, sealed.is_ok());
-        sealed
-    }
-
     /// Checks that all locked files still have their names, and poisons the store if not: a file created by name
     /// could then end up in another store's directory.
     pub(crate) fn check_all_owned(&self) -> Result<(), Error> {
@@ -357,43 +299,6 @@ impl Engine {
     /// wakers.
     pub(crate) fn all_owned(&self) -> std::io::Result<()> {
         self.ownership.lock().iter().try_for_each(|owned| owned.check())
-    }
-
-    /// Registers `call` for the close of the store. If the store is closed already, makes the call at once. Does
-    /// nothing in a child of `fork()`.
-    pub(crate) fn on_close(&self, call: Box<dyn FnOnce() + Send>) {
-        if !self.is_here() {
-            return;
-        }
-        if let Some(calls) = &mut *self.last_calls.lock() {
-            calls.push(LastCall(call));
-            return;
-        }
-        call();
-    }
-
-    fn run_last_calls(&self) {
-        let calls = self.last_calls.lock().take();
-        for LastCall(call) in calls.into_iter().flatten() {
-            call();
-        }
-    }
-
-    /// Closes when the last handle is dropped. An error cannot be returned, but everything acknowledged is durable
-    /// anyway.
-    pub(crate) fn close_quietly(&self) {
-        if self.tables.is_writing_here() {
-            self.close_owed.store(true, Ordering::Release);
-        } else {
-            drop(self.close());
-        }
-    }
-
-    /// After a closure of `transact` or `complete_in` ended.
-    pub(crate) fn close_if_owed(&self) {
-        if self.close_owed.swap(false, Ordering::AcqRel) {
-            drop(self.close());
-        }
     }
 }
 

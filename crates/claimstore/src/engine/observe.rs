@@ -3,8 +3,7 @@
 //! An event never has a key, a payload, a fingerprint, a namespace or a path: each of them may be a secret. Without
 //! the feature every call here is empty.
 
-use super::Opening;
-use super::upkeep::Pruned;
+use super::measures::Pruned;
 use crate::error::ErrorKind;
 
 /// The target of all events and spans, independent of the module.
@@ -16,6 +15,17 @@ macro_rules! event {
         #[cfg(feature = "tracing")]
         tracing::$level!(target: TARGET, $($rest)*)
     };
+}
+
+/// The findings of the opening.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Opening {
+    /// Batches replayed from the journal.
+    pub(crate) replayed: u64,
+    /// Whether the journal ended in the seal of a close.
+    pub(crate) clean: bool,
+    /// Whether a torn tail was cut off.
+    pub(crate) tail_cut: bool,
 }
 
 pub(crate) fn opened(life: u64, opening: &Opening, took_ms: u64) {

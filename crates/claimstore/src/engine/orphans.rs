@@ -7,8 +7,9 @@
 use super::claims::Granted;
 use super::commit::Waits;
 use super::decide::{self, Ending};
+use super::held::{Held, stale};
 use super::live::Entry;
-use super::settle::{Held, no_look, stale};
+use super::settle::no_look;
 use super::spaces::{Space, is_reserved};
 use super::time::Moment;
 use super::write::{LeaseAfter, Standing, Turn, Verdict};
@@ -194,7 +195,9 @@ fn reviewed(
 ) -> (Record, Happened) {
     let end = |ending: &Ending<'_>| decide::settled(parked, ending, policy, key_time_ms, seq, now_ms);
     match review {
-        Review::Requeue => (decide::requeued(parked, policy.attempts_allowed(), seq, now_ms), Happened::Requeued),
+        Review::Requeue => {
+            (decide::requeued(parked, policy.attempts_allowed(), seq, now_ms), Happened::Requeued)
+        }
         Review::Complete(response) => (end(&Ending::Complete(response)), Happened::Completed),
         Review::Fail(response) => {
             let class = FailureClass::Terminal { response: response.as_slice().into() };

@@ -10,22 +10,11 @@ use super::measures::{Histogram, highest_of};
 use crate::sync::Arc;
 use crate::view::{Census, Outcomes, Stats};
 use metrics::{counter, gauge, histogram};
-use std::collections::HashMap;
 
 /// How often the upkeep thread publishes.
 const EVERY_MS: u64 = 1_000;
 /// How often it takes the census, which scans the live table.
 const CENSUS_EVERY_MS: u64 = 10_000;
-
-/// The values published so far.
-#[derive(Debug, Default)]
-pub(crate) struct Published {
-    outcomes: HashMap<Box<str>, Outcomes>,
-    stats: Stats,
-    histograms: [Vec<u64>; 4],
-    next_ms: u64,
-    next_census_ms: u64,
-}
 
 impl Engine {
     /// Publishes if a second went by.

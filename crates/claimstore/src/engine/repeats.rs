@@ -7,17 +7,17 @@
 //! with the process.
 //!
 //! Invariant: a count belongs to one version of one record, the one from which the answer was read. The next version
-//! is made from [`Entry::known`] or [`ColdRepeats::known`], which include the counts. A key that is claimed anew
-//! after its record ended starts from zero.
+//! is made from [`Entry::known`](super::entry::Entry::known) or [`ColdRepeats::known`], which include the counts. A key
+//! that is claimed anew after its record ended starts from zero.
 
-use super::live::{Entry, Shard};
+use super::spread::SHARDS;
 use crate::codec::{Record, Repeats};
 use std::borrow::Cow;
 
 /// Places for checkpointed keys, over all shards: 2 MiB, once every shard has counted one.
 const PLACES: usize = 65_536;
 /// Sets of one shard. The hash of a key chooses one of them, as in a two-way set-associative cache.
-const SETS: usize = PLACES / super::live::SHARDS / 2;
+const SETS: usize = PLACES / SHARDS / 2;
 
 /// Counts of records that have no entry in the live table.
 #[derive(Debug, Default)]
@@ -40,45 +40,6 @@ struct Place {
     /// From this store time on the place may be reused. 0: free.
     ends_ms: u64,
     repeats: Repeats,
-}
-
-impl Entry {
-    /// Adds claims that were answered from the record. Under the shard's lock, as for all access to an entry.
-    pub(crate) fn count(&self, more: Repeats) {
-        self.repeats.set(self.repeats.get().and(more));
-    }
-
-    /// The record, including the counts since it was written.
-    pub(crate) fn known(&self) -> Cow<'_, Record> {
-        with(Cow::Borrowed(&self.record), self.repeats.get())
-    }
-
-    /// The same as an owned record, without the body.
-    pub(crate) fn known_without_body(&self) -> Record {
-        with(Cow::Owned(self.record.without_body()), self.repeats.get()).into_owned()
-    }
-
-    /// The same; consumes the entry.
-    pub(crate) fn into_known(self) -> Record {
-        let repeats = self.repeats.get();
-        with(Cow::Owned(self.record), repeats).into_owned()
-    }
-}
-
-impl Shard {
-    /// The newest version of a key, including the counts since it was written: that of its entry, or else that of the
-    /// runs.
-    pub(crate) fn known<'a>(
-        &self,
-        hash: u64,
-        entry: Option<&'a Entry>,
-        cold: Option<&'a Record>,
-    ) -> Option<Cow<'a, Record>> {
-        match entry {
-            Some(entry) => Some(entry.known()),
-            None => cold.map(|record| self.cold_repeats.known(hash, Cow::Borrowed(record))),
-        }
-    }
 }
 
 impl ColdRepeats {
@@ -132,7 +93,7 @@ fn set_of(hash: u64) -> usize {
 }
 
 /// Adds counts to a record. Copies it only if there is something to add.
-fn with(mut record: Cow<'_, Record>, more: Repeats) -> Cow<'_, Record> {
+pub(super) fn with(mut record: Cow<'_, Record>, more: Repeats) -> Cow<'_, Record> {
     if more != Repeats::default() {
         let extra = record.to_mut().extra.get_or_insert_default();
         extra.repeats = extra.repeats.and(more);
@@ -144,7 +105,7 @@ fn with(mut record: Cow<'_, Record>, more: Repeats) -> Cow<'_, Record> {
 mod tests {
     use super::{ColdRepeats, SETS};
     use crate::codec::{Record, Repeats, State};
-    use crate::engine::live::Entry;
+    use crate::engine::entry::Entry;
     use std::borrow::Cow;
 
     const REPLAY: Repeats = Repeats { replays: 1, mismatches: 0 };

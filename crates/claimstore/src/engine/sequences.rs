@@ -20,8 +20,8 @@
 
 use super::claims::Answer;
 use super::commit::Waits;
+use super::held::Held;
 use super::positions::Positions;
-use super::settle::Held;
 use super::write::OP_BYTES;
 use super::{Class, Engine};
 use crate::claim::ClaimRequest;
@@ -30,51 +30,12 @@ use crate::io::Process;
 use crate::planted;
 use crate::policy::Policy;
 use crate::sync::{Arc, Mutex, MutexGuard};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The namespace of streams. It cannot be opened by its name.
-pub(crate) const SEQUENCES: &str = "claimstore/sequences";
-
-/// Streams opened in this life.
-#[derive(Debug, Default)]
-pub(crate) struct Sequences {
-    streams: Mutex<HashMap<Box<[u8]>, Arc<Stream>>>,
-}
-
-/// One stream. Its lock comes before all locks of the engine. Under it an image may be queued, but not waited for.
-pub(crate) struct Stream {
-    pub(crate) name: Box<[u8]>,
-    held: Held,
-    state: Mutex<State>,
-    process: Process,
-}
-
-struct State {
-    positions: Positions,
-    /// The batch of the last image queued.
-    batch: u64,
-    holds: BTreeMap<u64, Hold>,
-}
-
-/// The holder of a position.
-struct Hold {
-    token: u64,
-    since_ms: u64,
-    /// On the boot clock.
-    until_boot_ms: u64,
-    /// Whether everything below is held too.
-    up_to: bool,
-}
-
-impl Sequences {
-    /// How many positions are held, over all streams.
-    pub(crate) fn held(&self) -> usize {
-        // One lock at a time: no other lock may be held while a stream's is taken.
-        let streams: Vec<Arc<Stream>> = self.streams.lock().values().cloned().collect();
-        streams.iter().map(|stream| stream.state.lock().holds.len()).sum()
-    }
-}
+pub(crate) use super::spaces::SEQUENCES;
+pub(crate) use super::streams::Stream;
+use super::streams::{Hold, State, conflicts};
 
 /// The answer to a claim of a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,37 +186,5 @@ impl Engine {
         state.positions = positions;
         state.batch = batch;
         Ok(batch)
-    }
-}
-
-impl State {
-    /// The hold that this token has on the position.
-    fn hold(&self, position: u64, token: u64) -> Result<&Hold, Error> {
-        let held = self.holds.get(&position).filter(|hold| hold.token == token);
-        held.ok_or_else(|| Error::new(ErrorKind::StaleLease, "the position was claimed again, or skipped"))
-    }
-
-    /// A hold that has not lapsed and conflicts with a claim.
-    fn in_the_way(&self, position: u64, up_to: bool, boot_ms: u64) -> Option<&Hold> {
-        let holds = self.holds.iter();
-        let mut running = holds.filter(|(_, hold)| hold.until_boot_ms > boot_ms);
-        running.find(|(held, hold)| conflicts(**held, hold.up_to, position, up_to)).map(|(_, hold)| hold)
-    }
-}
-
-/// Whether two holds, each of one position or of all up to it, have a position in common.
-fn conflicts(one: u64, one_up_to: bool, other: u64, other_up_to: bool) -> bool {
-    match (one_up_to, other_up_to) {
-        (false, false) => one == other,
-        (true, false) => other <= one,
-        (false, true) => one <= other,
-        (true, true) => true,
-    }
-}
-
-/// Without the name, which is the caller's.
-impl std::fmt::Debug for Stream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").finish_non_exhaustive()
     }
 }

@@ -9,8 +9,9 @@ use super::Engine;
 use super::claims::Granted;
 use super::commit::Waits;
 use super::decide::{self, Ending};
+use super::held::{Held, live_claim_mut, reserved, stale};
 use super::live::{Entry, Marks};
-use super::spaces::{Keyed, Space};
+use super::spaces::Space;
 use super::write::{Build, Change, Earlier, LeaseAfter, Looked, Seen, Standing, Turn, Verdict};
 use crate::claim::FailureClass;
 use crate::codec::{Record, State};
@@ -21,14 +22,6 @@ use crate::planted;
 use crate::policy::Policy;
 use crate::sync::{Arc, Now};
 use std::time::Duration;
-
-/// What names a claim: the key and the token it was claimed with.
-#[derive(Debug, Clone)]
-pub(crate) struct Held {
-    pub(crate) space: Arc<Space>,
-    pub(crate) keyed: Keyed,
-    pub(crate) token: u64,
-}
 
 impl Held {
     /// A change of the claim that adds bytes, and carries over those it has so many times.
@@ -293,30 +286,9 @@ fn repeat_token(record: &mut Record, released: &Record) {
     }
 }
 
-/// The entry, if it is in progress under exactly this token.
-pub(crate) fn live_claim(entry: Option<&Entry>, token: u64) -> Result<&Entry, Error> {
-    entry.filter(|entry| is_held(entry, token)).ok_or_else(stale)
-}
-
-pub(crate) fn live_claim_mut(entry: Option<&mut Entry>, token: u64) -> Result<&mut Entry, Error> {
-    entry.filter(|entry| is_held(entry, token)).ok_or_else(stale)
-}
-
-fn is_held(entry: &Entry, token: u64) -> bool {
-    entry.record.state == State::InProgress && (entry.record.token == token || planted::active(22))
-}
-
 /// Checks that no `transact` and no settlement with rows is running on the claim: its record must be the next one.
 fn check_unreserved(entry: &Entry) -> Result<(), Error> {
     if entry.marks.reserved { Err(reserved()) } else { Ok(()) }
-}
-
-pub(crate) fn reserved() -> Error {
-    Error::new(ErrorKind::Overloaded, "a transact is running on the key; retry")
-}
-
-pub(crate) fn stale() -> Error {
-    Error::new(ErrorKind::StaleLease, "the token was superseded, parked or settled")
 }
 
 pub(crate) fn lease_ms(term: Duration) -> Result<u64, Error> {

@@ -25,7 +25,7 @@ impl Engine {
             ("waiters", usize_of(self.waiters.count())),
             ("keys waited for", usize_of(self.waiters.keys())),
             ("wakers of batches being written", usize_of(self.parked_wakers.lock().len())),
-            ("timers", usize_of(self.upkeep.timers())),
+            ("timers", usize_of(self.timers.len())),
             ("tasks", usize_of(self.upkeep.tasks.len())),
             ("queued batches", usize_of(self.commit.queued())),
             // Keys.
@@ -37,7 +37,7 @@ impl Engine {
             // Memory and files.
             ("cached bytes", usize_of(self.cold.cache.used_bytes())),
             ("files without a name", usize_of(self.graves.len())),
-            ("spare segments", usize_of(self.upkeep.spare_segments())),
+            ("spare segments", usize_of(self.segments.spares())),
         ]
     }
 }

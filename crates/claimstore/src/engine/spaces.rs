@@ -1,22 +1,15 @@
 //! Namespaces: their names, policies and usage.
 
 use super::balance::Balance;
-use super::commit::Waits;
 use super::counters::Counters;
-use super::sequences::SEQUENCES;
-use super::{Class, Engine};
 use crate::codec::{Cursor, Malformed, put_bytes, put_varint};
-use crate::error::{Error, ErrorKind};
 use crate::key_bytes::KeyBytes;
-use crate::planted;
 use crate::policy::Policy;
 use crate::sync::{Arc, AtomicU64, Mutex, Now, Ordering, Published, RwLock};
 use std::collections::HashMap;
 
-/// Longest name of a namespace in bytes.
-const MAX_NAME_BYTES: usize = 512;
-/// Most namespaces of one store.
-const MAX_SPACES: usize = 1 << 20;
+/// The namespace of streams. It cannot be opened by its name.
+pub(crate) const SEQUENCES: &str = "claimstore/sequences";
 
 /// One namespace.
 pub(crate) struct Space {
@@ -93,7 +86,7 @@ impl Space {
 }
 
 impl Usage {
-    fn now(&self) -> (u64, u64) {
+    pub(super) fn now(&self) -> (u64, u64) {
         let sum = |live: &Balance, run: &AtomicU64, moving: &AtomicU64| {
             (live.now() + run.load(Ordering::Acquire)).saturating_sub(moving.load(Ordering::Acquire))
         };
@@ -125,8 +118,13 @@ impl Usage {
     pub(crate) fn begin_moving(&self, (records, bytes): (u64, u64), in_runs: (u64, u64)) {
         self.moving_records.fetch_add(records, Ordering::AcqRel);
         self.moving_bytes.fetch_add(bytes, Ordering::AcqRel);
-        self.run_records.store(in_runs.0, Ordering::Release);
-        self.run_bytes.store(in_runs.1, Ordering::Release);
+        self.set_in_runs(in_runs);
+    }
+
+    /// So much lies in runs by now.
+    pub(super) fn set_in_runs(&self, (records, bytes): (u64, u64)) {
+        self.run_records.store(records, Ordering::Release);
+        self.run_bytes.store(bytes, Ordering::Release);
     }
 
     /// The move has ended. Records that stayed in the live table, because they changed, count twice from now on.
@@ -149,6 +147,11 @@ impl Spaces {
 
     pub(crate) fn by_id(&self, id: u32) -> Option<Arc<Space>> {
         self.by_id.read().get(&id).cloned()
+    }
+
+    /// An id that none has.
+    pub(super) fn next_id(&self) -> u32 {
+        self.by_id.read().keys().max().map_or(0, |last| last + 1)
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Space>> {
@@ -187,147 +190,12 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     name == SEQUENCES
 }
 
-fn row(name: &str, policy: &Policy, watermark_ms: u64) -> Vec<u8> {
+pub(super) fn row(name: &str, policy: &Policy, watermark_ms: u64) -> Vec<u8> {
     let mut out = Vec::new();
     put_bytes(name.as_bytes(), &mut out);
     put_varint(watermark_ms, &mut out);
     policy.encode(&mut out);
     out
-}
-
-impl Engine {
-    /// The namespace `name`, defined with `policy` or, if that is `None`, as stored or by default.
-    pub(crate) fn space(&self, name: &str, policy: Option<Policy>) -> Result<Arc<Space>, Error> {
-        if is_reserved(name) {
-            return Err(Error::new(ErrorKind::Misuse, "the name of this namespace is the store's own"));
-        }
-        self.any_space(name, policy)
-    }
-
-    /// A reserved namespace, which only the store itself uses.
-    pub(crate) fn reserved_space(&self, name: &str, policy: Policy) -> Result<Arc<Space>, Error> {
-        debug_assert!(is_reserved(name));
-        self.any_space(name, Some(policy))
-    }
-
-    fn any_space(&self, name: &str, policy: Option<Policy>) -> Result<Arc<Space>, Error> {
-        self.check_open()?;
-        if name.len() > MAX_NAME_BYTES {
-            return Err(Error::new(ErrorKind::TooLarge, "a namespace's name must have at most 512 bytes"));
-        }
-        if let Some(policy) = &policy {
-            policy.check()?;
-        }
-        if let Some(space) = self.spaces.get(name)
-            && policy.as_ref().is_none_or(|policy| *policy == **space.policy())
-        {
-            return Ok(space);
-        }
-        let _one_at_a_time = self.spaces.defining.lock();
-        match (self.spaces.get(name), policy) {
-            (Some(space), None) => Ok(space),
-            (Some(space), Some(policy)) => self.redefine(&space, policy),
-            (None, policy) => {
-                let id = self.spaces.by_id.read().keys().max().map_or(0, |last| last + 1);
-                if id as usize >= MAX_SPACES {
-                    return Err(Error::new(ErrorKind::Full, "the store has its most namespaces"));
-                }
-                self.record_space(id, name, policy.unwrap_or_default(), 0)
-            }
-        }
-    }
-
-    fn redefine(&self, space: &Arc<Space>, policy: Policy) -> Result<Arc<Space>, Error> {
-        let before = space.policy();
-        if before.time_order() != policy.time_order() {
-            return Err(Error::new(ErrorKind::Misuse, "the time order of a namespace cannot change"));
-        }
-        if before.key_rule() != policy.key_rule() {
-            return Err(Error::new(ErrorKind::Misuse, "the key rule of a namespace cannot change"));
-        }
-        self.record_space(space.id, &space.name, policy, space.watermark_ms())
-    }
-
-    /// Makes a definition durable, then visible.
-    fn record_space(
-        &self,
-        id: u32,
-        name: &str,
-        policy: Policy,
-        watermark_ms: u64,
-    ) -> Result<Arc<Space>, Error> {
-        let mut op = id.to_le_bytes().to_vec();
-        op.extend_from_slice(&row(name, &policy, watermark_ms));
-        let batch = {
-            let mut order = self.admit(op.len() + 16, Class::Settlement)?;
-            let seq = order.take_seq();
-            order.append_space(seq, &op, self.time.now_ms(), Waits::Here)
-        };
-        self.wait(batch)?;
-        // A sync under every durability level: rows of a `transact`, which are durable by themselves, may refer to it
-        // next.
-        self.commit.sync(self)?;
-        Ok(self.spaces.define(id, name, policy, watermark_ms))
-    }
-
-    /// Checks a key and joins it with its namespace.
-    pub(crate) fn keyed(&self, space: &Space, policy: &Policy, key: &[u8]) -> Result<Keyed, Error> {
-        let identity = policy.identify(key)?;
-        Ok(self.join(space, identity.bytes(), identity.time_ms()))
-    }
-
-    fn join(&self, space: &Space, key: &[u8], time_ms: Option<u64>) -> Keyed {
-        let full = if planted::active(19) {
-            self.run_together(space, key)
-        } else {
-            KeyBytes::joined(&space.id.to_be_bytes(), key)
-        };
-        Keyed { hash: self.hasher.hash(&full), full, time_ms }
-    }
-
-    /// Planted bug 19: a name directly before the key, read back as the longest name that fits. Keys of two
-    /// namespaces meet where one name goes on like a key of the other.
-    fn run_together(&self, space: &Space, key: &[u8]) -> KeyBytes {
-        let joined = [space.name.as_bytes(), key].concat();
-        let spaces = self.spaces.all();
-        let fits =
-            spaces.iter().filter_map(|space| Some((space.id, joined.strip_prefix(space.name.as_bytes())?)));
-        let (id, key) = fits.min_by_key(|(_, key)| key.len()).unwrap_or((space.id, key));
-        KeyBytes::joined(&id.to_be_bytes(), key)
-    }
-
-    /// Whether a further key of `bytes` fits the namespace's quota.
-    pub(crate) fn check_quota(space: &Space, policy: &Policy, bytes: usize) -> Result<(), Error> {
-        let Some((most_records, most_bytes)) = policy.quota_limits() else { return Ok(()) };
-        let (records, held_bytes) = space.usage.now();
-        if records >= most_records || held_bytes.saturating_add(bytes as u64) > most_bytes {
-            return Err(Error::new(ErrorKind::Full, "the namespace is at its quota"));
-        }
-        Ok(())
-    }
-
-    /// At open: how much of each namespace the live table holds.
-    pub(crate) fn count_usage(&self) {
-        self.live.each_shard(|shard| {
-            for (_, key, entry) in shard.iter() {
-                let id = key.first_chunk::<4>().map(|id| u32::from_be_bytes(*id));
-                if let Some(space) = id.and_then(|id| self.spaces.by_id(id)) {
-                    space.usage.added(key.len() + entry.record.body.len());
-                }
-            }
-        });
-        self.refresh_run_usage();
-    }
-
-    /// Sets, per namespace, how much the published runs hold.
-    pub(crate) fn refresh_run_usage(&self) {
-        let set = self.cold.set();
-        for space in self.spaces.all() {
-            let (records, bytes) = set.usage(space.id);
-            space.usage.run_records.store(records, Ordering::Release);
-            space.usage.run_bytes.store(bytes, Ordering::Release);
-        }
-    }
 }
 
 /// Shows shape, never the name: it may be a tenant's.

@@ -1,33 +1,86 @@
-//! Calls that take long, on behalf of futures: a short queue that the upkeep thread serves.
+//! What is asked of the upkeep thread: to look around, and calls that take long, on behalf of futures.
 //!
 //! Every task completes: it runs, or, if the store closes first, it is dropped, and its promise returns `Closed`.
 
-use super::Engine;
 use crate::error::{Error, ErrorKind};
-use crate::sync::{Arc, Mutex};
-use crate::task::{TaskFuture, promise};
+use crate::sync::{AtomicBool, Event, Mutex, Ordering};
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 /// Most calls that wait for the upkeep thread.
 const MAX_TASKS: usize = 1_024;
 
-type Task = Box<dyn FnOnce(&Engine) + Send>;
+/// A call on an engine `E`.
+pub(crate) type Task<E> = Box<dyn FnOnce(&E) + Send>;
 
-/// Calls that wait for the upkeep thread.
-#[derive(Default)]
-pub(crate) struct Tasks {
-    queue: Mutex<Queue>,
+/// What the upkeep thread is asked for.
+#[derive(Debug)]
+pub(crate) struct Upkeep<E> {
+    wanted: AtomicBool,
+    bell: Event,
+    pub(crate) tasks: Tasks<E>,
 }
 
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Task>,
+impl<E> Default for Upkeep<E> {
+    fn default() -> Upkeep<E> {
+        Upkeep { wanted: AtomicBool::default(), bell: Event::default(), tasks: Tasks::default() }
+    }
+}
+
+impl<E> Upkeep<E> {
+    /// Asks the upkeep thread to look around now.
+    pub(crate) fn ask(&self) {
+        if !self.wanted.swap(true, Ordering::AcqRel) {
+            self.bell.signal_all();
+        }
+    }
+
+    /// To be called before looking: what is asked for from here on is seen by the sleep after it.
+    pub(crate) fn begin_looking(&self) {
+        // A swap: what asked for upkeep before is seen by the reads that follow, or asks again.
+        self.wanted.swap(false, Ordering::AcqRel);
+    }
+
+    /// Sleeps until upkeep is asked for, or `is_over`, or `at_most` has passed.
+    pub(crate) fn sleep(&self, at_most: Option<Duration>, is_over: impl Fn() -> bool) {
+        let woken = || self.wanted.load(Ordering::Acquire) || is_over();
+        match at_most {
+            Some(limit) => drop(self.bell.wait_for(limit, woken)),
+            None => self.bell.wait_until(woken),
+        }
+    }
+
+    /// The same after a failure: whoever asks for upkeep meanwhile would only be told the same; tasks are not
+    /// kept waiting.
+    pub(crate) fn sleep_over_failure(&self, at_most: Duration, is_over: impl Fn() -> bool) {
+        self.bell.wait_for(at_most, || self.tasks.is_waiting() || is_over());
+    }
+
+    /// Wakes the thread to see that it is over.
+    pub(crate) fn ring(&self) {
+        self.bell.signal_all();
+    }
+}
+
+/// Calls that wait for the upkeep thread.
+pub(crate) struct Tasks<E> {
+    queue: Mutex<Queue<E>>,
+}
+
+struct Queue<E> {
+    waiting: VecDeque<Task<E>>,
     ended: bool,
 }
 
-impl Tasks {
-    fn push(&self, task: Task) -> Result<(), Error> {
+impl<E> Default for Tasks<E> {
+    fn default() -> Tasks<E> {
+        Tasks { queue: Mutex::new(Queue { waiting: VecDeque::new(), ended: false }) }
+    }
+}
+
+impl<E> Tasks<E> {
+    pub(crate) fn push(&self, task: Task<E>) -> Result<(), Error> {
         let mut queue = self.queue.lock();
         if queue.ended {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));
@@ -39,7 +92,7 @@ impl Tasks {
         Ok(())
     }
 
-    pub(crate) fn next(&self) -> Option<Task> {
+    pub(crate) fn next(&self) -> Option<Task<E>> {
         self.queue.lock().waiting.pop_front()
     }
 
@@ -48,7 +101,7 @@ impl Tasks {
         self.queue.lock().waiting.len()
     }
 
-    pub(crate) fn is_waiting(&self) -> bool {
+    fn is_waiting(&self) -> bool {
         !self.queue.lock().waiting.is_empty()
     }
 
@@ -64,30 +117,7 @@ impl Tasks {
     }
 }
 
-impl Engine {
-    /// Has `run` called on the upkeep thread, which is started if there is none.
-    pub(crate) fn run_elsewhere<T: Send + 'static>(
-        self: &Arc<Self>,
-        run: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
-    ) -> TaskFuture<T> {
-        if let Err(error) = self.check_process() {
-            return TaskFuture::refused(error);
-        }
-        let (promise, future) = promise();
-        let task: Task = Box::new(move |engine| promise.keep(run(engine)));
-        // Start the thread first: if that fails, the task is refused, and must not be in the queue.
-        let started = if self.is_closed() { Ok(()) } else { self.serve_tasks() };
-        match started.and_then(|()| self.upkeep.tasks.push(task)) {
-            Ok(()) => {
-                self.upkeep.ask();
-                future
-            }
-            Err(error) => TaskFuture::refused(error),
-        }
-    }
-}
-
-impl fmt::Debug for Tasks {
+impl<E> fmt::Debug for Tasks<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tasks").field("waiting", &self.queue.lock().waiting.len()).finish_non_exhaustive()
     }

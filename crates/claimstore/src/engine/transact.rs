@@ -8,8 +8,8 @@
 use super::claims::{Prepared, Unclaimed, request_bytes};
 use super::commit::{Leads, Waits};
 use super::decide::{self, Ending};
+use super::held::Held;
 use super::judge::Reserved;
-use super::settle::Held;
 use super::spaces::{Keyed, Space};
 use super::write::{Standing, Turn, until_current};
 use super::{Class, Engine};
@@ -17,35 +17,7 @@ use crate::bucket::{CommitFailed, Tables, TablesWrite};
 use crate::claim::ClaimRequest;
 use crate::codec::{Base, Cursor, Record};
 use crate::error::{Error, ErrorKind};
-use crate::io::Process;
-use crate::sync::{Arc, Mutex, ThreadId, current_thread};
-
-/// The second redb file, opened at its first use.
-#[derive(Debug)]
-pub(crate) struct TableHome {
-    tables: Mutex<State>,
-    /// The thread whose closure is running: a second `transact` inside it would wait for itself.
-    writer: Mutex<Option<ThreadId>>,
-}
-
-#[derive(Debug)]
-enum State {
-    Unopened,
-    Open(Arc<Tables>),
-    Closed,
-}
-
-/// Frees the writer's place when the closure ends, also by a panic.
-struct Writing<'a>(&'a TableHome, Process);
-
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        if !self.1.is_current() {
-            return;
-        }
-        *self.0.writer.lock() = None;
-    }
-}
+use crate::sync::Arc;
 
 /// Closes the store after a closure that dropped its last handle. Declared first, so that it comes last.
 struct OwedClose<'a>(&'a Engine);
@@ -73,68 +45,6 @@ struct Reservation<'a> {
     space: &'a Space,
     keyed: &'a Keyed,
     kept: bool,
-}
-
-impl TableHome {
-    pub(crate) fn new(opened: Option<Tables>) -> TableHome {
-        let state = opened.map_or(State::Unopened, |tables| State::Open(Arc::new(tables)));
-        TableHome { tables: Mutex::new(state), writer: Mutex::default() }
-    }
-
-    /// The tables, if the file exists.
-    pub(crate) fn existing(&self) -> Option<Arc<Tables>> {
-        match &*self.tables.lock() {
-            State::Open(tables) => Some(tables.clone()),
-            State::Unopened | State::Closed => None,
-        }
-    }
-
-    /// Puts the opened file in place, unless the store was closed meanwhile.
-    fn install(&self, tables: Tables) -> Result<Arc<Tables>, Error> {
-        let mut state = self.tables.lock();
-        match &*state {
-            State::Open(tables) => Ok(tables.clone()),
-            State::Closed => Err(Error::new(ErrorKind::Closed, "the store was closed")),
-            State::Unopened => {
-                let tables = Arc::new(tables);
-                *state = State::Open(tables.clone());
-                Ok(tables)
-            }
-        }
-    }
-
-    /// Waits until no write transaction runs.
-    pub(crate) fn wait_for_writer(&self) {
-        if let Some(tables) = self.existing() {
-            tables.wait_for_writer();
-        }
-    }
-
-    /// Gives the file up; see [`Tables::shut`].
-    pub(crate) fn close(&self) {
-        let before = std::mem::replace(&mut *self.tables.lock(), State::Closed);
-        if let State::Open(tables) = before {
-            tables.shut();
-        }
-    }
-
-    /// Whether this thread is inside a closure of `transact` or `complete_in`. What waits for the upkeep lock
-    /// must not be called there: whoever holds that lock may be waiting for the closure to end.
-    pub(crate) fn is_writing_here(&self) -> bool {
-        *self.writer.lock() == Some(current_thread())
-    }
-
-    fn start_writing(&self) -> Result<(), Error> {
-        if self.is_writing_here() {
-            return Err(Error::new(ErrorKind::Misuse, "a transact inside a transact would wait for itself"));
-        }
-        Ok(())
-    }
-
-    fn writing(&self) -> Writing<'_> {
-        *self.writer.lock() = Some(current_thread());
-        Writing(self, Process::current())
-    }
 }
 
 impl Engine {

@@ -1,11 +1,9 @@
 //! From files to an open store.
 //!
-//! [`identity`] tells whether the directory is a store, [`plan`] evaluates together what its parts say, and
+//! `identity` tells whether the directory is a store, [`plan`] evaluates together what its parts say, and
 //! [`open`](mod@open) assembles the engine.
 
-mod identity;
 mod open;
 mod plan;
 
-pub(crate) use identity::write_identity;
 pub(crate) use open::open;

@@ -4,22 +4,24 @@
 //! number wins, wherever each was found. The new life is durable in the catalogue before the first claim, so that no
 //! token is ever assigned twice.
 
-use super::identity::{self, Identity, LOCK, STORE};
 use super::plan::{self, Evidence};
 use crate::bucket::{
     BucketId, Catalog, CatalogState, ClockMark, KeyHasher, Run, RunSet, RunSummary, Tables, remove_run,
 };
 use crate::codec::{Base, Cursor, Malformed, Record, State};
-use crate::engine::checkpoint::{FIRST_SEGMENT_BYTES, Home, clock_mark};
+use crate::engine::checkpoint::FIRST_SEGMENT_BYTES;
 use crate::engine::cold::Cold;
 use crate::engine::commit::{Commit, OP_RECORD, OP_SPACE};
+use crate::engine::home::{Home, clock_mark};
 use crate::engine::live::{Entry, Live, Marks};
+use crate::engine::segments::InUse;
 use crate::engine::spaces::Spaces;
+use crate::engine::table_home::TableHome;
 use crate::engine::time::{Mark, StoreClock};
-use crate::engine::transact::{TableHome, read_claim_row};
-use crate::engine::upkeep::Segments;
-use crate::engine::{Engine, Opening, Parts, observe, spans};
+use crate::engine::transact::read_claim_row;
+use crate::engine::{Engine, Opening, Parts, observe, reserve, spans};
 use crate::error::{Error, ErrorKind};
+use crate::identity::{self, Identity, LOCK, STORE};
 use crate::io::{LockGuard, Overlay, Storage};
 use crate::journal::{self, Frame, Recovered, Start, Writer};
 use crate::options::Options;
@@ -60,15 +62,15 @@ fn begin(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<Engine>, Err
         spaces,
         home,
         tables,
+        segments,
         ownership,
         #[cfg(feature = "metrics")]
         metrics_label: options.metrics_label,
         opening,
     });
-    engine.upkeep.adopt_segments(segments);
     engine.count_usage();
     if !options.read_only {
-        engine.restore_reserve();
+        reserve::restore(&engine.storage);
     }
     engine.start_threads()?;
     observe::opened(engine.life, &engine.opening, engine.time.lap_ns().saturating_sub(began_ns) / 1_000_000);
@@ -155,7 +157,7 @@ struct Opened {
     spaces: Spaces,
     home: Home,
     tables: TableHome,
-    segments: Segments,
+    segments: InUse,
     opening: Opening,
 }
 
@@ -202,7 +204,7 @@ fn create(options: &Options, storage: &Arc<dyn Storage>) -> Result<Opened, Error
         spaces,
         home: Home::new(catalog, state),
         tables: TableHome::new(None),
-        segments: Segments::in_use(1, [bytes], Vec::new()),
+        segments: InUse::new(1, [bytes], Vec::new()),
         opening: Opening { clean: true, ..Opening::default() },
     })
 }
@@ -259,7 +261,7 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
         cold,
         home,
         tables: TableHome::new(tables),
-        segments: Segments::in_use(oldest, capacities, spare),
+        segments: InUse::new(oldest, capacities, spare),
         opening: Opening { replayed: frames, clean: sealed, tail_cut: cut },
         spaces,
         hasher: hasher.clone(),

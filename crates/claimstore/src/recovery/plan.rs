@@ -1,6 +1,6 @@
 //! Evaluates together what the parts of a store say at open. Pure.
 
-use crate::engine::{LAST_LIFE, SEQ_BITS};
+use crate::engine::life::{LAST_LIFE, SEQ_BITS};
 use crate::error::{Error, ErrorKind};
 
 /// The claims of the catalogue, the journal and the tables about themselves.
@@ -45,7 +45,7 @@ pub(crate) fn weigh(evidence: &Evidence) -> Result<Outcome, Error> {
 #[cfg(test)]
 mod tests {
     use super::{Evidence, Outcome, weigh};
-    use crate::engine::{LAST_LIFE, SEQ_BITS};
+    use crate::engine::life::{LAST_LIFE, SEQ_BITS};
     use crate::error::ErrorKind;
 
     #[test]

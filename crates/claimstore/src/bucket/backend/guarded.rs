@@ -1,7 +1,7 @@
 //! A file as redb sees it: on trial first, condemned after the first failure.
 
+use super::fault::{CommitFailed, Fault};
 use super::paged::{PAGE_BYTES, Paged};
-use super::{CommitFailed, Fault};
 use crate::error::Error;
 use crate::io::File;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
@@ -61,7 +61,7 @@ impl Guarded {
     pub(in crate::bucket) fn call<T>(&self, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Error> {
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(fault)) => Err(fault.into_error(self)),
+            Ok(Err(fault)) => Err(fault.into_error(self.trouble())),
             Err(_panic) => {
                 // redb's memory may be in an inconsistent state: none of it may reach the file.
                 self.condemn();

@@ -1,10 +1,14 @@
 //! Damaged, swapped and foreign run files: every answer is right, or an error.
 
-use super::{Arc, BlockCache, KeyHasher, OpenMode, Run, RunSummary, Section, SectionReader, run_file_name};
+use super::{Arc, BlockCache, Run, RunSummary, run_file_name};
+use crate::bucket::KeyHasher;
 use crate::bucket::fixture::{Fixture, Rows, STORE_ID, TIMED, completed, key};
 use crate::bucket::footer::FOOTER_BYTES;
+use crate::bucket::footer::Section;
+use crate::bucket::section::SectionReader;
 use crate::codec::{Cursor, Record, crc32};
 use crate::error::{Error, ErrorKind};
+use crate::io::OpenMode;
 use proptest::prelude::*;
 
 /// Two namespaces, tombstones, a row larger than a block, several blocks.

@@ -1,6 +1,8 @@
 use super::super::backend::testing::{LossyStorage, blames_bytes, sweep};
-use super::rows::Row;
+use super::format::{MAX_KEY, MAX_VALUE};
+use super::rows::{Bounds, Row};
 use super::*;
+use crate::bucket::backend::CommitFailed;
 
 const ID: [u8; 16] = [7; 16];
 const CACHE: usize = 1 << 20;

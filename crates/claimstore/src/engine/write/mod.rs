@@ -46,43 +46,21 @@
 
 mod place;
 mod seen;
+mod turn;
 mod verdict;
 
 pub(crate) use place::resting_on;
 pub(crate) use seen::{Looked, Seen, until_current, until_current_of};
+pub(crate) use turn::{Change, OP_BYTES, Turn};
 pub(crate) use verdict::{Build, Earlier, LeaseAfter, Standing, Verdict};
 
-use super::commit::{Order, Waits};
+use super::commit::Waits;
 use super::live::{Entry, Shard};
-use super::spaces::{Keyed, Space};
-use super::time::Moment;
+use super::spaces::Keyed;
 use super::{Class, Engine};
 use crate::codec::{Record, State};
 use crate::error::{Error, ErrorKind};
 use crate::history::ENTRY_BYTES;
-
-/// Bytes an operation takes beside key, body, origin and digests of fields.
-pub(crate) const OP_BYTES: usize = 192;
-
-/// Which key is to be written, and how much room its next version may take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Change<'a> {
-    pub(crate) space: &'a Space,
-    pub(crate) keyed: &'a Keyed,
-    /// Bytes that the version adds.
-    pub(crate) added: usize,
-    /// How many times over it has the bytes of the version before.
-    pub(crate) carries: usize,
-}
-
-/// The order lock, held, with the circumstances of what is written under it.
-#[derive(Debug)]
-pub(crate) struct Turn<'a> {
-    pub(crate) order: &'a mut Order,
-    /// Read after the look-up (hazard 19).
-    pub(crate) at: Moment,
-    pub(crate) waits: Waits<'a>,
-}
 
 /// What became of a change.
 #[derive(Debug)]
@@ -92,13 +70,6 @@ pub(crate) struct Done<T> {
     pub(crate) answer: T,
     /// Whether the key has no holder any more: those who wait for it must be told.
     pub(crate) ended: bool,
-}
-
-impl Change<'_> {
-    /// The room that the next version may take; `known` is what it could carry over ([`carried_bytes`]).
-    pub(crate) fn bytes(&self, known: usize) -> usize {
-        OP_BYTES + self.keyed.full.len() + self.added + self.carries * known
-    }
 }
 
 impl Engine {
@@ -194,6 +165,21 @@ impl Engine {
     pub(crate) fn known_bytes(&self, keyed: &Keyed, cold: Option<&Record>) -> usize {
         let shard = self.live.shard(keyed.hash);
         carried_bytes(shard.find(keyed.hash, &keyed.full), cold)
+    }
+
+    /// Bytes that new versions may carry over from the newest records of these keys. Also a prefetch: the live
+    /// table's entries of the keys are in the cache afterwards.
+    pub(crate) fn known_bytes_of(&self, items: &[(&Keyed, Option<&Record>)]) -> usize {
+        let hashes: Vec<u64> = items.iter().map(|(keyed, _)| keyed.hash).collect();
+        let found = |shard: &Shard, place: usize| {
+            let (keyed, cold) = items.get(place)?;
+            Some(carried_bytes(shard.find(keyed.hash, &keyed.full), *cold))
+        };
+        let bring_near = |shard: &Shard, place: usize| found(shard, place).unwrap_or(0) as u64;
+        let mut bytes = 0;
+        self.live
+            .visit_together(&hashes, bring_near, |shard, place| bytes += found(shard, place).unwrap_or(0));
+        bytes
     }
 }
 

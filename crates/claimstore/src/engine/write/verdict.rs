@@ -1,8 +1,8 @@
 //! What a change is judged by, and what can be said of it.
 
 use crate::codec::{Record, Repeats, State};
+use crate::engine::held::{live_claim, reserved};
 use crate::engine::live::{Entry, Shard};
-use crate::engine::settle::{live_claim, reserved};
 use crate::engine::time::Moment;
 use crate::error::Error;
 use crate::history::Orphaned;

@@ -1,8 +1,8 @@
 //! [`WeakStore`]: a handle that does not keep the store open; and what a close is to take along.
 
+use super::{Handle, Store};
 use crate::engine::spaces::Space;
 use crate::namespace::Namespace;
-use crate::store::{Handle, Store};
 use crate::sync::{Arc, Weak};
 use std::fmt;
 use std::path::Path;
