@@ -7,7 +7,7 @@ use super::claims::{Answer, Begun, Granted, Prepared, Told, request_bytes};
 use super::commit::Waits;
 use super::live::Shard;
 use super::spaces::Space;
-use super::write::{Looked, Seen, Turn, until_current_of};
+use super::write::{Looked, Turn, until_current_of};
 use super::{Class, Engine, spans};
 use crate::bucket::RunSet;
 use crate::claim::ClaimRequest;
@@ -123,18 +123,18 @@ impl Engine {
             |item: &Result<Prepared<'_>, Error>| item.as_ref().err().map(|error| Err(Error::again(error)));
         let mut answers: Vec<Option<Told>> = prepared.iter().map(refused).collect();
         // The items that are not refused yet, and the places for their answers, in the same order.
-        let mut items: Vec<(&mut Prepared<'_>, Seen<'_>)> = prepared
+        let mut items: Vec<(&mut Prepared<'_>, Option<&Record>)> = prepared
             .iter_mut()
-            .zip(looked.each_seen())
-            .filter_map(|(item, seen)| Some((item.as_mut().ok()?, seen)))
+            .zip(&looked.found)
+            .filter_map(|(item, cold)| Some((item.as_mut().ok()?, cold.as_ref())))
             .collect();
         let hashes: Vec<u64> = items.iter().map(|(item, _)| item.keyed.hash).collect();
         let mut open: Vec<&mut Option<Told>> = answers.iter_mut().filter(|answer| answer.is_none()).collect();
         let decide = |shard: &mut Shard, place: usize| {
-            let (Some((item, seen)), Some(answer)) = (items.get_mut(place), open.get_mut(place)) else {
+            let (Some((item, cold)), Some(answer)) = (items.get_mut(place), open.get_mut(place)) else {
                 return;
             };
-            let begun = self.claim_under(turn, shard, space, item, *seen);
+            let begun = self.claim_under(turn, shard, space, item, looked.seen_of(*cold));
             last_batch = last_batch.max(begun.as_ref().map_or(0, |begun| begun.batch));
             **answer = begun.map(|begun| begun.answer);
         };

@@ -64,12 +64,12 @@ impl Engine {
         let mut order = self.admit(bytes, Class::Claim)?;
         let mut turn = Turn { order: &mut order, at: self.time.moment(), waits: Waits::Here };
         let mut last_batch = 0;
-        let judge = |(item, seen): (Result<Ready, Error>, Seen<'_>)| {
-            let done = self.import_one(&mut turn, space, policy, item?, seen)?;
+        let judge = |(item, cold): (Result<Ready, Error>, &Option<Record>)| {
+            let done = self.import_one(&mut turn, space, policy, item?, looked.seen_of(cold.as_ref()))?;
             last_batch = last_batch.max(done.batch);
             Ok(done.answer)
         };
-        let verdicts = ready.into_iter().zip(looked.each_seen()).map(judge).collect();
+        let verdicts = ready.into_iter().zip(&looked.found).map(judge).collect();
         drop(order);
         Ok((last_batch, verdicts))
     }

@@ -56,9 +56,9 @@ impl Looked<Option<Record>> {
 }
 
 impl Looked<Vec<Option<Record>>> {
-    /// What was found, key by key.
-    pub(crate) fn each_seen(&self) -> impl Iterator<Item = Seen<'_>> {
-        self.found.iter().map(|cold| Seen { cold: cold.as_ref(), as_of: self.as_of })
+    /// What was found of one of the keys.
+    pub(crate) fn seen_of<'a>(&self, cold: Option<&'a Record>) -> Seen<'a> {
+        Seen { cold, as_of: self.as_of }
     }
 }
 
