@@ -1,22 +1,23 @@
 //! What takes turns with the upkeep of a store, on a thread of its own: a backup may take minutes, and others are
 //! answered meanwhile. The thread begins with the first job and ends with the last.
 
-use crate::answer::{Answer, Refusal, RefusalKind, Served, answer};
-use crate::ask::Request;
-use crate::serve::{Service, lock};
+use crate::answer::{Served, answer};
+use crate::serve::bell::Bell;
+use crate::serve::guest::GuestId;
+use crate::serve::lock::lock;
+use crate::wire::{Answer, Refusal, RefusalKind, Request};
 use claimstore::WeakStore;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 
-/// Which connection a job is for.
-pub(crate) type GuestId = u64;
-
 /// Jobs that wait, and answers to those that are done. Each connection has one at most, so both are short.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Jobs {
     state: Mutex<State>,
+    /// Rung when a job is done.
+    bell: Arc<Bell>,
 }
 
 #[derive(Debug, Default)]
@@ -30,18 +31,22 @@ struct State {
 }
 
 impl Jobs {
+    pub(crate) fn new(bell: Arc<Bell>) -> Jobs {
+        Jobs { state: Mutex::default(), bell }
+    }
+
     /// Has `request` answered by and by.
     pub(crate) fn begin(
-        service: &Arc<Service>,
+        self: &Arc<Jobs>,
         store: &WeakStore,
         id: GuestId,
         request: Request,
     ) -> io::Result<()> {
-        let mut state = lock(&service.jobs.state);
+        let mut state = lock(&self.state);
         if !state.is_working {
             // The one before has said that it is over.
-            let (worker, store) = (service.clone(), store.clone());
-            let work = move || while Jobs::work(&worker, &store) {};
+            let (jobs, store) = (self.clone(), store.clone());
+            let work = move || while jobs.work(&store) {};
             let thread = Builder::new().name("claimstore-admin-job".into()).spawn(work)?;
             state.thread = Some(thread);
             state.is_working = true;
@@ -60,9 +65,9 @@ impl Jobs {
     }
 
     /// Does one job. False when there is none, or the service ends.
-    fn work(service: &Service, store: &WeakStore) -> bool {
-        let mut state = lock(&service.jobs.state);
-        let next = if service.is_ending() { None } else { state.waiting.pop_front() };
+    fn work(&self, store: &WeakStore) -> bool {
+        let mut state = lock(&self.state);
+        let next = if self.bell.is_ending() { None } else { state.waiting.pop_front() };
         let Some((id, request)) = next else {
             state.is_working = false;
             return false;
@@ -73,8 +78,8 @@ impl Jobs {
             .ok_or_else(|| Refusal::new(RefusalKind::Closed, "the store was closed"))
             .and_then(|store| answer(&store, &request, Served::Live));
         let answer = answered.unwrap_or_else(Answer::Refused);
-        lock(&service.jobs.state).done.push((id, answer));
-        service.ring();
+        lock(&self.state).done.push((id, answer));
+        self.bell.ring();
         true
     }
 }

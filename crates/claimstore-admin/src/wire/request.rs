@@ -1,9 +1,12 @@
 //! What can be asked.
 
-use crate::answer::{Refusal, RefusalKind};
-use crate::decision::{Decision, Verb};
-use crate::policy::PolicyChange;
-use claimstore::RecordState;
+use crate::hex::{from_hex, hex};
+use crate::wire::decision::Decision;
+use crate::wire::key::Key;
+use crate::wire::listing::Listing;
+use crate::wire::policy::PolicyChange;
+use crate::wire::record::Show;
+use crate::wire::refusal::{Refusal, RefusalKind};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -98,7 +101,7 @@ impl Dir {
     pub fn new(path: &Path) -> Dir {
         match path.to_str() {
             Some(text) => Dir::Text(text.into()),
-            None => Dir::Hex(crate::hex(path.as_os_str().as_bytes())),
+            None => Dir::Hex(hex(path.as_os_str().as_bytes())),
         }
     }
 
@@ -116,244 +119,6 @@ impl Dir {
             return Ok(path);
         }
         Err(usage("a directory for a backup is named by its absolute path"))
-    }
-}
-
-/// A key, as text, in hex digits, or by the short name that lists show.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Key {
-    /// UTF-8.
-    #[serde(rename = "key")]
-    Text(String),
-    /// Any bytes.
-    #[serde(rename = "key_hex")]
-    Hex(String),
-    /// The short name, [`KeyLabel`](crate::KeyLabel): it is looked for among all keys of the namespace. A key that is
-    /// spelt so itself is found too, and where both are there, neither is.
-    #[serde(rename = "key_label")]
-    Label(String),
-}
-
-/// Shows which, never the key.
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Key::Text(_) => "Text(..)",
-            Key::Hex(_) => "Hex(..)",
-            Key::Label(_) => "Label(..)",
-        })
-    }
-}
-
-impl Key {
-    /// The key of these bytes.
-    pub fn new(bytes: &[u8]) -> Key {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Key::Text(text.into()),
-            Err(_) => Key::Hex(crate::hex(bytes)),
-        }
-    }
-
-    /// As they stand here; [`resolve`](crate::resolve) also knows the key of a short name.
-    pub(crate) fn bytes(&self) -> Result<Vec<u8>, Refusal> {
-        match self {
-            Key::Text(text) | Key::Label(text) => Ok(text.as_bytes().to_vec()),
-            Key::Hex(digits) => from_hex(digits)
-                .ok_or_else(|| Refusal::new(RefusalKind::Usage, "key_hex has no even number of hex digits")),
-        }
-    }
-}
-
-/// The bytes of hex digits; `None` for an odd number of them, or for anything else.
-pub fn from_hex(digits: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pair = |pair: &[u8]| match pair {
-        [high, low] => Some(digit(*high)? * 16 + digit(*low)?),
-        _ => None,
-    };
-    digits.as_bytes().chunks(2).map(pair).collect()
-}
-
-/// What is shown of records beyond their state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Show {
-    /// Keys in full, beside their hash.
-    pub keys: bool,
-    /// What programs stored: responses, progress, origins and notes.
-    pub payload: bool,
-}
-
-/// A page of records, oldest claim first.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listing {
-    /// Which records.
-    #[serde(flatten)]
-    pub which: Which,
-    /// Only of this namespace.
-    #[serde(default)]
-    pub namespace: Option<String>,
-    /// Most records of the page; at most 1,000 come at once.
-    #[serde(default = "default_limit")]
-    pub limit: u32,
-    /// The cursor that the page before ended with.
-    #[serde(default)]
-    pub after: Option<String>,
-    /// What is shown of them.
-    #[serde(default)]
-    pub show: Show,
-}
-
-/// Shows the shape, never the prefix.
-impl std::fmt::Debug for Listing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Listing")
-            .field("limit", &self.limit)
-            .field("show", &self.show)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Shows the kind, never the prefix.
-impl std::fmt::Debug for Which {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Which::Records { .. } => "Records",
-            Which::Unheld => "Unheld",
-            Which::Stuck { .. } => "Stuck",
-            Which::Decidable { .. } => "Decidable",
-        })
-    }
-}
-
-fn default_limit() -> u32 {
-    100
-}
-
-/// Which records a listing shows.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "which", rename_all = "kebab-case")]
-pub enum Which {
-    /// Those that fit.
-    Records {
-        /// In any of these states; empty: in any at all.
-        #[serde(default)]
-        states: Vec<State>,
-        /// With keys that begin with this.
-        #[serde(default)]
-        prefix: String,
-        /// Whose last claim is older than this.
-        #[serde(default)]
-        older_than_ms: Option<u64>,
-        /// Whose last claim is not older than this.
-        #[serde(default)]
-        newer_than_ms: Option<u64>,
-    },
-    /// Claims that nobody stands behind.
-    Unheld,
-    /// Claims in progress or orphaned for this long, and retries that long due.
-    Stuck {
-        /// For how long.
-        older_than_ms: u64,
-    },
-    /// Those that a decision may be made about: of claims in progress only those that nobody is trusted with.
-    Decidable {
-        /// Which decision.
-        verb: Verb,
-        /// Those that a holder is trusted with too, where the decision can be forced.
-        #[serde(default)]
-        force: bool,
-        /// Of these only those in any of these states.
-        #[serde(default)]
-        states: Vec<State>,
-        /// As above.
-        #[serde(default)]
-        prefix: String,
-        /// As above.
-        #[serde(default)]
-        older_than_ms: Option<u64>,
-        /// As above.
-        #[serde(default)]
-        newer_than_ms: Option<u64>,
-    },
-}
-
-/// The states of records, by the names that answers have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// Somebody holds the claim, or may.
-    InProgress,
-    /// Nobody holds the claim any more.
-    Orphaned,
-    /// Done.
-    Completed,
-    /// Failed for good.
-    Failed,
-    /// May be claimed again, now or later.
-    Retry,
-    /// Held for review.
-    Parked,
-}
-
-impl From<State> for RecordState {
-    fn from(state: State) -> RecordState {
-        match state {
-            State::InProgress => RecordState::InProgress,
-            State::Orphaned => RecordState::Orphaned,
-            State::Completed => RecordState::Completed,
-            State::Failed => RecordState::Failed,
-            State::Retry => RecordState::Retry,
-            State::Parked => RecordState::Parked,
-        }
-    }
-}
-
-impl From<RecordState> for State {
-    fn from(state: RecordState) -> State {
-        match state {
-            RecordState::Orphaned => State::Orphaned,
-            RecordState::Completed => State::Completed,
-            RecordState::Failed => State::Failed,
-            RecordState::Retry => State::Retry,
-            RecordState::Parked => State::Parked,
-            // A state of a later version is one that is not over.
-            _ => State::InProgress,
-        }
-    }
-}
-
-impl State {
-    /// All of them: those that are not over first.
-    pub const ALL: [State; 6] =
-        [State::InProgress, State::Orphaned, State::Retry, State::Parked, State::Completed, State::Failed];
-
-    /// The one word for the state, in answers, exports, options and tables alike.
-    pub fn name(self) -> &'static str {
-        self.words().0
-    }
-
-    /// What the word means.
-    pub fn meaning(self) -> &'static str {
-        self.words().1
-    }
-
-    /// The state of this name.
-    pub fn named(name: &str) -> Option<State> {
-        State::ALL.into_iter().find(|state| state.name() == name)
-    }
-
-    /// The table of words.
-    fn words(self) -> (&'static str, &'static str) {
-        match self {
-            State::InProgress => ("in-progress", "somebody holds the claim, or may"),
-            State::Orphaned => ("orphaned", "the holder of the claim is gone"),
-            State::Retry => ("retry", "not done: the key may be claimed again, now or later"),
-            State::Parked => ("parked", "held for review: claims are refused until somebody decides"),
-            State::Completed => ("completed", "done"),
-            State::Failed => ("failed", "failed for good"),
-        }
     }
 }
 
@@ -444,7 +209,9 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{Response, Seen, Target};
+    use crate::wire::decision::{Response, Seen, Target, Verb};
+    use crate::wire::listing::Which;
+    use crate::wire::state::State;
 
     #[test]
     fn requests_round_trip_as_lines() {
@@ -538,18 +305,6 @@ mod tests {
     }
 
     #[test]
-    fn a_state_has_one_word() {
-        for state in State::ALL {
-            assert_eq!(serde_json::to_value(state).unwrap(), state.name());
-            assert_eq!(
-                (State::named(state.name()), State::from(RecordState::from(state))),
-                (Some(state), state)
-            );
-        }
-        assert_eq!(State::named("done"), None);
-    }
-
-    #[test]
     fn what_may_be_left_out_has_its_default() {
         let line = br#"{"v":1,"ask":"list","which":"unheld","later":"ignored"}"#;
         let Request::List(listing) = Request::from_line(line).unwrap() else { panic!() };
@@ -580,14 +335,6 @@ mod tests {
             let refusal = Request::from_line(line).unwrap_err();
             assert_eq!(refusal.kind, kind);
             assert!(!refusal.message.contains("canary"));
-        }
-    }
-
-    #[test]
-    fn hex_digits_are_bytes_and_nothing_else_is() {
-        assert_eq!(from_hex("00fFa1"), Some(vec![0, 0xff, 0xa1]));
-        for wrong in ["0", "0g", "+1", "0x01", "é"] {
-            assert_eq!(from_hex(wrong), None, "{wrong}");
         }
     }
 }

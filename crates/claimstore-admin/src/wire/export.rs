@@ -1,15 +1,11 @@
-//! Every record with all that is stored of it, from page to page.
+//! Records and rules with all that is stored of them.
 
-use crate::answer::{Refusal, namespace};
-use crate::ask::Show;
-use crate::view::{PolicyView, RecordView, hex};
-use claimstore::{Filter, Record, Records, Store};
+use crate::hex::hex;
+use crate::millis::millis;
+use crate::wire::policy::PolicyView;
+use crate::wire::record::{RecordView, Show};
+use claimstore::{Policy, Record};
 use serde::{Deserialize, Serialize};
-
-/// Most records of a page.
-const MAX_RECORDS: usize = 1_000;
-/// About how many bytes of them; one record comes in any case.
-const MAX_BYTES: usize = 4 << 20;
 
 /// A stretch of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +27,14 @@ pub struct RulesView {
     /// The rule of the keys: `KeySpec::to_bytes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_rule_hex: Option<String>,
+}
+
+impl RulesView {
+    /// The rules of the namespace `name`.
+    pub(crate) fn new(name: &str, policy: &Policy) -> RulesView {
+        let key_rule_hex = policy.key_rule().map(|rule| hex(&rule.to_bytes()));
+        RulesView { policy: PolicyView::new(name, policy), key_rule_hex }
+    }
 }
 
 /// A record with all that is stored of it.
@@ -64,66 +68,12 @@ impl std::fmt::Debug for FingerprintView {
     }
 }
 
-/// An export under way: in memory for one page, however many records there are. While it is kept, files that a merge
-/// or a prune has replaced stay on the disk.
-#[derive(Debug)]
-pub struct Export {
-    rules: Vec<RulesView>,
-    records: Records,
-    /// The record that did not fit on the page before.
-    next: Option<ExportView>,
-}
-
-impl Export {
-    /// Begins to export all namespaces, or one.
-    pub fn new(store: &Store, only: Option<&str>) -> Result<Export, Refusal> {
-        let names = match only {
-            Some(name) => vec![namespace(store, name)?.name().to_owned()],
-            None => store.namespaces(),
-        };
-        let rules = names.iter().map(|name| {
-            let policy = store.namespace(name)?.policy();
-            let key_rule_hex = policy.key_rule().map(|rule| hex(&rule.to_bytes()));
-            Ok(RulesView { policy: PolicyView::new(name, &policy), key_rule_hex })
-        });
-        let rules = rules.collect::<Result<_, claimstore::Error>>()?;
-        let filter = only.iter().fold(Filter::new(), |filter, name| filter.namespace(name));
-        Ok(Export { rules, records: store.scan(filter), next: None })
-    }
-
-    /// The next page. After the last one there are none.
-    pub fn page(&mut self) -> Result<Page, Refusal> {
-        let mut page = Page { rules: std::mem::take(&mut self.rules), records: Vec::new(), is_last: false };
-        let mut bytes = 0;
-        while page.records.len() < MAX_RECORDS {
-            let Some(record) = self.take()? else {
-                page.is_last = true;
-                break;
-            };
-            bytes += record.size();
-            if bytes > MAX_BYTES && !page.records.is_empty() {
-                self.next = Some(record);
-                break;
-            }
-            page.records.push(record);
-        }
-        Ok(page)
-    }
-
-    fn take(&mut self) -> Result<Option<ExportView>, Refusal> {
-        if let Some(record) = self.next.take() {
-            return Ok(Some(record));
-        }
-        Ok(self.records.next().transpose()?.map(|record| ExportView::new(&record)))
-    }
-}
-
 impl ExportView {
-    fn new(record: &Record) -> ExportView {
+    pub(crate) fn new(record: &Record) -> ExportView {
         let show = Show { keys: true, payload: true };
         ExportView {
             record: RecordView::new(record, show).with_history(record, show),
-            ttl_ms: u64::try_from(record.ttl().as_millis()).unwrap_or(u64::MAX),
+            ttl_ms: millis(record.ttl()),
             fingerprint: record.fingerprint().map(|fingerprint| FingerprintView {
                 scheme: fingerprint.scheme(),
                 digest_hex: hex(&fingerprint.to_bytes()),
@@ -133,7 +83,7 @@ impl ExportView {
     }
 
     /// About how many bytes it takes in an answer.
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let fields = self.fingerprint.as_ref().and_then(|fingerprint| fingerprint.fields_hex.as_ref());
         // An entry of the history takes 200 bytes beside its note and its name, which take 320 at most.
         let history = self.record.history.as_ref().map_or(0, |history| history.len() * 800);

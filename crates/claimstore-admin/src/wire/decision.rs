@@ -1,7 +1,9 @@
 //! Decisions about single keys: what can be decided, and what comes of it.
 
-use crate::answer::{Refusal, RefusalKind};
-use crate::ask::{Key, State, from_hex};
+use crate::hex::{from_hex, hex};
+use crate::wire::key::Key;
+use crate::wire::refusal::{Refusal, RefusalKind};
+use crate::wire::state::State;
 use serde::{Deserialize, Serialize};
 
 /// Most keys of one request.
@@ -85,7 +87,7 @@ impl Response {
         match std::str::from_utf8(bytes) {
             Ok("") => Response::default(),
             Ok(text) if is_plain => Response { response: Some(text.into()), response_hex: None },
-            _ => Response { response: None, response_hex: Some(crate::hex(bytes)) },
+            _ => Response { response: None, response_hex: Some(hex(bytes)) },
         }
     }
 

@@ -1,12 +1,11 @@
 //! The thread behind the socket: it sleeps until somebody asks, and ends when the store closes.
 
-use crate::answer::{Answer, Refusal, RefusalKind, Served, answer};
-use crate::ask::{Request, VERSION};
-use crate::export::Export;
-use crate::guest::{Guest, Paced, Turn};
-use crate::jobs::{GuestId, Jobs};
-use crate::peer::Peer;
-use crate::serve::Service;
+use crate::answer::{Export, Served, answer};
+use crate::serve::bounds::Bounds;
+use crate::serve::guest::{Guest, GuestId, Paced, Turn};
+use crate::serve::peer::Peer;
+use crate::serve::service::Service;
+use crate::wire::{Answer, Refusal, RefusalKind, Request, VERSION};
 use claimstore::WeakStore;
 use claimstore::io::Clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,32 +18,6 @@ use std::sync::Arc;
 const MAX_REQUEST_BYTES: usize = 16 << 10;
 /// The same where decisions are allowed: one may carry a response.
 const MAX_DECISION_BYTES: usize = 4 << 20;
-
-/// What a connection may take of the service.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    /// Most connections at a time.
-    pub(crate) places: usize,
-    /// Most of them for one process.
-    pub(crate) places_each: usize,
-    /// How long a connection may be silent between two requests.
-    pub(crate) idle_ms: u64,
-    /// How long a request or an answer may take to get through, from its first byte to its last.
-    pub(crate) transfer_ms: u64,
-    /// How long an export may take, beside the time for its bytes.
-    pub(crate) export_ms: u64,
-    /// How many bytes of an export go through in a second, at least.
-    pub(crate) export_pace: u64,
-}
-
-pub(crate) const BOUNDS: Bounds = Bounds {
-    places: 8,
-    places_each: 4,
-    idle_ms: 30_000,
-    transfer_ms: 5_000,
-    export_ms: 60_000,
-    export_pace: 256 << 10,
-};
 
 /// What the thread owns.
 pub(crate) struct Host {
@@ -173,7 +146,7 @@ impl Host {
         };
         if request.is_upkeep() {
             guest.wait();
-            let begun = Jobs::begin(&self.service, &self.store, guest.id, request);
+            let begun = self.service.jobs.begin(&self.store, guest.id, request);
             let refused = |error: io::Error| {
                 let message = format!("no thread can be started: {error}");
                 Answer::Refused(Refusal::new(RefusalKind::Failed, message))

@@ -3,17 +3,19 @@
 //! Nothing here blocks. A connection that says little or reads little costs a place until its time is over, and nothing
 //! else: the thread that serves goes on with the others.
 
-use crate::answer::Answer;
-use crate::export::Export;
-use crate::host::Bounds;
-use crate::jobs::GuestId;
-use crate::peer::Peer;
+use crate::answer::Export;
+use crate::serve::bounds::Bounds;
+use crate::serve::peer::Peer;
+use crate::wire::Answer;
 use rustix::event::PollFlags;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
 /// How many bytes are taken in at a time.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// Which connection.
+pub(crate) type GuestId = u64;
 
 /// A connection.
 pub(crate) struct Guest {

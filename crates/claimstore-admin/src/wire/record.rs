@@ -1,35 +1,20 @@
-//! Records and policies as they stand in answers: with names that stay.
+//! Records as they stand in answers: with names that stay.
 
-use crate::ask::{Show, State};
-use claimstore::{Happened, OnOrphan, Orphaned, Past, Policy, Record, TimeOrdered};
-use claimstore_hash::digest_key;
+use crate::hex::{from_hex, hex};
+use crate::millis::ms;
+use crate::wire::label::key_hash;
+use crate::wire::state::State;
+use claimstore::{Happened, Orphaned, Past, Record};
 use serde::{Deserialize, Serialize};
-use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How many bytes of a key's digest stand for the key.
-pub(crate) const HASH_BYTES: usize = 6;
-
-/// The first 12 hex digits of a key's digest, which stand for it where keys are not shown.
-pub fn key_hash(key: &[u8]) -> String {
-    hex(digest_key(&[key]).get(..HASH_BYTES).unwrap_or_default())
-}
-
-/// Bytes in hex digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
-/// Milliseconds since 1970; 0 for times before.
-pub fn ms(time: SystemTime) -> u64 {
-    millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// What is shown of records beyond their state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Show {
+    /// Keys in full, beside their hash.
+    pub keys: bool,
+    /// What programs stored: responses, progress, origins and notes.
+    pub payload: bool,
 }
 
 /// One record. Times are store time in milliseconds since 1970; tokens are text, because many readers of JSON
@@ -112,7 +97,7 @@ fn split(bytes: &[u8]) -> (Option<String>, Option<String>) {
 fn join(text: Option<&String>, digits: Option<&String>) -> Option<Vec<u8>> {
     match (text, digits) {
         (Some(text), _) => Some(text.as_bytes().to_vec()),
-        (None, Some(digits)) => crate::ask::from_hex(digits),
+        (None, Some(digits)) => from_hex(digits),
         (None, None) => None,
     }
 }
@@ -288,71 +273,5 @@ pub fn happened_name(what: Happened) -> &'static str {
         Happened::Completed => "completed",
         Happened::FailedForGood => "failed-for-good",
         _ => "unknown",
-    }
-}
-
-/// The rules of a namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each member is what a claimstore::Policy was set to")]
-pub struct PolicyView {
-    pub namespace: String,
-    pub ttl_ms: u64,
-    pub lease_ms: u64,
-    pub skew_ms: u64,
-    pub max_attempts: u32,
-    pub on_orphan: String,
-    pub time_order: Option<String>,
-    pub quota: Option<QuotaView>,
-    pub require_fingerprint: bool,
-    pub key_rule: bool,
-    pub orphan_backoff: Option<BackoffView>,
-    pub metrics_name: Option<String>,
-}
-
-/// Most records and bytes of a namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "said above")]
-pub struct QuotaView {
-    pub records: u64,
-    pub bytes: u64,
-}
-
-/// The first and the longest wait of orphans.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "said above")]
-pub struct BackoffView {
-    pub first_ms: u64,
-    pub most_ms: u64,
-}
-
-impl PolicyView {
-    /// The rules of the namespace `name`.
-    pub fn new(name: &str, rules: &Policy) -> PolicyView {
-        let time_order = rules.time_order().map(|order| match order {
-            TimeOrdered::Ulid => "ulid",
-            _ => "uuid-v7",
-        });
-        let on_orphan = match rules.orphan_rule() {
-            OnOrphan::Park => "park",
-            OnOrphan::Fail => "fail",
-            OnOrphan::Resolve => "resolve",
-            _ => "retry",
-        };
-        let backoff = rules.backoff_limits();
-        PolicyView {
-            namespace: name.to_owned(),
-            ttl_ms: millis(rules.remembers_for()),
-            lease_ms: millis(rules.trusts_for()),
-            skew_ms: millis(rules.skew_allowed()),
-            max_attempts: rules.attempts_allowed(),
-            on_orphan: on_orphan.to_owned(),
-            time_order: time_order.map(str::to_owned),
-            quota: rules.quota_limits().map(|(records, bytes)| QuotaView { records, bytes }),
-            require_fingerprint: rules.requires_fingerprint(),
-            key_rule: rules.key_rule().is_some(),
-            orphan_backoff: backoff
-                .map(|(first, most)| BackoffView { first_ms: millis(first), most_ms: millis(most) }),
-            metrics_name: rules.counted_as().map(str::to_owned),
-        }
     }
 }

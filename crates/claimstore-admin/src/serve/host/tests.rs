@@ -1,5 +1,6 @@
 use super::*;
 use crate::client::{AskError, Client};
+use crate::serve::bounds::BOUNDS;
 use crate::socket;
 use claimstore::{ManualClock, Store};
 use std::io::{BufRead as _, BufReader};

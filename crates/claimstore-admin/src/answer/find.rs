@@ -1,49 +1,37 @@
-//! A key by the short name that lists show, and the key of such a name.
+//! Namespaces and keys that are there, and the key of a short name.
 
-use crate::answer::{MOST_ELSEWHERE, Refusal, RefusalKind, namespace};
-use crate::ask::Key;
-use crate::view::{HASH_BYTES, key_hash};
-use claimstore::{Filter, Store};
+use crate::wire::{Key, KeyLabel, Refusal, RefusalKind};
+use claimstore::{Filter, Namespace, Store};
 use std::collections::BTreeSet;
-use std::fmt;
 
-/// The short name of a key, as lists show it: `3f9a2b77c0de+14B`, the first 12 hex digits of a plain digest of the key,
-/// and its length. It gives no key away, and two keys of one store hardly ever share it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyLabel {
-    hash: String,
-    bytes: usize,
+/// How many other namespaces of a key are named.
+const MOST_ELSEWHERE: usize = 3;
+
+/// A namespace that is there. Asking the store for it would make it.
+pub(crate) fn namespace(store: &Store, name: &str) -> Result<Namespace, Refusal> {
+    if !store.namespaces().iter().any(|known| known == name) {
+        let message = format!("the store has no namespace `{}`", name.escape_debug());
+        return Err(Refusal::new(RefusalKind::NotFound, message));
+    }
+    Ok(store.namespace(name)?)
 }
 
-impl KeyLabel {
-    /// The short name of a key.
-    pub fn of(key: &[u8]) -> KeyLabel {
-        KeyLabel { hash: key_hash(key), bytes: key.len() }
+/// The key is not there. Whoever left the namespace out may have meant another one.
+pub(crate) fn unknown(store: &Store, name: &str, key: &[u8]) -> Refusal {
+    // By its hash: what stands in a log must not give a key away.
+    let message = format!("the store knows no key {} in this namespace", KeyLabel::of(key));
+    let mut refusal = Refusal::new(RefusalKind::NotFound, message);
+    if name.is_empty() {
+        // Where it cannot be a key, it is none.
+        let has = |other: &String| {
+            let found = store.namespace(other).and_then(|namespace| namespace.get(key));
+            matches!(found, Ok(Some(_)))
+        };
+        let others = store.namespaces().into_iter().filter(|other| !other.is_empty() && has(other));
+        refusal.elsewhere = others.take(MOST_ELSEWHERE).collect();
+        refusal.elsewhere.sort();
     }
-
-    /// Reads a short name; `None` for any other text.
-    pub fn parse(text: &str) -> Option<KeyLabel> {
-        let (hash, bytes) = text.strip_suffix('B')?.split_once('+')?;
-        let is_hash = hash.len() == 2 * HASH_BYTES && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let label = KeyLabel { hash: hash.to_ascii_lowercase(), bytes: bytes.parse().ok()? };
-        // One way to write each: neither a sign nor a leading zero.
-        (is_hash && label.bytes.to_string() == bytes).then_some(label)
-    }
-
-    /// The digits of the digest, and the length.
-    pub(crate) fn into_parts(self) -> (String, usize) {
-        (self.hash, self.bytes)
-    }
-
-    fn fits(&self, key: &[u8]) -> bool {
-        key.len() == self.bytes && key_hash(key) == self.hash
-    }
-}
-
-impl fmt::Display for KeyLabel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}+{}B", self.hash, self.bytes)
-    }
+    refusal
 }
 
 /// The bytes of a key of the namespace `name`. A [`Key::Label`] is looked for among all keys of the namespace, which reads
@@ -112,33 +100,6 @@ mod tests {
             space.claim(key, DAY).unwrap().claimed().unwrap().complete("").unwrap();
         }
         (dir, store)
-    }
-
-    #[test]
-    fn short_names_round_trip_and_other_texts_are_none() {
-        let label = KeyLabel::of(b"order-4711");
-        assert_eq!(label.to_string(), format!("{}+10B", key_hash(b"order-4711")));
-        assert_eq!(KeyLabel::parse(&label.to_string()), Some(label.clone()));
-        assert_eq!(KeyLabel::parse(&label.to_string().to_uppercase()), Some(label));
-        for other in [
-            "",
-            "B",
-            "+B",
-            "order-4711",
-            "3f9a2b77c0de",
-            "3f9a2b77c0de+B",
-            "3f9a2b77c0de+14",
-            "3f9a2b77c0de+14b",
-            "3f9a2b77c0de++4B",
-            "3f9a2b77c0de+04B",
-            "3f9a2b77c0de+-4B",
-            "3f9a2b77c0d+14B",
-            "3f9a2b77c0dee+14B",
-            "3f9a2b77c0dg+14B",
-            "3f9a2b77c0de+99999999999999999999999B",
-        ] {
-            assert_eq!(KeyLabel::parse(other), None, "{other}");
-        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Listings: records in the order of their claims, a page at a time, in memory for one page however long the
 //! listing is.
 
-use crate::answer::{Answer, Refusal, RefusalKind, Served, namespace};
-use crate::ask::{Listing, Show, State, Which};
-use crate::decision::Verb;
-use crate::view::{RecordView, hex, ms};
+use crate::answer::find::namespace;
+use crate::answer::served::Served;
+use crate::hex::hex;
+use crate::millis::ms;
+use crate::wire::{Answer, Listing, RecordView, Refusal, RefusalKind, Show, State, Verb, Which};
 use claimstore::{Error, Filter, Record, RecordState, Store};
 use claimstore_hash::digest_key;
 use std::cmp::Ordering;

@@ -1,8 +1,8 @@
 //! Numbers as they stand in answers: of records, and of what a store is doing.
 
-use crate::ask::State;
-use crate::view::ms;
-use claimstore::{Bucket, Census, Outcomes, Quantiles, Stats, Store};
+use crate::millis::ms;
+use crate::wire::state::State;
+use claimstore::{Bucket, Census, Outcomes, Quantiles, Stats};
 use serde::{Deserialize, Serialize};
 
 /// How many records there are, and how large the store is.
@@ -76,7 +76,7 @@ pub struct OutcomesView {
 }
 
 impl OutcomesView {
-    fn new(policy: &str, of: &Outcomes) -> OutcomesView {
+    pub(crate) fn new(policy: &str, of: &Outcomes) -> OutcomesView {
         OutcomesView {
             policy: policy.to_owned(),
             claimed: of.claimed,
@@ -181,18 +181,6 @@ pub struct Live {
 }
 
 impl Live {
-    pub(crate) fn of(store: &Store) -> Result<Live, claimstore::Error> {
-        let stats = store.stats()?;
-        let outcomes = store.outcomes()?;
-        let buckets = store.buckets()?.into_iter().map(BucketView::from).collect();
-        Ok(Live {
-            outcomes: outcomes.iter().map(|(name, of)| OutcomesView::new(name, of)).collect(),
-            census: store.census()?.into(),
-            buckets,
-            ..Live::from(stats)
-        })
-    }
-
     /// All outcomes together.
     pub fn total(&self) -> OutcomesView {
         self.outcomes.iter().fold(OutcomesView::default(), |all, of| OutcomesView {

@@ -6,10 +6,10 @@
 //! to have been decided may be asked about again: nothing here is done by halves but an orphan that is parked already
 //! when the rest fails, and that is where it can be decided about again.
 
-use crate::answer::{Refusal, RefusalKind, namespace};
-use crate::ask::{Key, State};
-use crate::decision::{Decision, MAX_TARGETS, Seen, Target, Verb, Verdict};
-use crate::label::{KeyLabel, resolve};
+use crate::answer::find::{namespace, resolve, unknown};
+use crate::wire::{
+    Decision, Key, KeyLabel, MAX_TARGETS, Refusal, RefusalKind, Seen, State, Target, Verb, Verdict,
+};
 use claimstore::{Error, ErrorKind, Failure, Namespace, Note, Record, RecordState, Review, Store};
 
 /// Decides about each target. What ends the store ends the decision: targets after it are not tried.
@@ -150,7 +150,7 @@ impl Plan {
 
 fn find(store: &Store, target: &Target, key: &[u8]) -> Result<(Namespace, Record), Refusal> {
     let space = namespace(store, &target.namespace)?;
-    let record = space.get(key)?.ok_or_else(|| crate::answer::unknown(store, &target.namespace, key))?;
+    let record = space.get(key)?.ok_or_else(|| unknown(store, &target.namespace, key))?;
     Ok((space, record))
 }
 
