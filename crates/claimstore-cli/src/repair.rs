@@ -14,13 +14,13 @@ use claimstore_admin::{
 };
 use clap::Args;
 
-use crate::commands::list::{millis, state_parser};
 use crate::confirm::ConfirmArgs;
 use crate::duration;
 use crate::exit::{Exit, Failure};
 use crate::human::counted;
 use crate::show::namespace_name;
 use crate::source::{Source, unexpected};
+use crate::state::state_parser;
 use crate::store_args::StoreArgs;
 use crate::target::given;
 use crate::verdict::{Tally, Telling, short_name};
@@ -159,8 +159,8 @@ impl KeysArgs {
             force,
             states: self.state.clone(),
             prefix: self.prefix.clone(),
-            older_than_ms: self.older_than.map(millis),
-            newer_than_ms: self.newer_than.map(millis),
+            older_than_ms: self.older_than.map(duration::millis),
+            newer_than_ms: self.newer_than.map(duration::millis),
         };
         let limit = u32::try_from(limit.min(PAGE)).unwrap_or(1);
         let show = Show { keys: true, payload: false };

@@ -1,13 +1,13 @@
 //! `claimstore clock`: what the store takes the time for.
 
 use anyhow::Context as _;
+use claimstore_admin::ms;
 use clap::Args;
 use serde_json::json;
 
 use crate::codes;
 use crate::exit::Exit;
 use crate::human::{span, utc};
-use crate::show::ms;
 use crate::store_args::StoreArgs;
 use crate::{print, store};
 

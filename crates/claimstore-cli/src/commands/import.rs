@@ -8,13 +8,13 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::args::StoreArgs;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
 use crate::record::{Format, Head, Layout, Reader, RecordArgs, looks_like_json, parse_names};
 use crate::signals::Signals;
-use crate::transfer::foreign::{Reading, Source, Unsaid};
+use crate::store_args::StoreArgs;
 use crate::transfer::load::{Loader, Tally};
+use crate::transfer::reading::{Reading, Source, Unsaid};
 use crate::transfer::row::{self, Name, Nulls};
 use crate::transfer::run::Run;
 use crate::transfer::said::Language;

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use claimstore_admin::{Listing, State, Which, is_cursor};
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _, ValueParser};
 use serde_json::json;
 
 use crate::codes;
 use crate::exit::{Exit, Failure};
 use crate::show::ShowArgs;
 use crate::source::Source;
+use crate::state::state_parser;
 use crate::store_args::StoreArgs;
 use crate::{duration, print, show};
 
@@ -61,20 +61,13 @@ pub(crate) struct PageArgs {
     after: Option<String>,
 }
 
-/// The states by their words.
-pub(crate) fn state_parser() -> ValueParser {
-    let values = State::ALL.map(|state| PossibleValue::new(state.name()).help(state.meaning()));
-    let to_state = |name: String| State::named(&name).ok_or("this is no state");
-    ValueParser::new(PossibleValuesParser::new(values).try_map(to_state))
-}
-
 impl List {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         let which = Which::Records {
             states: self.state.clone(),
             prefix: self.prefix.clone(),
-            older_than_ms: self.older_than.map(millis),
-            newer_than_ms: self.newer_than.map(millis),
+            older_than_ms: self.older_than.map(duration::millis),
+            newer_than_ms: self.newer_than.map(duration::millis),
         };
         show(&self.store, &self.page.listing(which, self.show), self.show)
     }
@@ -94,10 +87,6 @@ pub(crate) fn show(store: &StoreArgs, listing: &Listing, show: ShowArgs) -> anyh
         print::note(&format!("more: --after {next}"));
     }
     Ok(exit)
-}
-
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl PageArgs {

@@ -1,9 +1,8 @@
 //! `claimstore man`: the manual page of the command, or of one subcommand.
 
 use anyhow::Context as _;
-use clap::{Args, Command, CommandFactory as _};
+use clap::{Args, Command};
 
-use crate::args::Cli;
 use crate::codes;
 use crate::exit::{Exit, Failure};
 use crate::print;
@@ -20,8 +19,8 @@ pub(crate) struct Man {
 }
 
 impl Man {
-    pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let mut command = Cli::command();
+    /// `command`: the command line that is described.
+    pub(crate) fn run(&self, mut command: Command) -> anyhow::Result<Exit> {
         // Gives each subcommand its full name.
         command.build();
         let page = match &self.subcommand {

@@ -6,7 +6,6 @@ use claimstore_admin::{Answer, PolicyChange, PolicyView, QuotaView, Request};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::list::millis;
 use crate::codes;
 use crate::exit::{self, Exit};
 use crate::human::{bytes, limit, span};
@@ -130,8 +129,8 @@ impl Changes {
             Some(Quota::None) | None => None,
         };
         PolicyChange {
-            ttl_ms: self.ttl.map(millis),
-            lease_ms: self.lease.map(millis),
+            ttl_ms: self.ttl.map(duration::millis),
+            lease_ms: self.lease.map(duration::millis),
             max_attempts: self.attempts,
             on_orphan: self.on_orphan.map(Into::into),
             quota,

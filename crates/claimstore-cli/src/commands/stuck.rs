@@ -5,7 +5,7 @@ use std::time::Duration;
 use claimstore_admin::Which;
 use clap::Args;
 
-use super::list::{self, PageArgs, millis};
+use super::list::{self, PageArgs};
 use crate::codes;
 use crate::duration;
 use crate::exit::Exit;
@@ -33,7 +33,7 @@ pub(crate) struct Stuck {
 
 impl Stuck {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let which = Which::Stuck { older_than_ms: millis(self.older_than) };
+        let which = Which::Stuck { older_than_ms: duration::millis(self.older_than) };
         list::show(&self.store, &self.page.listing(which, self.show), self.show)
     }
 }

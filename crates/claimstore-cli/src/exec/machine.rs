@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use super::OnFailure;
+use super::args::OnFailure;
 use crate::exit::Exit;
 use crate::planted;
 

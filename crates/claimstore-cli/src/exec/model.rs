@@ -15,10 +15,10 @@ use claimstore::{ManualClock, Options, Store};
 use clap::Parser as _;
 use proptest::prelude::*;
 
+use super::args::{AfterCrash, Exec, OnFailure};
 use super::hold::{Answer, Directory, Grant, Hold, Settlement};
 use super::machine::{Delivery, End, Event, GRACE, Machine, Step, Terms, Verdict};
 use super::outcome::{Outcome, Stream};
-use super::{AfterCrash, Exec, OnFailure};
 use crate::exit::Exit;
 use crate::signals::Signals;
 

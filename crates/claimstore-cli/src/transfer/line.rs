@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use claimstore::{FieldDigests, Fingerprint, Happened, Import, Orphaned, Past, Record};
+use claimstore_admin::{cause_name, happened_name, hex, ms};
 use serde::{Deserialize, Serialize};
 
 mod shown;
 
 use super::rules::Rules;
-use crate::show::{cause_name, happened_name, hex, ms, state_name};
+use crate::state::state_name;
 use crate::target::from_hex;
 
 /// What the note of a key says whose claim was not settled when it was exported.

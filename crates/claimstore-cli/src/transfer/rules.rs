@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use claimstore::{KeySpec, OnOrphan, Policy, TimeOrdered};
-use claimstore_admin::RulesView;
+use claimstore_admin::{RulesView, hex};
 use serde::{Deserialize, Serialize};
 
-use crate::show::hex;
+use crate::duration::millis;
 use crate::target::from_hex;
 
 /// A namespace and its rules, under the names that `claimstore policy --json` gives them.
@@ -127,10 +127,6 @@ impl Rules {
         let rule = KeySpec::from_bytes(&from_hex(rule.as_bytes()).ok()?).ok()?;
         Some(policy.key_spec(rule))
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

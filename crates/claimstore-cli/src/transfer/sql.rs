@@ -6,10 +6,8 @@
 //! (`MessageId`, `ConsumerId`, `Consumed`), NServiceBus's outbox (`MessageId`, `Dispatched`), Spring Modulith's
 //! `event_publication` (`id`, `listener_id`, `completion_date`), and the job tables of queues (`id`, `state`).
 
-use claimstore::Import;
-
 use super::columns;
-use super::foreign::{Reading, Taken, as_json};
+use super::reading::{Reading, Taken, as_json, import};
 use super::row::Row;
 use super::said::{Ended, Why, is_nothing};
 use super::words;
@@ -55,14 +53,6 @@ pub(super) fn processed_message(reading: &Reading, row: &Row) -> Result<Taken, S
     };
     let taken = reading.taken(row, import(key, &ended, body), &ended)?;
     Ok(taken.assumed(is_assumed))
-}
-
-pub(super) fn import(key: Vec<u8>, ended: &Ended, body: Vec<u8>) -> Import {
-    match ended {
-        Ended::Well => Import::completed(key, body),
-        Ended::Badly => Import::failed(key, body),
-        Ended::Not(why) => Import::parked(key, why.note()).progress(body),
-    }
 }
 
 fn request_ended(reading: &Reading, row: &Row) -> Result<Ended, String> {
@@ -193,7 +183,8 @@ fn digest(row: &Row) -> Option<[u8; 32]> {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::super::foreign::Source;
+    use super::super::foreign::record;
+    use super::super::reading::Source;
     use super::super::row::Nulls;
     use super::super::said::Language;
     use super::super::time::Times;
@@ -211,7 +202,7 @@ mod tests {
             unsaid: None,
             now: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         };
-        let taken = reading.record(&Row::from_json(row.as_bytes(), &reading.nulls).unwrap());
+        let taken = record(&reading, &Row::from_json(row.as_bytes(), &reading.nulls).unwrap());
         let shown = taken.map_or_else(|error| error, |taken| format!("{:?}", taken.unwrap().import));
         assert!(shown.contains(expected), "{row}: {shown}");
     }

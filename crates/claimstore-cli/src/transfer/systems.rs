@@ -8,7 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 
 use super::columns;
-use super::foreign::{Reading, Source, Unsaid};
+use super::foreign;
+use super::reading::{Reading, Source, Unsaid};
 use super::row::{self, Nulls, Row};
 use super::said::Language;
 use super::time::Times;
@@ -42,7 +43,7 @@ fn reading(source: Source, key: &str, done: &[&str]) -> Reading {
 }
 
 fn lands(reading: &Reading, row: &Row) -> Lands {
-    let taken = reading.record(row).unwrap().unwrap();
+    let taken = foreign::record(reading, row).unwrap().unwrap();
     let mut unknown = Unknown::default();
     taken.count_unknown(&mut unknown);
     match format!("{:?}", taken.import.state()).as_str() {
@@ -538,7 +539,7 @@ fn a_table_that_says_nothing_is_taken_as_the_command_line_has_it() {
             ("id|topic|status", "7|orders|done", (Completed, false)),
         ] {
             let row = delimited(&reading, header, row, b'|');
-            let taken = reading.record(&row).unwrap().unwrap();
+            let taken = foreign::record(&reading, &row).unwrap().unwrap();
             assert_eq!((lands(&reading, &row), taken.is_assumed), expected, "{unsaid:?} {header}");
         }
     }
@@ -662,7 +663,7 @@ proptest! {
             write!(text, "|{value}").unwrap();
         }
         let row = delimited(&reading, &header, &text, b'|');
-        if let Ok(taken) = reading.record(&row) {
+        if let Ok(taken) = foreign::record(&reading, &row) {
             let state = format!("{:?}", taken.unwrap().import.state());
             // A table of handled messages without any column that could say so has a row for each of them.
             let says_nothing = fields.keys().all(|shown| {

@@ -1,21 +1,32 @@
 //! `claimstore dedupe`: reads records, makes batches of them, passes these on.
 
+mod args;
+mod batch;
+mod claims;
+#[cfg(test)]
+mod feed;
+mod output;
+mod progress;
+mod side;
+
+pub(crate) use args::Dedupe;
+
 use std::io::{self, Read};
 
 use anyhow::Context as _;
 
-use crate::args::{Dedupe, OnCrash};
-use crate::batch::{self, Claims, Event, Tally};
+use self::batch::{Claims, Event, OnCrash, Tally};
+use self::claims::StoreClaims;
+use self::output::{Output, Sink, Stopped};
+use self::progress::Progress;
+use self::side::SideFile;
 use crate::descriptors;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
 use crate::key::Keyer;
-use crate::output::{Output, Sink, Stopped};
-use crate::progress::Progress;
 use crate::record::{Head, Header, Reader, Record};
-use crate::side::SideFile;
 use crate::signals::Signals;
-use crate::store::{self, StoreClaims};
+use crate::store;
 
 /// A batch closes early at this size, so that large records do not pile up in memory.
 const BATCH_BYTES: usize = 4 << 20;

@@ -2,10 +2,20 @@
 
 use std::collections::HashMap;
 
-use crate::args::OnCrash;
+use clap::ValueEnum;
+
+use super::output::{Sink, Stopped, Written};
 use crate::key::Refusal;
-use crate::output::{Sink, Stopped, Written};
 use crate::planted;
+
+/// What happens to records in doubt after a crash of an earlier run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnCrash {
+    /// Pass them on (again): nothing is lost, the last batch may be passed on twice.
+    Emit,
+    /// Count them as passed on: nothing is repeated, the last batch may be lost.
+    Skip,
+}
 
 /// The claims of a store, as far as passing on needs them.
 pub(crate) trait Claims {

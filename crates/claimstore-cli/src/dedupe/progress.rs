@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::batch::Tally;
+use super::batch::Tally;
 use crate::human::counted;
 
 /// Everything that goes to standard error. Its failing (a closed standard error) is no reason to stop.

@@ -21,10 +21,9 @@
 use std::collections::{HashMap, HashSet};
 use std::env;
 
-use crate::args::OnCrash;
-use crate::batch::{Answer, Claims, Event, Tally, pass_on};
+use super::batch::{Answer, Claims, Event, OnCrash, Tally, pass_on};
+use super::output::{Sink, Written};
 use crate::key::KeySpec;
-use crate::output::{Sink, Written};
 use crate::record::json::Pointer;
 use crate::record::{Layout, Reader, Syntax};
 
