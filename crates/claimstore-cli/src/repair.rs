@@ -28,17 +28,6 @@ use crate::verdict::{Tally, Telling, short_name};
 /// Most keys that are listed at a time.
 const PAGE: u64 = 1_000;
 
-/// The exit codes that all decisions have of their own.
-pub(crate) const CODES: [(u8, &str); 4] = [
-    (0, "done; with --all also when there was nothing to do"),
-    (1, "there is no such key or namespace"),
-    (4, "the key is in another state"),
-    (
-        75,
-        "a holder is trusted with the key; or the store is open elsewhere, and the program allows no decisions",
-    ),
-];
-
 /// What every decision takes.
 #[derive(Debug, Args)]
 pub(crate) struct RepairArgs {

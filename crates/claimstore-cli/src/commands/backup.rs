@@ -18,7 +18,7 @@ use crate::{print, store};
 /// The copy is a store; `claimstore restore` puts it into the place of a lost one. Of a store that a program has open and
 /// lets be decided about, the program makes it: with its own permissions, at DIR as it sees the file system.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "done"), (73, "the directory is not empty"), (74, "it failed; the directory is no backup"), (75, codes::UNDECIDED)]))]
+#[command(after_long_help = codes::BACKUP.listed())]
 pub(crate) struct Backup {
     #[command(flatten)]
     store: StoreArgs,

@@ -9,7 +9,7 @@ use crate::print;
 
 /// Writes a script with which a shell completes this command.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::without_store(&[(0, "done")]))]
+#[command(after_long_help = codes::COMPLETIONS.listed())]
 pub(crate) struct Completions {
     /// The shell.
     #[arg(value_enum)]

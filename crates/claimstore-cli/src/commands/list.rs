@@ -19,7 +19,7 @@ use crate::{duration, print, show};
 /// A page ends with a cursor if there is more; --after takes it. A cursor holds a time and a digest, no key. A key
 /// that is claimed again between two pages moves to the end and may show twice.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "listed, also when nothing fits"), (1, "there is no such namespace"), (75, codes::UNSERVED)]))]
+#[command(after_long_help = codes::LIST.listed())]
 pub(crate) struct List {
     #[command(flatten)]
     store: StoreArgs,

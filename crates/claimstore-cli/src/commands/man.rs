@@ -11,7 +11,7 @@ use crate::print;
 ///
 /// In the format of man(1): `claimstore man list | man -l -`.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::without_store(&[(0, "done"), (64, "there is no such subcommand")]))]
+#[command(after_long_help = codes::MAN.listed())]
 pub(crate) struct Man {
     /// The subcommand; left out, the command as a whole.
     #[arg(value_name = "SUBCOMMAND")]

@@ -14,7 +14,7 @@ use crate::store_args::StoreArgs;
 /// A claim of an earlier life of the store (`earlier-life`), one that its program dropped (`abandoned`), and one whose
 /// lease is over (`lapsed`). Oldest claim first.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "listed, also when there are none"), (1, "there is no such namespace"), (75, codes::UNSERVED)]))]
+#[command(after_long_help = codes::ORPHANS.listed())]
 pub(crate) struct Orphans {
     #[command(flatten)]
     store: StoreArgs,

@@ -13,7 +13,7 @@ use crate::store_args::StoreArgs;
 ///
 /// Oldest claim first. `claimstore explain` tells why one is here, and what can be done.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "listed, also when there are none"), (1, "there is no such namespace"), (75, codes::UNSERVED)]))]
+#[command(after_long_help = codes::PARKED.listed())]
 pub(crate) struct Parked {
     #[command(flatten)]
     store: StoreArgs,

@@ -21,7 +21,7 @@ use crate::{duration, print};
 ///
 /// A program that opens a namespace with a policy of its own sets it again.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "done"), (1, "there is no such namespace"), (75, codes::UNDECIDED)]))]
+#[command(after_long_help = codes::POLICY.listed())]
 pub(crate) struct Policy {
     #[command(flatten)]
     store: StoreArgs,

@@ -26,7 +26,7 @@ use crate::{print, store};
 /// verified, and only then it gets its name: an interruption leaves --store as it was, and a kill beside it a directory
 /// `.NAME.restoring-PID`, which may be removed.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "done"), (65, "the backup is damaged"), (66, "there is no store in BACKUP"), (73, "--store is not empty"), (75, "BACKUP is still open elsewhere after --wait")]))]
+#[command(after_long_help = codes::RESTORE.listed())]
 pub(crate) struct Restore {
     #[command(flatten)]
     store: StoreArgs,

@@ -17,7 +17,7 @@ use crate::store_args::StoreArgs;
 /// These are keys that are in-progress or orphaned, and those in retry that are due and not taken up; oldest claim
 /// first. Parked keys: `claimstore parked`.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "listed, also when nothing is stuck"), (1, "there is no such namespace"), (75, codes::UNSERVED)]))]
+#[command(after_long_help = codes::STUCK.listed())]
 pub(crate) struct Stuck {
     #[command(flatten)]
     store: StoreArgs,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 
 use super::batch::OnCrash;
+use crate::codes;
 use crate::duration;
 use crate::exit::{Exit, Failure};
 use crate::key::KeySpec;
@@ -29,12 +30,8 @@ use crate::store_args::StoreArgs;
 /// header, or with quotes in disorder.
 ///
 /// One store serves one stream of events: records of two streams that look the same are the same event.
-///
-/// Exit codes: 0 all done; 3 some records refused, each named on standard error; 64 usage, or standard input or output
-/// is closed; 65 the input is no text of records, or its header cannot be read or looks like JSON, or the store is damaged; 66 there is no such
-/// file; 74 input, output or store failed; 75 the store is busy; 130, 143 SIGINT, SIGTERM; 141 the reader of the
-/// output is gone.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::DEDUPE.listed())]
 #[command(group = ArgGroup::new("identity").required(true).args(["key", "whole_record"]))]
 pub(crate) struct Dedupe {
     #[command(flatten)]

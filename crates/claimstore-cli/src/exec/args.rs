@@ -1,4 +1,4 @@
-//! The command line of `exec`, and its exit codes.
+//! The command line of `exec`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use claimstore::OnOrphan;
 use clap::{Args, ValueEnum};
 
+use crate::codes;
 use crate::duration;
 use crate::key;
 use crate::store_args::{STORE_VARIABLE, directory};
@@ -26,7 +27,7 @@ use crate::store_args::{STORE_VARIABLE, directory};
 /// lease is over; then --on-orphan decides. The command itself may outlive this process: give the token to whoever must
 /// not be told twice.
 #[derive(Debug, Args)]
-#[command(after_help = exit_codes())]
+#[command(after_help = codes::of_exec())]
 pub(crate) struct Exec {
     /// The directory of the store, made if absent.
     #[arg(long, value_name = "DIR", env = STORE_VARIABLE, hide_env_values = true, required = false, value_parser = directory())]
@@ -130,55 +131,5 @@ impl Exec {
             Some((program, arguments)) => (program, arguments),
             None => (OsStr::new(""), &[]),
         }
-    }
-}
-
-/// What the exit codes mean. The README has the same table.
-const EXIT_CODES: [(&str, &str); 10] = [
-    ("the command's", "it ran, or ran before; 128 and the signal if one ended it"),
-    (
-        "4",
-        "the key is held for review: standard error has the line `claimstore explain ..` to paste; then `requeue`, `complete`, `fail` or `forget`",
-    ),
-    ("64", "usage; nothing ran"),
-    (
-        "65",
-        "the key is known with other arguments, or its record is of something else, or the store is damaged; nothing ran",
-    ),
-    (
-        "74",
-        "the store failed; or the command ran, and its end could not be recorded, or does not count because the claim was \
-         taken over; or its end is recorded, and its output could not be written. Standard error says which",
-    ),
-    (
-        "75",
-        "the command is running elsewhere or is to be retried later, or the store is busy; nothing ran. The message says \
-         when to ask again",
-    ),
-    ("126", "the program of the command is there and cannot be run; the key is as it was"),
-    ("127", "there is no such program; the key is as it was"),
-    (
-        "129, 130, 131, 143",
-        "also: a signal came before the command ran, and nothing ran; or one ended the wait for a reader, and the end is \
-         recorded",
-    ),
-    ("141", "it ran before, and the reader of its output is gone"),
-];
-
-fn exit_codes() -> String {
-    EXIT_CODES
-        .iter()
-        .fold("Exit codes:\n".to_owned(), |text, (codes, what)| text + &format!("  {codes}: {what}\n"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::EXIT_CODES;
-
-    #[test]
-    fn the_readme_has_the_table_of_exit_codes() {
-        let rows = EXIT_CODES.map(|(codes, what)| format!("| {codes} | {what} |\n")).concat();
-        let readme = include_str!("../../README.md");
-        assert!(readme.contains(&format!("| exit code | |\n|---|---|\n{rows}\n")), "expected\n{rows}");
     }
 }

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use claimstore::{KeySpec, OnOrphan, Policy, TimeOrdered};
-use claimstore_admin::{RulesView, hex};
+use claimstore_admin::{RulesView, from_hex, hex};
 use serde::{Deserialize, Serialize};
 
 use crate::duration::millis;
-use crate::target::from_hex;
 
 /// A namespace and its rules, under the names that `claimstore policy --json` gives them.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,7 +123,7 @@ impl Rules {
         });
         let policy = self.metrics_name.iter().fold(policy, |policy, name| policy.metrics_name(name));
         let Some(rule) = &self.key_rule_hex else { return Some(policy) };
-        let rule = KeySpec::from_bytes(&from_hex(rule.as_bytes()).ok()?).ok()?;
+        let rule = KeySpec::from_bytes(&from_hex(rule)?).ok()?;
         Some(policy.key_spec(rule))
     }
 }

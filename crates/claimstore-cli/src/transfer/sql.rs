@@ -176,7 +176,7 @@ fn response(row: &Row, ended: &Ended) -> Vec<u8> {
 /// A digest of 32 bytes in hex digits, as a fingerprint of the caller's own.
 fn digest(row: &Row) -> Option<[u8; 32]> {
     let digits = row.bytes(&["request_hash", "request_fingerprint", "fingerprint", "params_hash"])?;
-    crate::target::from_hex(digits).ok()?.try_into().ok()
+    claimstore_admin::from_hex(std::str::from_utf8(digits).ok()?)?.try_into().ok()
 }
 
 #[cfg(test)]
