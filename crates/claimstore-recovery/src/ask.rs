@@ -128,9 +128,10 @@ impl Line {
                 let answer = catch_unwind(AssertUnwindSafe(|| question.answer())).unwrap_or(Answer::Panicked);
                 let call = of_thread.lock().unwrap_or_else(PoisonError::into_inner);
                 if *call == Call::LeftBehind {
-                    if !planted::active(68) {
-                        left_behind.now.fetch_sub(1, Ordering::AcqRel);
+                    if planted::active(68) {
+                        return;
                     }
+                    left_behind.now.fetch_sub(1, Ordering::AcqRel);
                     return;
                 }
                 // Under the lock, so that who leaves the call behind knows that no answer came.

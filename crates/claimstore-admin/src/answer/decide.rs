@@ -86,9 +86,12 @@ impl Plan {
         target: &Target,
         record: &Record,
     ) -> Result<(), Refusal> {
+        let mut is_as_seen = target.seen.as_ref().is_none_or(|was| *was == seen(record));
         if crate::planted::active(58) {
             // Goes by what is there, whatever was looked at.
-        } else if target.seen.as_ref().is_some_and(|was| *was != seen(record)) {
+            is_as_seen = true;
+        }
+        if !is_as_seen {
             return Err(changed(record));
         }
         if !self.verb.takes(record.state().into()) {

@@ -1,6 +1,6 @@
 //! Every record with all that is stored of it, from page to page.
 
-use crate::answer::find::namespace;
+use crate::answer::find::names;
 use crate::wire::{ExportView, Page, Refusal, RulesView};
 use claimstore::{Filter, Records, Store};
 
@@ -22,10 +22,7 @@ pub struct Export {
 impl Export {
     /// Begins to export all namespaces, or one.
     pub fn new(store: &Store, only: Option<&str>) -> Result<Export, Refusal> {
-        let names = match only {
-            Some(name) => vec![namespace(store, name)?.name().to_owned()],
-            None => store.namespaces(),
-        };
+        let names = names(store, only)?;
         let rules = names.iter().map(|name| Ok(RulesView::new(name, &store.namespace(name)?.policy())));
         let rules = rules.collect::<Result<_, claimstore::Error>>()?;
         let filter = only.iter().fold(Filter::new(), |filter, name| filter.namespace(name));

@@ -16,6 +16,14 @@ pub(crate) fn namespace(store: &Store, name: &str) -> Result<Namespace, Refusal>
     Ok(store.namespace(name)?)
 }
 
+/// The names of all namespaces, or of the one that is asked for.
+pub(crate) fn names(store: &Store, only: Option<&str>) -> Result<Vec<String>, Refusal> {
+    match only {
+        Some(name) => Ok(vec![namespace(store, name)?.name().to_owned()]),
+        None => Ok(store.namespaces()),
+    }
+}
+
 /// The key is not there. Whoever left the namespace out may have meant another one.
 pub(crate) fn unknown(store: &Store, name: &str, key: &[u8]) -> Refusal {
     // By its hash: what stands in a log must not give a key away.

@@ -16,7 +16,7 @@ pub use served::Served;
 use crate::millis::ms;
 use crate::wire::{Answer, PolicyView, RecordView, Refusal, RefusalKind, Request, Show, VERSION};
 use claimstore::Store;
-use find::{namespace, unknown};
+use find::{names, namespace, unknown};
 use std::path::Path;
 use std::{fs, io};
 
@@ -84,10 +84,7 @@ fn get(store: &Store, name: &str, key: &[u8], show: Show, history: bool) -> Resu
 }
 
 fn policies(store: &Store, name: Option<&str>) -> Result<Answer, Refusal> {
-    let names = match name {
-        Some(name) => vec![namespace(store, name)?.name().to_owned()],
-        None => store.namespaces(),
-    };
+    let names = names(store, name)?;
     let view = |name: &String| Ok(PolicyView::new(name, &store.namespace(name)?.policy()));
     let policies = names.iter().map(view).collect::<Result<_, claimstore::Error>>()?;
     Ok(Answer::Policies { policies })

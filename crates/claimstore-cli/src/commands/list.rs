@@ -22,11 +22,7 @@ use crate::{duration, print, show};
 #[command(after_long_help = codes::LIST.listed())]
 pub(crate) struct List {
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
     page: PageArgs,
-    #[command(flatten)]
-    show: ShowArgs,
 
     /// Only records in this state; several times, in any of the given.
     #[arg(long, value_name = "STATE", value_parser = state_parser())]
@@ -45,9 +41,12 @@ pub(crate) struct List {
     newer_than: Option<Duration>,
 }
 
-/// Which part of a listing is shown.
+/// Which part of a listing of which store is shown, and how.
 #[derive(Debug, Args)]
 pub(crate) struct PageArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+
     /// Only records of this namespace; the default one is written "". Left out, of all.
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
@@ -59,6 +58,9 @@ pub(crate) struct PageArgs {
     /// The cursor that the page before ended with.
     #[arg(long, value_name = "CURSOR", value_parser = parse_cursor)]
     after: Option<String>,
+
+    #[command(flatten)]
+    show: ShowArgs,
 }
 
 impl List {
@@ -69,30 +71,27 @@ impl List {
             older_than_ms: self.older_than.map(duration::millis),
             newer_than_ms: self.newer_than.map(duration::millis),
         };
-        show(&self.store, &self.page.listing(which, self.show), self.show)
+        self.page.show(which)
     }
-}
-
-/// Asks for a page and shows it.
-pub(crate) fn show(store: &StoreArgs, listing: &Listing, show: ShowArgs) -> anyhow::Result<Exit> {
-    let mut source = Source::open(store)?;
-    let page = source.list(listing)?;
-    source.close()?;
-    if show.json {
-        return print::json(&json!({ "records": page.records, "next": page.next }));
-    }
-    let exit = print::text(&show::table(&page, show))?;
-    if let Some(next) = &page.next {
-        // Not among the records: whoever counts or cuts lines of a listing has nothing else in it.
-        print::note(&format!("more: --after {next}"));
-    }
-    Ok(exit)
 }
 
 impl PageArgs {
-    pub(crate) fn listing(&self, which: Which, show: ShowArgs) -> Listing {
+    /// Asks for a page and shows it.
+    pub(crate) fn show(&self, which: Which) -> anyhow::Result<Exit> {
         let (namespace, after) = (self.namespace.clone(), self.after.clone());
-        Listing { which, namespace, limit: self.limit, after, show: show.shown() }
+        let listing = Listing { which, namespace, limit: self.limit, after, show: self.show.shown() };
+        let mut source = Source::open(&self.store)?;
+        let page = source.list(&listing)?;
+        source.close()?;
+        if self.show.json {
+            return print::json(&json!({ "records": page.records, "next": page.next }));
+        }
+        let exit = print::text(&show::table(&page, self.show))?;
+        if let Some(next) = &page.next {
+            // Not among the records: whoever counts or cuts lines of a listing has nothing else in it.
+            print::note(&format!("more: --after {next}"));
+        }
+        Ok(exit)
     }
 }
 

@@ -3,11 +3,9 @@
 use claimstore_admin::Which;
 use clap::Args;
 
-use super::list::{self, PageArgs};
+use super::list::PageArgs;
 use crate::codes;
 use crate::exit::Exit;
-use crate::show::ShowArgs;
-use crate::store_args::StoreArgs;
 
 /// Lists claims whose holder is gone, and why.
 ///
@@ -17,16 +15,12 @@ use crate::store_args::StoreArgs;
 #[command(after_long_help = codes::ORPHANS.listed())]
 pub(crate) struct Orphans {
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
     page: PageArgs,
-    #[command(flatten)]
-    show: ShowArgs,
 }
 
 impl Orphans {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         let which = Which::Unheld;
-        list::show(&self.store, &self.page.listing(which, self.show), self.show)
+        self.page.show(which)
     }
 }

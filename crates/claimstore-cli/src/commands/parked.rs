@@ -3,11 +3,9 @@
 use claimstore_admin::{State, Which};
 use clap::Args;
 
-use super::list::{self, PageArgs};
+use super::list::PageArgs;
 use crate::codes;
 use crate::exit::Exit;
-use crate::show::ShowArgs;
-use crate::store_args::StoreArgs;
 
 /// Lists parked keys: those held for review.
 ///
@@ -16,11 +14,7 @@ use crate::store_args::StoreArgs;
 #[command(after_long_help = codes::PARKED.listed())]
 pub(crate) struct Parked {
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
     page: PageArgs,
-    #[command(flatten)]
-    show: ShowArgs,
 }
 
 impl Parked {
@@ -31,6 +25,6 @@ impl Parked {
             older_than_ms: None,
             newer_than_ms: None,
         };
-        list::show(&self.store, &self.page.listing(which, self.show), self.show)
+        self.page.show(which)
     }
 }

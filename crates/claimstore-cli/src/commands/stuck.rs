@@ -5,12 +5,10 @@ use std::time::Duration;
 use claimstore_admin::Which;
 use clap::Args;
 
-use super::list::{self, PageArgs};
+use super::list::PageArgs;
 use crate::codes;
 use crate::duration;
 use crate::exit::Exit;
-use crate::show::ShowArgs;
-use crate::store_args::StoreArgs;
 
 /// Lists keys whose work was begun and does not end.
 ///
@@ -20,11 +18,7 @@ use crate::store_args::StoreArgs;
 #[command(after_long_help = codes::STUCK.listed())]
 pub(crate) struct Stuck {
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
     page: PageArgs,
-    #[command(flatten)]
-    show: ShowArgs,
 
     /// For how long it has been so: since the claim, or since the retry was due.
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration::parse)]
@@ -34,6 +28,6 @@ pub(crate) struct Stuck {
 impl Stuck {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         let which = Which::Stuck { older_than_ms: duration::millis(self.older_than) };
-        list::show(&self.store, &self.page.listing(which, self.show), self.show)
+        self.page.show(which)
     }
 }

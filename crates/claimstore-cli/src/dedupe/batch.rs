@@ -91,8 +91,11 @@ pub(crate) fn pass_on<'e, C: Claims>(
     let winners: Vec<&[u8]> = sorted.winners.iter().map(|winner| winner.event.bytes.as_slice()).collect();
     let Written { whole, stopped } = sink.write(&winners);
     let unwritten = sorted.winners.split_off(whole.min(sorted.winners.len()));
-    let is_whole = planted::active(48) && unwritten.is_empty();
-    if whole > 0 && (is_whole || !planted::active(48)) {
+    let mut must_sync = whole > 0;
+    if planted::active(48) {
+        must_sync &= unwritten.is_empty();
+    }
+    if must_sync {
         // Before completing: a claim completed ahead of its record would lose the record to a power loss here.
         sink.sync()?;
     }
