@@ -1,4 +1,4 @@
-//! Looking into a live store, and deciding about it: what can be asked, and who answers.
+//! Inspection of a live store, and decisions about it: the requests, and the service that answers them.
 //!
 //! A program that has a store open may serve a socket in the store's directory:
 //!
@@ -19,32 +19,33 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It costs one thread, which sleeps while nobody asks; without it a store has two threads at most. While somebody has
-//! asked for what takes turns with the store's upkeep (a checkpoint, a prune, a policy, a backup) there is a second one.
-//! The socket, `admin.sock`, is readable and writable by its owner alone from its first moment on, and on Linux the
-//! system is asked who connects: the user that the process runs as, and root. One that a crash left behind is replaced
-//! by the next that serves. It is no part of a backup.
+//! It costs one thread, which sleeps while there is no request; without it a store has at most two threads. A second
+//! one exists while a request is served that excludes the store's upkeep (a checkpoint, a prune, a policy, a backup).
+//! The socket, `admin.sock`, is readable and writable by its owner only, from its creation on. On Linux the service
+//! also asks the system for the user of each connection, and accepts the user that the process runs as, and root. A
+//! socket that was left by a crash is replaced by the next service. It is not part of a backup.
 //!
-//! # What can be asked
+//! # Requests
 //!
-//! [`Request`] is all of it: numbers, one key, lists of keys a page at a time, policies; and, of what changes
-//! files, a checkpoint and a prune, which the store also does by itself. `verify` is left out: it holds upkeep up while
-//! it reads every byte, and claims are refused once the journal is full; it is for a closed store or a backup. Keys and
-//! what programs stored are in an answer only where the request asks for them by [`Show`].
+//! [`Request`] lists all of them: numbers, one key, lists of keys a page at a time, policies. Two requests change
+//! files: a checkpoint and a prune, which the store also does by itself. `verify` is left out: it blocks upkeep while
+//! it reads every byte, and claims are refused once the journal is full; use it on a closed store or a backup. Keys
+//! and stored data are in an answer only if the request asks for them by [`Show`].
 //!
-//! # What must be allowed
+//! # Permissions
 //!
-//! No record can be changed, unless the program calls [`Admin::allow_decisions`]. Then [`Decision`]s can be made about
-//! keys, policies set, backups taken, and all that is stored exported. [`answer`] makes the same decisions about a store
-//! in this process. Each is about the key as it was [`Seen`], is fenced by the store against claims and other reviewers,
-//! leaves a claim whose holder is trusted to it (but for a forced [`Verb::Forget`]), and is durable when it is answered,
-//! as far as the store's durability goes. A backup is made by this process, and a close waits for it. An [`Export`]
-//! keeps files on the disk that a merge or a prune has replaced, until it ends.
+//! No record can be changed, unless the program calls [`Admin::allow_decisions`]. Then clients can make [`Decision`]s
+//! about keys, set policies, take backups and export everything that is stored. [`answer`] makes the same decisions
+//! about a store in this process. Each decision is about the key as it was [`Seen`]. The store fences it against
+//! claims and other reviewers, and it does not take a claim from a holder whose lease runs (except a forced
+//! [`Verb::Forget`]). It is durable when it is answered, within the store's durability level. A backup is made by
+//! this process, and a close waits for it. An [`Export`] keeps files on the disk that a merge or a prune has
+//! replaced, until it ends.
 //!
 //! # The protocol, version 1
 //!
-//! One JSON object a line, in UTF-8, over a stream socket; each request is answered by one line, in order. A
-//! request has the member `v`, the version, and `ask`, what is asked, with its parts beside it:
+//! One JSON object per line, in UTF-8, over a stream socket; each request is answered by one line, in order. A
+//! request has the member `v`, the version, and `ask`, its name, with its parameters beside it:
 //!
 //! ```text
 //! {"v":1,"ask":"get","namespace":"","key":"order-4711"}
@@ -55,15 +56,15 @@
 //! {"answer":"refused","kind":"usage","message":".."}
 //! ```
 //!
-//! Members a reader does not know are to be ignored; new ones come without a new version, and so do new requests: one
-//! that a program does not know is refused as `unsupported`, by programs built before `hello` as `usage`. `hello` tells
-//! whether decisions are allowed; without that they are refused as `denied`.
+//! A reader must ignore unknown members. New members and new requests come without a new version. A request that a
+//! program does not know is refused as `unsupported`, and as `usage` by programs built before `hello` existed.
+//! `hello` tells whether decisions are allowed; if not, they are refused as `denied`.
 //!
-//! Bounds: a request of 16 KiB, of 4 MiB where decisions are allowed; eight connections, four of them for one process; a
-//! page of 1,000 records or about 4 MiB; a decision about 100 keys; half a minute of silence; five seconds for a request
-//! or an answer to get through, from its first byte to its last; an export 256 KiB a second, beside a minute. What is
-//! beyond is refused, or the connection ends. Nobody waits for a connection that reads or writes slowly, and none of them
-//! keeps a close waiting.
+//! Bounds: a request of 16 KiB, or 4 MiB if decisions are allowed; eight connections, four of them for one process; a
+//! page of 1,000 records or about 4 MiB; a decision about 100 keys; half a minute of silence; five seconds for the
+//! transfer of a request or an answer, from its first byte to its last; for an export at least 256 KiB a second, plus
+//! one minute. Anything beyond is refused, or the connection is closed. A connection that reads or writes slowly
+//! delays neither other connections nor a close.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic"))]
 

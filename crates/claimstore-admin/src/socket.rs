@@ -1,4 +1,4 @@
-//! The socket's file: made so that nobody else can ever connect, found at paths of any length.
+//! The socket's file: created so that no other user can ever connect, and reachable at paths of any length.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 /// The name of the socket in the store's directory.
 pub const SOCKET: &str = "admin.sock";
-/// Where it is made, and its name there.
+/// The directory in which it is created, and its name there.
 const NEST: &str = "admin.new";
 const EGG: &str = "socket";
 /// Longest path that fits the address of a socket, with a little to spare on every system.
 const MAX_PATH_BYTES: usize = 100;
 
-/// A socket in its place. Dropping it takes the file away, unless another has taken its place.
+/// A socket in its final place. Dropping this removes the file, unless it was replaced by another one.
 #[derive(Debug)]
 pub(crate) struct Place {
     path: PathBuf,
@@ -23,12 +23,12 @@ pub(crate) struct Place {
     inode: u64,
 }
 
-/// Makes the socket in `dir`, whose owner we are. A dead one in its place is replaced; `AddrInUse` for one that
-/// answers.
+/// Creates the socket in `dir`, whose owner we are. A dead socket there is replaced; `AddrInUse` if a service listens
+/// on it.
 ///
-/// A socket is born with whatever the process's mask leaves to others, and the mask belongs to all threads of a
-/// program that is not ours. So it is born in a directory that is the owner's alone, gets its own permissions there,
-/// and only then its place: at no moment can anybody else reach it.
+/// A new socket has the permissions that the process's umask allows, and we cannot change the umask: it belongs to
+/// all threads of the program. So the socket is created in a directory with access for the owner only, gets its
+/// permissions there, and is then moved to its place: no other user can reach it at any moment.
 pub(crate) fn bind(dir: &Path) -> io::Result<(UnixListener, Place)> {
     bind_watched(dir, |_| {})
 }
@@ -65,7 +65,7 @@ pub(crate) fn connect(dir: &Path) -> io::Result<UnixStream> {
     reach(dir, SOCKET, |path| UnixStream::connect(path))
 }
 
-/// What a crash may have left of a birth.
+/// Removes the leftovers of a creation that a crash interrupted.
 fn clear(nest: &Path) -> io::Result<()> {
     for removed in [fs::remove_file(nest.join(EGG)), fs::remove_dir(nest)] {
         match removed {
@@ -90,7 +90,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let is_ours = |found: &fs::Metadata| found.dev() == self.device && found.ino() == self.inode;
         if fs::symlink_metadata(&self.path).is_ok_and(|found| is_ours(&found)) {
-            // A file that stays is replaced by the next that serves.
+            // If the file stays, the next service replaces it.
             drop(fs::remove_file(&self.path));
         }
     }
@@ -115,8 +115,8 @@ mod tests {
         assert!(!dir.path().join(SOCKET).exists());
     }
 
-    /// Sockets below `dir` that somebody else could connect to: each directory on the way lets them through, and the
-    /// socket lets them write.
+    /// Sockets below `dir` to which another user could connect: each directory on the way can be entered, and the
+    /// socket can be written.
     fn open_to_others(dir: &Path) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for entry in fs::read_dir(dir).unwrap() {
@@ -131,7 +131,7 @@ mod tests {
         found
     }
 
-    /// The mask of this process takes nothing away, and everybody may pass through the store's directory.
+    /// The umask of this process removes no permission, and every user may enter the store's directory.
     #[test]
     fn at_no_moment_of_its_making_can_anybody_else_connect() {
         let dir = tempfile::tempdir().unwrap();

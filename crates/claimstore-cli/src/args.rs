@@ -1,4 +1,4 @@
-//! The command line: the subcommands, each of which has its own arguments with it.
+//! The command line: all subcommands. Each has its arguments in its own module.
 
 use std::path::PathBuf;
 

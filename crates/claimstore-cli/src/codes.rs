@@ -1,5 +1,4 @@
-//! What the exit codes mean: the table for all subcommands, as the `--help` of each lists them. The numbers themselves:
-//! `exit`.
+//! The table of exit codes of all subcommands, as `--help` lists them. The numbers themselves: `exit`.
 
 use crate::print::wrapped_within;
 

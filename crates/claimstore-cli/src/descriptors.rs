@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::exit::{Exit, Failure};
 
@@ -39,6 +40,14 @@ pub(crate) fn check_input() -> Result<(), Failure> {
     let message = "standard input is closed (or /dev/null opened for reading and writing): give it a file or a pipe, or say \
                    `< /dev/null` for an empty input";
     Err(Failure::new(Exit::Usage, message))
+}
+
+/// From here on this process may have as many descriptors as it is allowed at the most. What it has started keeps its limit:
+/// programs that use `select` rely on it.
+pub(crate) fn allow_all() {
+    let limit = getrlimit(Resource::Nofile);
+    // An error: it stays as it was.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! States as options and tables have them.
+//! States of records in options and tables.
 
 use claimstore::RecordState;
 use claimstore_admin::State;

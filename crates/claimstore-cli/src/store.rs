@@ -1,4 +1,4 @@
-//! Opening a store for the command: how, and how long one that is open elsewhere is waited for.
+//! Opens a store for the command, and waits for one that is open elsewhere.
 
 use std::convert::Infallible;
 use std::path::Path;

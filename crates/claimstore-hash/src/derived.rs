@@ -52,7 +52,7 @@ pub struct DerivedKey {
     time: Option<(u64, u64)>,
 }
 
-/// What a time is truncated to, in UTC.
+/// The unit to which a time is truncated, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Grain {

@@ -33,7 +33,7 @@ pub fn child_key(namespace: &str, key: &[u8], step: &str) -> [u8; 32] {
 
 /// A key of 32 bytes for parts of any number and length: like [`composite`](crate::composite), but not readable.
 ///
-/// Different lists of parts give different keys, for as long as nobody finds a collision in BLAKE3.
+/// Different lists of parts give different keys, unless there is a collision in BLAKE3.
 ///
 /// ```
 /// use claimstore_hash::digest_key;
@@ -46,7 +46,7 @@ pub fn digest_key<P: AsRef<[u8]>>(parts: &[P]) -> [u8; 32] {
     hash_parts(Domain::Digest, parts.iter().map(AsRef::as_ref)).into()
 }
 
-/// What a key of ours is for. Hashes of one domain never equal those of another, whatever is hashed.
+/// The domain of a hash. Hashes of one domain never equal those of another, whatever is hashed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Domain {
     Child,

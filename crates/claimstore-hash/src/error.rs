@@ -57,7 +57,7 @@ pub enum KeyError {
     NotASpec,
     /// A backslash stands before something it cannot escape: [`composite`](crate::composite) did not make this.
     NotComposite {
-        /// Where the backslash stands, counted in bytes from 0.
+        /// Where the backslash is, counted in bytes from 0.
         at: usize,
     },
     /// The length is none of the spellings of this kind of id.

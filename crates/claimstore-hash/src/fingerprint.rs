@@ -6,10 +6,10 @@ use blake3::Hash;
 
 use crate::fingerprinter::unkeyed;
 
-/// 32 bytes that stand for a payload, and the number of the scheme that made them.
+/// 32 bytes that represent a payload, and the number of the scheme that computed them.
 ///
-/// Stored with a claim, so that the same key with another payload is refused rather than answered with the wrong
-/// result. Comparing takes the same time wherever the bytes differ, and `Debug` does not show them.
+/// Stored with a claim, so that the same key with another payload is refused, and does not get the wrong result.
+/// Comparison takes constant time, and `Debug` does not show the bytes.
 ///
 /// ```
 /// use claimstore_hash::{Fingerprint, Match};
@@ -23,8 +23,8 @@ use crate::fingerprinter::unkeyed;
 /// assert_eq!(stored.compare(&own), Match::Unknown);
 /// ```
 ///
-/// The functions here use no key. What they give can be found by guessing if the payload can be guessed;
-/// [`Fingerprinter::with_key`](crate::Fingerprinter::with_key) makes fingerprints that cannot.
+/// The functions here use no key. If a payload can be guessed, it can be found from its fingerprint by trying;
+/// [`Fingerprinter::with_key`](crate::Fingerprinter::with_key) prevents that.
 ///
 /// # Schemes
 ///
@@ -52,7 +52,7 @@ pub struct Fingerprint {
     digest: Hash,
 }
 
-/// What two fingerprints say about their payloads.
+/// The result of comparing two fingerprints.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Match {

@@ -1,4 +1,4 @@
-//! The maker of fingerprints: a hash function, a key or none, and a method for each form of payload.
+//! The fingerprinter: a hash function, an optional key, and a method for each form of payload.
 
 use std::fmt;
 use std::io;
@@ -25,17 +25,17 @@ use crate::mac::{Algorithm, Mac, Purpose, Tag, derive_key};
 ///
 /// # Key or no key
 ///
-/// Payloads are often guessable: one amount out of a thousand, one customer out of a million. Whoever has the
-/// fingerprints of such payloads, from a leaked database or an old backup, can find them by trying, unless a key
-/// that did not leak went into them. Take a key for anything that is nobody else's business; take none where
-/// fingerprints of different places must be comparable and payloads are public.
+/// Payloads are often guessable: one amount out of a thousand, one customer out of a million. From the fingerprints
+/// of such payloads, in a leaked database or an old backup, an attacker can find the payloads by trying, unless the
+/// fingerprints depend on a key that did not leak. Use a key for anything private; use none if payloads are public
+/// and fingerprints of different places must be comparable.
 ///
 /// # How it is computed
 ///
-/// A 32-byte key for each purpose is derived from the key given. The digest is the keyed hash of a list of parts:
-/// first the scheme, then what the form has; each part is its tag, its length and its bytes, so no two lists are
-/// the same bytes, and raw and canonical forms, whose lists begin with different schemes, never meet. A raw body
-/// stands in the list by its length and its own keyed digest, so that it can come in pieces.
+/// A 32-byte key for each purpose is derived from the given key. The digest is the keyed hash of a list of parts:
+/// first the scheme, then the parts of the form. Each part is encoded as its tag, its length and its bytes, so
+/// different lists have different bytes. Raw and canonical forms begin with different schemes, so they never collide.
+/// A raw body is represented by its length and its own keyed digest, so that it can be hashed in pieces.
 #[derive(Clone)]
 pub struct Fingerprinter {
     algorithm: Algorithm,
@@ -58,7 +58,7 @@ pub(crate) enum Form {
     Http = 4,
 }
 
-/// The one without a key, behind the functions of [`Fingerprint`].
+/// The fingerprinter without a key, used by the functions of [`Fingerprint`].
 pub(crate) fn unkeyed() -> &'static Fingerprinter {
     static UNKEYED: LazyLock<Fingerprinter> = LazyLock::new(Fingerprinter::unkeyed);
     &UNKEYED
@@ -78,7 +78,7 @@ impl Fingerprinter {
         Fingerprinter::make(Algorithm::Blake3, Some(&key))
     }
 
-    /// SHA-256 instead of BLAKE3, without a key: for whoever is bound to approved functions. Slower by far.
+    /// SHA-256 instead of BLAKE3, without a key, if only approved functions are permitted. Much slower.
     #[cfg(feature = "sha2")]
     pub fn sha256_unkeyed() -> Fingerprinter {
         Fingerprinter::make(Algorithm::Sha256, None)

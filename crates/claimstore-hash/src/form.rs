@@ -108,7 +108,7 @@ fn fields(form: &[u8]) -> Result<Vec<Field<'_>>, PayloadError> {
     Ok(fields)
 }
 
-/// `offset`: where the text stands in the whole, for errors.
+/// `offset`: where the text begins in the whole, for errors.
 fn decoded(text: &[u8], offset: usize) -> Result<Cow<'_, [u8]>, PayloadError> {
     if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return Ok(Cow::Borrowed(text));
@@ -125,7 +125,7 @@ fn decoded(text: &[u8], offset: usize) -> Result<Cow<'_, [u8]>, PayloadError> {
     Ok(Cow::Owned(plain))
 }
 
-/// The byte that the next two hexadecimal digits stand for.
+/// The byte of the next two hexadecimal digits.
 pub(crate) fn escaped(bytes: &mut impl Iterator<Item = (usize, u8)>) -> Option<u8> {
     let mut digit = || char::from(bytes.next()?.1).to_digit(16);
     let (high, low) = (digit()?, digit()?);

@@ -1,4 +1,4 @@
-//! HMAC-SHA-256 (RFC 2104), for whoever must use SHA-256.
+//! HMAC-SHA-256 (RFC 2104), for the feature `sha2`.
 
 use sha2::{Digest, Sha256};
 

@@ -35,7 +35,7 @@ impl<'a> HttpRequest<'a> {
         HttpRequest { method, path, query: None, headers: Vec::new(), body: &[] }
     }
 
-    /// What stands behind the `?`. An empty query is not the same as none.
+    /// The query, which is the part after the `?`. An empty query is not the same as none.
     #[must_use]
     pub fn query(mut self, query: &'a str) -> HttpRequest<'a> {
         self.query = Some(query);
@@ -193,7 +193,7 @@ impl Fingerprinter {
     }
 
     fn http_body(&self, mac: &mut Mac, rules: &HttpBody, body: &[u8]) -> Result<(), PayloadError> {
-        // Names and values of a form follow this part; those of the query and the headers stand before it.
+        // Names and values of a form come after this part; those of the query and the headers come before it.
         match rules {
             HttpBody::Raw => self.body_part(mac, body),
             HttpBody::Json(rules) => rules.write(mac, &rules.read(body)?),

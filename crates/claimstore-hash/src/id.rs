@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::KeyError;
 
-/// Where the hyphens of a UUID of 36 characters stand.
+/// The places of the hyphens in a UUID of 36 characters.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 
 /// Crockford's base 32, for writing; [`crockford_digit`] reads it.
@@ -34,7 +34,7 @@ impl TimeOrderedId {
         TimeOrderedId { bits }
     }
 
-    /// When the id says it was made: milliseconds since 1970, below 2^48. Whoever made the id chose it.
+    /// The creation time according to the id: milliseconds since 1970, below 2^48. The creator of the id chose it.
     pub fn time_ms(&self) -> u64 {
         (self.bits >> 80) as u64
     }
@@ -74,7 +74,8 @@ impl fmt::Debug for TimeOrderedId {
 /// - 32 characters: the same without hyphens;
 /// - 16 bytes: the id itself. Text of 16 ASCII characters is never taken for it: the variant's byte is not ASCII.
 ///
-/// Braces, `urn:uuid:` and white space around it are refused, like every version but 7, the nil UUID and the max UUID.
+/// Braces, `urn:uuid:` and white space around it are refused, like every version but 7, the nil UUID and the max
+/// UUID.
 ///
 /// # Errors
 ///
@@ -169,7 +170,7 @@ fn from_crockford(key: &[u8]) -> Result<u128, KeyError> {
     Ok(bits)
 }
 
-/// What a character stands for in Crockford's base 32: the alphabet leaves out I, L, O and U.
+/// The value of a character in Crockford's base 32; the alphabet leaves out I, L, O and U.
 fn crockford_digit(character: u8) -> Option<u8> {
     let character = character.to_ascii_uppercase();
     let (first, value) = match character {

@@ -56,8 +56,8 @@
 //! | a value of a type of yours | `Fingerprinter::of`, with feature `serde` |
 //! | to be told apart field by field | [`json_with_fields`](Fingerprinter::json_with_fields) |
 //!
-//! What can be guessed wants a key: [`Fingerprinter::with_key`], or the one that a store keeps. The functions of
-//! [`Fingerprint`] itself use none.
+//! Payloads that can be guessed need a key: [`Fingerprinter::with_key`], or the one that a store keeps. The functions
+//! of [`Fingerprint`] itself use none.
 //!
 //! # One id, several spellings
 //!
@@ -83,7 +83,7 @@
 //!
 //! # Features
 //!
-//! `serde`: fingerprints of Serde values. `sha2`: SHA-256 in the place of BLAKE3, for whoever must. Neither is on
+//! `serde`: fingerprints of Serde values. `sha2`: SHA-256 instead of BLAKE3, if regulations require it. Neither is on
 //! by default.
 //!
 //! [claimstore]: https://docs.rs/claimstore

@@ -14,7 +14,7 @@ pub(crate) enum Algorithm {
     Sha256,
 }
 
-/// What a key is for. A key of one purpose says nothing about those of the others.
+/// The purpose of a derived key. A key of one purpose reveals nothing about keys of other purposes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// The fingerprint itself: over the list of parts.
@@ -39,7 +39,7 @@ impl Purpose {
     }
 }
 
-/// What a part is. Part of the result: never to be changed.
+/// The kind of a part. It goes into the digest, so its numbers must never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Tag {
@@ -102,7 +102,7 @@ impl Mac {
         self.update(bytes);
     }
 
-    /// One part of the list that stands there by its digest; `length` is that of what was digested.
+    /// One part of the list, represented by its digest; `length` is the length of the digested bytes.
     pub(crate) fn digested_part(&mut self, tag: Tag, length: u64, digest: &[u8; 32]) {
         self.header(tag, length);
         self.update(digest);

@@ -7,8 +7,8 @@ use crate::{KeyError, TimeOrderedId};
 /// Mint an id *once*, where the event arises, and keep it with the event: an id made afresh for each retry makes
 /// each retry a new event.
 ///
-/// Time and randomness are the caller's: milliseconds since 1970, and ten bytes of a random source nobody can
-/// predict, fresh for every id. Ids of different minters are kept apart by randomness alone (74 bits).
+/// The caller supplies time and randomness: milliseconds since 1970, and ten bytes of an unpredictable random source,
+/// fresh for every id. Ids of different minters are distinguished by randomness alone (74 bits).
 ///
 /// While the time given rises, an id has that time and is otherwise random. When it stands still or goes back, the
 /// next id is the previous one plus a random step of up to 2^32: the monotonic random method of RFC 9562, section
@@ -43,7 +43,7 @@ impl UuidV7Minter {
     /// [`KeyError::TimeTooLarge`] at 2^48 ms; the minter is as before.
     pub fn mint(&mut self, time_ms: u64, random: [u8; 10]) -> Result<TimeOrderedId, KeyError> {
         let (time_ms, random) = self.sequence.next(time_ms, random)?;
-        // Of the random bits, 12 stand between version and variant, and 62 behind the variant.
+        // Of the random bits, 12 are between version and variant, and 62 after the variant.
         let (above, below) = (random >> 62, random & ((1 << 62) - 1));
         Ok(TimeOrderedId::from_bits(u128::from(time_ms) << 80 | 7 << 76 | above << 64 | 0b10 << 62 | below))
     }

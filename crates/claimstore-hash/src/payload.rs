@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Why a payload was refused. Holds positions and limits, never a byte of the payload.
 ///
-/// A refusal is final: no rule falls back to another, since a payload that is sometimes read as JSON and sometimes
-/// as bytes would have two fingerprints. Whoever wants bytes where JSON is refused asks for
+/// A refusal is final: no rule falls back to another, since a payload that is sometimes read as JSON and sometimes as
+/// bytes would have two fingerprints. To fingerprint the bytes of refused JSON, use
 /// [`Fingerprinter::raw`](crate::Fingerprinter::raw).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -25,14 +25,14 @@ pub enum PayloadError {
         /// How many bytes are UTF-8.
         at: usize,
     },
-    /// Not JSON as RFC 8259 has it: a trailing comma, a comment, `NaN`, text behind the value.
+    /// Not JSON by RFC 8259: a trailing comma, a comment, `NaN`, text after the value.
     Syntax {
         /// Where it stops to be JSON, in bytes from 0.
         at: usize,
     },
     /// Half of a surrogate pair, written as an escape: no character.
     LoneSurrogate {
-        /// Where the escape stands, in bytes from 0.
+        /// Where the escape begins, in bytes from 0.
         at: usize,
     },
     /// An object names a member twice. Which one counts differs from parser to parser.
@@ -45,12 +45,12 @@ pub enum PayloadError {
     ///
     /// [`JsonRules::round_numbers`](crate::JsonRules::round_numbers) takes the former.
     InexactNumber {
-        /// Where the number stands, in bytes from 0.
+        /// Where the number begins, in bytes from 0.
         at: usize,
     },
-    /// A `%` without two hexadecimal digits behind it, in a form, a query or a path.
+    /// A `%` without two hexadecimal digits after it, in a form, a query or a path.
     PercentEncoding {
-        /// Where it stands, in bytes from 0.
+        /// Where it is, in bytes from 0.
         at: usize,
     },
     /// A method, path or header that HTTP does not have.

@@ -1,4 +1,4 @@
-//! Are the keys any good? What a window of claims tells about them.
+//! The quality of keys: problems that a window of claims reveals.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -35,7 +35,7 @@ pub struct KeyQuality {
     hasher: RandomState,
 }
 
-/// What can be wrong with keys.
+/// A possible problem with keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Doubt {
@@ -57,7 +57,7 @@ pub enum Doubt {
 /// A doubt, and how often it arose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finding {
-    /// What may be wrong.
+    /// The possible problem.
     pub doubt: Doubt,
     /// In how many claims of the window.
     pub seen: usize,
@@ -70,13 +70,13 @@ struct Seen {
     key: u64,
     fingerprint: Option<[u8; 32]>,
     parts: Vec<u64>,
-    /// What this claim's key says by itself.
+    /// A doubt from this claim's key alone.
     look: Option<Doubt>,
-    /// What it says together with an earlier claim of the same payload.
+    /// A doubt from this claim together with an earlier one of the same payload.
     repeat: Option<Doubt>,
 }
 
-/// Of composite keys so many parts are looked at.
+/// The most parts of a composite key that are examined.
 const MAX_PARTS: usize = 8;
 
 /// A doubt is told when it arose so often...
@@ -121,8 +121,8 @@ impl KeyQuality {
         }
     }
 
-    /// What is doubtful, most frequent first: doubts that arose in at least three claims of the window and in one
-    /// of twenty.
+    /// The doubts that arose in at least three claims of the window and in at least one of twenty, most frequent
+    /// first.
     pub fn findings(&self) -> Vec<Finding> {
         let mut counts: HashMap<Doubt, usize> = HashMap::new();
         for doubt in self.seen.iter().flat_map(|seen| [seen.look, seen.repeat]).flatten() {
@@ -191,7 +191,7 @@ impl Doubt {
     }
 }
 
-/// What a part's text says by itself.
+/// A doubt from a part's text alone.
 fn look(part: &[u8]) -> Option<Doubt> {
     let text = std::str::from_utf8(part).ok()?;
     if is_epoch(text) || is_date_time(text) {

@@ -114,7 +114,7 @@ impl<'t> Writer<'t> {
     }
 }
 
-/// What stands between brackets.
+/// The contents between brackets.
 struct List<'t> {
     text: &'t mut String,
     close: &'static str,

@@ -1,4 +1,4 @@
-//! Asking a resolver with a time limit, and surviving it: panics are caught, blocked calls are left behind.
+//! Calls a resolver with a time limit. Panics are caught; blocked calls are abandoned.
 
 use crate::planted;
 use crate::resolver::{AsyncResolver, Orphan, Resolution, ResolveFuture, Resolver};
@@ -18,17 +18,17 @@ pub(crate) enum Asked {
     Async(Arc<dyn AsyncResolver>),
 }
 
-/// What came of asking.
+/// The result of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Resolution(Resolution),
     Panicked,
     TimedOut,
-    /// Too many calls are blocked already: nobody was asked.
+    /// Too many calls are blocked already: no call was made.
     NotAsked,
 }
 
-/// Calls that were left behind and have not come back, over all threads of a recovery.
+/// The number of abandoned calls that have not returned, over all threads of a recovery.
 #[derive(Debug)]
 pub(crate) struct LeftBehind {
     now: AtomicUsize,
@@ -45,19 +45,19 @@ impl LeftBehind {
     }
 }
 
-/// Asks from one thread of a recovery, on a thread of its own that it replaces when a call does not come back.
+/// Makes the calls of one thread of a recovery, on a second thread that is replaced if a call does not return.
 #[derive(Debug)]
 pub(crate) struct Asker {
     left_behind: Arc<LeftBehind>,
     line: Option<Line>,
 }
 
-/// The way to the thread that calls.
+/// The channels to the calling thread.
 #[derive(Debug)]
 struct Line {
     questions: Sender<Question>,
     answers: Receiver<Answer>,
-    /// Tells the thread and its asker apart who was first: the answer or the end of the time.
+    /// Decides which came first: the answer of the thread, or the time-out of its asker.
     call: Arc<Mutex<Call>>,
 }
 
@@ -78,7 +78,7 @@ impl Asker {
         Asker { left_behind: left_behind.clone(), line: None }
     }
 
-    /// What became of `orphan`, as far as `resolver` says so within `limit`.
+    /// The answer of `resolver` about `orphan`, if it comes within `limit`.
     pub(crate) fn ask(&mut self, resolver: &Asked, orphan: Orphan, limit: Duration) -> Answer {
         if self.left_behind.is_full() {
             return Answer::NotAsked;
@@ -91,7 +91,7 @@ impl Asker {
             self.line = None;
             return Answer::NotAsked;
         }
-        // An async call is cut off by itself at the limit, unless its poll blocks.
+        // An async call ends by itself at the limit, unless its poll blocks; so give it a second more.
         let patience =
             if matches!(resolver, Asked::Async(_)) { limit + Duration::from_secs(1) } else { limit };
         match line.answers.recv_timeout(patience) {
@@ -107,7 +107,8 @@ impl Asker {
     fn leave_behind(&mut self) -> Answer {
         let Some(line) = self.line.take() else { return Answer::TimedOut };
         let mut call = line.call.lock().unwrap_or_else(PoisonError::into_inner);
-        // It may have come in at the last moment; then the thread is free, and ends with its line.
+        // Second look, under the lock: the answer may have come at the last moment. Then the thread is not blocked,
+        // and ends when the line is dropped.
         if let Ok(answer) = line.answers.try_recv() {
             return answer;
         }
@@ -134,7 +135,7 @@ impl Line {
                     left_behind.now.fetch_sub(1, Ordering::AcqRel);
                     return;
                 }
-                // Under the lock, so that who leaves the call behind knows that no answer came.
+                // Sent under the lock: an asker that abandons the call under this lock knows that no answer was sent.
                 if outgoing.send(answer).is_err() {
                     return;
                 }

@@ -1,4 +1,4 @@
-//! What was recovered and why: [`Event`]s to subscribe to, and [`Counts`].
+//! Outcomes of recovery and their reasons: [`Event`]s to subscribe to, and [`Counts`].
 
 use claimstore::{Orphaned, Record, Review};
 use std::fmt;
@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// What became of an orphan, or of a parked key.
+/// The outcome of an orphan, or of a parked key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -20,7 +20,7 @@ pub enum Outcome {
     Parked,
     /// It stays an orphan for now: it is not due, or there is no resolver.
     Waiting,
-    /// Somebody else was first: a holder who renewed, another recovery, an operator. Nothing changed.
+    /// Another actor came first: a holder that renewed, another recovery, an operator. Nothing changed.
     Superseded,
     /// The store refused or failed; it stays an orphan.
     Error,
@@ -30,11 +30,11 @@ pub enum Outcome {
     CompletedByReview,
     /// A reviewer failed it for good.
     FailedByReview,
-    /// A reviewer had it forgotten.
+    /// A reviewer forgot the key.
     ForgottenByReview,
 }
 
-/// Why an [`Outcome`] came to be.
+/// The reason of an [`Outcome`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -58,7 +58,7 @@ pub enum Reason {
     NotDue,
     /// The policy wants a resolver and there is none.
     NoResolver,
-    /// So many calls of the resolver are blocked that no more are made.
+    /// Too many calls of the resolver are blocked already, so no further call was made.
     TooManyBlocked,
     /// A reviewer.
     Review,
@@ -67,7 +67,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The text that stands in the record of a key parked for this reason.
+    /// The text in the record of a key that was parked for this reason.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Reason::Policy => "orphaned",
@@ -109,7 +109,7 @@ impl Event<'_> {
         self.cause
     }
 
-    /// What became of it.
+    /// The outcome.
     pub fn outcome(&self) -> Outcome {
         self.outcome
     }
@@ -130,7 +130,7 @@ impl Event<'_> {
     }
 }
 
-/// Shows what and why, never the key.
+/// Without the key.
 impl fmt::Debug for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
@@ -144,7 +144,7 @@ impl fmt::Debug for Event<'_> {
     }
 }
 
-/// How many orphans met which end.
+/// The number of orphans by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -160,7 +160,7 @@ pub struct Counts {
     pub parked: u64,
     /// Left as they are for now.
     pub waiting: u64,
-    /// Taken by somebody else meanwhile.
+    /// Taken by another actor meanwhile.
     pub superseded: u64,
     /// Left as they are because of an error.
     pub errors: u64,
@@ -176,7 +176,7 @@ pub struct Counts {
 
 type Subscriber = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
-/// Where events go and are counted. Clones are one.
+/// The destination of events, which it counts and passes to subscribers. All clones share one state.
 #[derive(Clone, Default)]
 pub struct Events {
     shared: Arc<Shared>,
@@ -188,7 +188,7 @@ struct Shared {
     counts: [AtomicU64; 12],
 }
 
-/// Which of the counts.
+/// The name of a count.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Count {
     Found,
@@ -206,7 +206,7 @@ pub(crate) enum Count {
 }
 
 impl Events {
-    /// Nobody has subscribed yet.
+    /// A destination without subscribers.
     pub fn new() -> Events {
         Events::default()
     }
@@ -217,7 +217,7 @@ impl Events {
         subscribers.push(Arc::new(subscriber));
     }
 
-    /// What happened since this value was made.
+    /// The counts since this value was created.
     pub fn counts(&self) -> Counts {
         let of = |count: Count| self.slot(count).map_or(0, |slot| slot.load(Ordering::Relaxed));
         Counts {
@@ -246,7 +246,7 @@ impl Events {
         }
     }
 
-    /// Counts an event and tells everybody.
+    /// Counts an event and calls all subscribers.
     pub(crate) fn tell(&self, event: &Event<'_>) {
         self.count(match event.outcome {
             Outcome::Retried => Count::Retried,
@@ -276,7 +276,7 @@ impl fmt::Debug for Events {
 }
 
 impl Counts {
-    /// What was counted since `before`.
+    /// The difference since `before`.
     pub(crate) fn since(&self, before: &Counts) -> Counts {
         Counts {
             found: self.found - before.found,
@@ -294,7 +294,7 @@ impl Counts {
         }
     }
 
-    /// Orphans that were dealt with, in whatever way.
+    /// Orphans with any outcome.
     pub fn done(&self) -> u64 {
         self.retried
             + self.completed
@@ -306,7 +306,7 @@ impl Counts {
     }
 }
 
-/// What a review decided, as an outcome.
+/// The outcome of a review.
 pub(crate) fn reviewed(review: &Review) -> Outcome {
     match review {
         Review::Requeue => Outcome::Requeued,

@@ -1,8 +1,8 @@
-//! What becomes of claims whose holder is gone.
+//! Recovery of claims whose holder is gone.
 //!
-//! A process dies between claim and complete. The key is in progress with nobody behind it: an *orphan*. The
-//! store knows it at once; what is to become of it only the caller knows, because only the caller can find out
-//! whether the work had an effect. This crate asks, decides, and keeps at it while the store runs.
+//! A process dies between claim and complete. The key is in progress without a holder: an *orphan*. The store detects
+//! this at once. But only the caller can find out whether the work had an effect, and so what must happen next. This
+//! crate asks the caller's code, decides, and continues to do so while the store runs.
 //!
 //! ```
 //! # fn main() -> Result<(), claimstore::Error> {
@@ -30,13 +30,13 @@
 //! # fn ask_the_remote_side(_: &[u8]) -> Result<Option<Vec<u8>>, ()> { Ok(None) }
 //! ```
 //!
-//! # What becomes of an orphan
+//! # What happens to an orphan
 //!
 //! | policy | effect |
 //! |---|---|
 //! | [`OrphanPolicy::park`] | held for review: [`ReviewQueue`] |
 //! | [`OrphanPolicy::fail`] | failed for good |
-//! | [`OrphanPolicy::resolve`] | a [`Resolver`] says; it runs under a fresh fenced lease |
+//! | [`OrphanPolicy::resolve`] | a [`Resolver`] decides; it runs under a fresh fenced lease |
 //! | [`OrphanPolicy::retry`] | claimable again: the second attempt at once, later ones after a back-off |
 //!
 //! | the resolver | the orphan |
@@ -45,14 +45,14 @@
 //! | [`Resolution::DidNotHappen`] | retried; parked once the attempts are used up |
 //! | [`Resolution::Failed`] | failed for good |
 //! | [`Resolution::Unknown`] | parked, or asked about later |
-//! | panics, is late, answers too much | parked with that reason |
-//! | was overtaken (operator, lapsed lease) | as it is: nothing changes |
+//! | panics, is late, or returns too much | parked with that reason |
+//! | was overtaken (operator, lapsed lease) | unchanged |
 //! | dies with its process | an ordinary orphan; parked once it was asked about as often as allowed |
 //!
 //! # It is not
 //!
-//! a way to make a remote effect happen exactly once where the remote side can neither be asked nor told the
-//! [fence](Orphan::fence): there [`OrphanPolicy::park`] is the honest policy.
+//! a way to make a remote effect happen exactly once if the remote side can neither be queried nor given the
+//! [fence](Orphan::fence): in that case [`OrphanPolicy::park`] is the honest policy.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic"))]
 

@@ -1,7 +1,8 @@
-//! One pass over all orphans, with a bound on what runs at once and on memory.
+//! One pass over all orphans, with bounds on parallel calls and on memory.
 //!
-//! The thread of the pass lists, and ends in bulk what needs no asking. What needs asking goes through a short
-//! queue to the askers, each with an orphan of its own. Nothing is held of an orphan that is done.
+//! The thread of the pass lists the orphans, and ends those that need no resolver in bulk. The others go through a
+//! short queue to the asker threads, each of which handles one orphan at a time. Nothing is kept of an orphan that is
+//! done.
 
 use crate::ask::{Answer, Asked, Asker, LeftBehind};
 use crate::event::{Count, Event, Events, Outcome, Reason};
@@ -17,14 +18,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-/// Orphans that are ended in one commit: enough that the commits of a million do not count, and about a megabyte.
+/// Orphans that are ended in one commit, about a megabyte: so many that the commits of a million orphans take no
+/// noticeable time.
 const PAGE: usize = 4_096;
-/// Bytes of progress and origin in one page, so that its memory is bounded whatever orphans carry.
+/// The most bytes of progress and origin in one page, so that its memory is bounded.
 const PAGE_BYTES: usize = 1 << 20;
-/// Of so many orphans that are asked about, one is followed by a call of the progress call-back.
+/// The progress call-back is called once per this many orphans that a resolver is asked about.
 const PROGRESS_EVERY: usize = 64;
 
-/// What every pass of a recovery goes by.
+/// The configuration and shared state of all passes of a recovery.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) store: Store,
@@ -59,7 +61,7 @@ impl AskingTime {
     }
 }
 
-/// Which policy and which resolver goes for which namespace.
+/// The policy and the resolver for each namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Plans {
     pub(crate) every: Option<OrphanPolicy>,
@@ -79,26 +81,26 @@ impl Plans {
     }
 }
 
-/// What holds for the orphans of one namespace in this pass.
+/// The rules for the orphans of one namespace in this pass.
 #[derive(Debug)]
 struct Ruling {
     orphans: OrphanPolicy,
     policy: Policy,
 }
 
-/// An orphan on its way to be asked about.
+/// An orphan in the queue for a resolver.
 struct Case {
     record: Record,
     ruling: Arc<Ruling>,
 }
 
 impl Rules {
-    /// Goes through all orphans once. Answers when the first of those left for later is due, if any is.
+    /// Goes through all orphans once. Returns when the first of those that were left for later is due, if any.
     pub(crate) fn pass(&self, progress: &mut dyn FnMut()) -> Result<Option<SystemTime>, Error> {
         let (cases, queue) = sync_channel::<Case>(self.parallel);
         let queue = Mutex::new(queue);
         thread::scope(|scope| {
-            // Owned by this closure: the askers end when it does.
+            // Owned by this closure: when it ends, the queue closes and the askers end.
             let cases = cases;
             let mut askers = 0;
             self.list(progress, &mut |case| {
@@ -117,7 +119,7 @@ impl Rules {
             // The receiver lives as long as the scope.
             drop(cases.send(case));
         } else {
-            // No thread could be started: this one has to do.
+            // No thread could be started: resolve it on this one.
             self.resolve(&mut Asker::new(&self.left_behind), &case);
         }
     }
@@ -190,7 +192,7 @@ impl Rules {
         Ok(ruling)
     }
 
-    /// Sees to it that the stored policy of a namespace says what the given one does.
+    /// Writes the given policy of a namespace into its stored policy, if they differ.
     pub(crate) fn apply(&self, namespace: &str) -> Result<Policy, Error> {
         let stored = self.store.namespace(namespace)?.policy();
         let Some(given) = self.plans.given(namespace) else { return Ok(stored) };
@@ -206,7 +208,7 @@ impl Rules {
             OnOrphan::Retry => Sentence::End(ruling.retry(record)),
             OnOrphan::Fail => Sentence::End(Failure::terminal(&ruling.orphans.response)),
             OnOrphan::Resolve => self.sentence_to_ask(record, ruling),
-            // Whatever a later version knows: nothing is safer than to hold it for review.
+            // A rule of a later version: holding the orphan for review is safest.
             _ => Sentence::End(Failure::park(Reason::Policy.text())),
         }
     }
@@ -226,7 +228,7 @@ impl Rules {
         }
     }
 
-    /// Ends a page of orphans in one commit, or in several where it is too large for one.
+    /// Ends a page of orphans in one commit, or in several if it is too large for one.
     fn end(&self, page: &[(Record, Failure)], rulings: &HashMap<String, Arc<Ruling>>) {
         if page.is_empty() {
             return;
@@ -258,7 +260,7 @@ impl Rules {
     fn ask_all(&self, queue: &Mutex<Receiver<Case>>) {
         let mut asker = Asker::new(&self.left_behind);
         loop {
-            // Held while waiting for the next case: the others wait for the lock instead.
+            // The lock is held during `recv`, so the other askers wait for the lock instead of the channel.
             let case = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(case) = case else { return };
             self.resolve(&mut asker, &case);
@@ -328,7 +330,8 @@ impl Rules {
         }
     }
 
-    /// The answer could not be applied. What is too large to store is no reason to ask for ever.
+    /// The answer could not be applied. An answer that is too large parks the orphan; otherwise it would be asked
+    /// about for ever.
     fn settle_refused(&self, record: &Record, refused: SettleError) {
         let (error, lease) = refused.into_parts();
         match lease {
@@ -356,7 +359,7 @@ impl Rules {
     }
 }
 
-/// What is to be done about an orphan.
+/// The decision about an orphan.
 enum Sentence {
     End(Failure),
     Ask,
@@ -364,13 +367,13 @@ enum Sentence {
 }
 
 impl Ruling {
-    /// The failure that puts `record` up for its next attempt when that is due.
+    /// The failure after which `record` can be claimed for its next attempt when that is due.
     fn retry(&self, record: &Record) -> Failure {
         let wait: Duration = self.policy.backoff_after(record.attempt(), record.work_token());
         if wait.is_zero() { Failure::retry() } else { Failure::retry_after(wait) }
     }
 
-    /// What the rule made of `record`, which needed no asking.
+    /// The outcome of `record`, which was ended by the rule, without a resolver.
     fn ended(&self, record: &Record) -> (Outcome, Reason) {
         match self.orphans.rule {
             OnOrphan::Retry => self.retried(record, Reason::Policy),
@@ -380,7 +383,7 @@ impl Ruling {
         }
     }
 
-    /// What becomes of `record` when it is to be retried: parked, once the attempts are used up.
+    /// The outcome of `record` if it is to be retried: parked once the attempts are used up.
     fn retried(&self, record: &Record, reason: Reason) -> (Outcome, Reason) {
         if record.attempt() >= self.policy.attempts_allowed().max(record.attempts_granted()) {
             (Outcome::Parked, Reason::AttemptsUsedUp)
@@ -389,7 +392,7 @@ impl Ruling {
         }
     }
 
-    /// Whether what is unknown is asked about once more. `record` is of before this time.
+    /// Whether the resolver is asked again after an unknown result. `record` does not count this time yet.
     fn asks_again(&self, record: &Record) -> bool {
         let asking = self.orphans.asking;
         asking.again.is_some() && record.asked().saturating_add(1) < asking.max_asks

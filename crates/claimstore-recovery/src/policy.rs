@@ -1,14 +1,14 @@
-//! [`OrphanPolicy`]: what becomes of the orphans of a namespace.
+//! [`OrphanPolicy`]: what happens to the orphans of a namespace.
 
 use claimstore::{OnOrphan, Policy};
 use std::fmt;
 use std::time::Duration;
 
-/// What becomes of the orphans of a namespace, from safe to eager: [`park`](OrphanPolicy::park),
+/// What happens to the orphans of a namespace, from safe to eager: [`park`](OrphanPolicy::park),
 /// [`fail`](OrphanPolicy::fail), [`resolve`](OrphanPolicy::resolve), [`retry`](OrphanPolicy::retry).
 ///
-/// Given to a [`Recovery`](crate::Recovery), its rule, attempts and back-off are first written into the stored
-/// policy of the namespace, so that a claim which comes before recovery is answered by the same rule.
+/// A [`Recovery`](crate::Recovery) first writes the rule, the attempts and the back-off into the stored policy of the
+/// namespace, so that a claim that comes before recovery follows the same rule.
 #[derive(Clone, PartialEq, Eq)]
 #[must_use]
 pub struct OrphanPolicy {
@@ -19,7 +19,7 @@ pub struct OrphanPolicy {
     pub(crate) asking: Asking,
 }
 
-/// Shows how long the response is, never what it says.
+/// With the length of the response, without its contents.
 impl fmt::Debug for OrphanPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OrphanPolicy")
@@ -71,8 +71,8 @@ impl OrphanPolicy {
         OrphanPolicy { response: response.as_ref().into(), ..OrphanPolicy::new(OnOrphan::Fail) }
     }
 
-    /// A [`Resolver`](crate::Resolver) decides; until it has, claims are `InProgress`. What it finds not to have
-    /// happened is retried as by [`retry`](OrphanPolicy::retry).
+    /// A [`Resolver`](crate::Resolver) decides; until then, claims are `InProgress`. Work that did not happen is
+    /// retried as with [`retry`](OrphanPolicy::retry).
     pub fn resolve() -> OrphanPolicy {
         OrphanPolicy::new(OnOrphan::Resolve)
     }
@@ -122,7 +122,7 @@ impl OrphanPolicy {
         }
     }
 
-    /// What a namespace without a policy of its own is recovered by.
+    /// The policy for a namespace that was given none: its stored rule.
     pub(crate) fn stored(policy: &Policy) -> OrphanPolicy {
         OrphanPolicy { backoff: None, ..OrphanPolicy::new(policy.orphan_rule()) }
     }
@@ -137,7 +137,8 @@ impl Asking {
         first.saturating_mul(1u32 << doublings.min(30)).min(most)
     }
 
-    /// The lease of whoever asks: it outlives the time limit, so that an answer in time finds it running.
+    /// The lease during a resolver call. It is longer than the time limit, so that it still runs when an answer comes
+    /// in time.
     pub(crate) fn lease(&self) -> Duration {
         self.time_limit.saturating_add(Duration::from_secs(30)).min(Duration::from_secs(86_400 * 30))
     }

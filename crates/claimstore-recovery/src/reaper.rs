@@ -24,7 +24,7 @@ pub struct Reaper {
     watch: Arc<OrphanWatch>,
     events: Events,
     thread: Option<JoinHandle<()>>,
-    /// Where the thread is: a child of `fork()` has none to stop.
+    /// The process of the thread: a child of `fork()` does not have it.
     process: u32,
 }
 
@@ -39,7 +39,7 @@ impl Reaper {
         Ok(Reaper { stop, watch, events, thread: Some(thread), process: std::process::id() })
     }
 
-    /// What it did so far, and all others that share its [`Events`].
+    /// The counts so far, of this reaper and of all others that share its [`Events`].
     pub fn counts(&self) -> Counts {
         self.events.counts()
     }
@@ -49,8 +49,8 @@ impl Reaper {
         self.is_here() && self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Stops it and waits for it: orphans that are being asked about are finished first, within the time
-    /// limit of their policy; others stay as they are. In a child of `fork()` nothing happens.
+    /// Stops it and waits for its end. Resolver calls that are running are finished first, within the time limit of
+    /// their policy; other orphans stay as they are. Does nothing in a child of `fork()`.
     pub fn stop(mut self) {
         self.end();
     }
@@ -61,7 +61,7 @@ impl Reaper {
 
     fn end(&mut self) {
         if !self.is_here() {
-            // Neither waited for nor given back: the handle is the parent's.
+            // Neither joined nor dropped: the handle belongs to the parent.
             std::mem::forget(self.thread.take());
             return;
         }
@@ -82,7 +82,7 @@ impl Drop for Reaper {
 fn reap(rules: &Rules, watch: &OrphanWatch) {
     let stopped = || rules.stop.load(Ordering::Acquire);
     loop {
-        // Before the pass: what becomes an orphan behind its back ends the sleep.
+        // Before the pass: a claim that becomes an orphan during the pass ends the sleep below.
         watch.look();
         if stopped() {
             return;
@@ -94,7 +94,7 @@ fn reap(rules: &Rules, watch: &OrphanWatch) {
                 due.duration_since(rules.store.store_time()).unwrap_or_default().max(Duration::from_millis(1))
             }),
             Ok(Err(error)) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Poisoned) => return,
-            // Whatever it is, the next pass begins anew.
+            // Any other error or a panic: try again with the next pass.
             Ok(Err(_)) | Err(_) => AFTER_ERROR,
         };
         if rules.events.counts().errors > errors {

@@ -15,13 +15,12 @@ use std::time::Duration;
 
 /// Threads that ask, unless [`Recovery::parallel`] says otherwise.
 const PARALLEL: usize = 8;
-/// For each of them, how many blocked calls may be left behind.
+/// The most blocked calls that may be abandoned, for each of these threads.
 const LEFT_BEHIND_EACH: usize = 4;
 
 type ProgressFn = Box<dyn FnMut(&Counts) + Send>;
 
-/// How the orphans of a store are recovered. Orphans of namespaces that are given no policy here are recovered
-/// by the one that is stored.
+/// How the orphans of a store are recovered. Namespaces that get no policy here use their stored one.
 ///
 /// ```
 /// # fn main() -> Result<(), claimstore::Error> {
@@ -50,17 +49,17 @@ pub struct Recovery {
     progress: Option<ProgressFn>,
 }
 
-/// What a recovery did.
+/// The result of a recovery.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// How many orphans met which end.
+    /// The number of orphans by outcome.
     pub counts: Counts,
-    /// How long it took.
+    /// The duration of the recovery.
     pub duration: Duration,
-    /// How long resolvers took, all calls together.
+    /// The total duration of all calls of resolvers.
     pub asking: Duration,
-    /// How long the longest call of a resolver took.
+    /// The duration of the longest call of a resolver.
     pub longest_ask: Duration,
 }
 
@@ -76,49 +75,49 @@ impl Recovery {
         }
     }
 
-    /// What becomes of the orphans of every namespace that has none of its own here.
+    /// The policy for every namespace that gets none of its own here.
     pub fn policy(mut self, policy: OrphanPolicy) -> Recovery {
         self.plans.every = Some(policy);
         self
     }
 
-    /// What becomes of the orphans of the namespace `name`, which is created if absent.
+    /// The policy for the namespace `name`, which is created if absent.
     pub fn policy_for(mut self, name: &str, policy: OrphanPolicy) -> Recovery {
         self.plans.named.insert(name.to_owned(), policy);
         self
     }
 
-    /// Who is asked, in every namespace that has no resolver of its own.
+    /// The resolver for every namespace that gets none of its own here.
     pub fn resolver(mut self, resolver: impl Resolver) -> Recovery {
         self.plans.resolver = Some(Asked::Blocking(Arc::new(resolver)));
         self
     }
 
-    /// Who is asked in the namespace `name`.
+    /// The resolver for the namespace `name`.
     pub fn resolver_for(mut self, name: &str, resolver: impl Resolver) -> Recovery {
         self.plans.resolvers.insert(name.to_owned(), Asked::Blocking(Arc::new(resolver)));
         self
     }
 
-    /// Like [`resolver`](Recovery::resolver), for one that answers with a future.
+    /// Like [`resolver`](Recovery::resolver), for one that returns a future.
     pub fn async_resolver(mut self, resolver: impl AsyncResolver) -> Recovery {
         self.plans.resolver = Some(Asked::Async(Arc::new(resolver)));
         self
     }
 
-    /// Like [`resolver_for`](Recovery::resolver_for), for one that answers with a future.
+    /// Like [`resolver_for`](Recovery::resolver_for), for one that returns a future.
     pub fn async_resolver_for(mut self, name: &str, resolver: impl AsyncResolver) -> Recovery {
         self.plans.resolvers.insert(name.to_owned(), Asked::Async(Arc::new(resolver)));
         self
     }
 
-    /// How many orphans are asked about at once: 1 to 1,024. Default: 8.
+    /// How many resolver calls run in parallel: 1 to 1,024. Default: 8.
     pub fn parallel(mut self, orphans: usize) -> Recovery {
         self.parallel = orphans.clamp(1, 1_024);
         self
     }
 
-    /// Called now and then in the course of [`run`](Recovery::run), and at its end, with the counts so far.
+    /// Called from time to time during [`run`](Recovery::run), and at its end, with the counts so far.
     pub fn on_progress(mut self, progress: impl FnMut(&Counts) + Send + 'static) -> Recovery {
         self.progress = Some(Box::new(progress));
         self
@@ -130,17 +129,17 @@ impl Recovery {
         self
     }
 
-    /// Where events and counts go. Default: a place of its own.
+    /// The destination of events and counts. Default: one of its own.
     pub fn events(mut self, events: &Events) -> Recovery {
         self.events = events.clone();
         self
     }
 
-    /// Recovers all orphans there are, and returns when it is done: to be called before work is taken on.
-    /// What is left waiting (to be asked about later) goes to [`spawn`](Recovery::spawn), or to the next run.
+    /// Recovers all present orphans, and returns when it is done. Call it before you take on work. Orphans that must
+    /// be asked about later are left to [`spawn`](Recovery::spawn), or to the next run.
     ///
-    /// An error of one orphan is counted and leaves it an orphan. The call fails only when the store cannot
-    /// be read or a policy cannot be stored; what was recovered before stays so.
+    /// An error of one orphan is counted and leaves it an orphan. The call fails only if the store cannot be read or
+    /// a policy cannot be stored; orphans that were recovered before stay recovered.
     pub fn run(mut self) -> Result<Report, Error> {
         let watch = Stopwatch::start();
         let before = self.events.counts();
@@ -166,10 +165,10 @@ impl Recovery {
         })
     }
 
-    /// Goes on recovering while the store runs: a thread that sleeps until a lease lapses or is dropped. It
-    /// begins with all orphans there are.
+    /// Starts a thread that recovers orphans while the store runs. It begins with all present orphans, then sleeps
+    /// until a lease lapses or is dropped.
     ///
-    /// [`claimstore::ErrorKind::Misuse`] while the orphans of the store are watched already.
+    /// [`claimstore::ErrorKind::Misuse`] if the orphans of the store are watched already.
     pub fn spawn(self) -> Result<Reaper, Error> {
         let watch = self.store.watch_orphans()?;
         let (rules, stop) = self.rules();
@@ -193,7 +192,7 @@ impl Recovery {
 }
 
 impl Rules {
-    /// Writes the given policies into the namespaces there are, and into those that are named.
+    /// Writes the given policies into the namespaces that exist, and into those that are named.
     fn apply_all(&self) -> Result<(), Error> {
         for name in self.plans.named.keys() {
             drop(self.apply(name)?);

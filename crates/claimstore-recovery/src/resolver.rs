@@ -1,11 +1,11 @@
-//! Who is asked what became of an orphan's work: [`Resolver`], [`AsyncResolver`], [`Orphan`], [`Resolution`].
+//! Finding out whether an orphan's work had an effect: [`Resolver`], [`AsyncResolver`], [`Orphan`], [`Resolution`].
 
 use claimstore::{Orphaned, Past, Record};
 use std::fmt;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
-/// A claim that nobody stands behind, as the resolver sees it. It holds the key while it is asked.
+/// A claim without a holder, as the resolver sees it. The recovery holds the key during the call.
 #[derive(Clone)]
 pub struct Orphan {
     record: Record,
@@ -37,23 +37,23 @@ impl Orphan {
         self.record.attempt()
     }
 
-    /// The token under which the work was done: what the holder passed downstream.
+    /// The token under which the work was done, and which the holder passed downstream.
     pub fn token(&self) -> u64 {
         self.record.work_token()
     }
 
-    /// The token that holds the key now, above every token of a holder before. A remote side that keeps the
-    /// highest token it has seen for a key can refuse requests of the old holder that are still on their way.
+    /// The token that holds the key now. It is higher than every token of an earlier holder. A remote side that
+    /// remembers the highest token per key can refuse late requests of the old holder.
     pub fn fence(&self) -> u64 {
         self.fence
     }
 
-    /// What the claimer said about where the work comes from.
+    /// The origin of the work, as given by the claimer.
     pub fn origin(&self) -> &[u8] {
         self.record.origin()
     }
 
-    /// What the holder saved last, if anything; see [`crate::StepList`] for that of steps.
+    /// The progress that the holder saved last, if any; see [`crate::StepList`] for that of steps.
     pub fn progress(&self) -> Option<&[u8]> {
         self.record.progress()
     }
@@ -68,12 +68,12 @@ impl Orphan {
         self.age
     }
 
-    /// Why nobody stands behind it. A lapsed lease proves least: its holder may be alive and slow.
+    /// Why it is an orphan. A lapsed lease is the weakest evidence: its holder may be alive and slow.
     pub fn cause(&self) -> Orphaned {
         self.cause
     }
 
-    /// How often somebody has been asked about this claim, this time included.
+    /// How often a resolver was asked about this claim, this time included.
     pub fn asks(&self) -> u32 {
         self.asks
     }
@@ -97,21 +97,21 @@ impl fmt::Debug for Orphan {
     }
 }
 
-/// What became of an orphan's work.
+/// The result of an orphan's work.
 #[derive(Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Resolution {
     /// It had its effect: the key is completed with this response.
     Happened(Vec<u8>),
-    /// It had none, and cannot have one any more: the key is retried.
+    /// It had no effect, and cannot have one any more: the key is retried.
     DidNotHappen,
-    /// Nobody can tell: the key is parked, or asked about again later.
+    /// It cannot be found out: the key is parked, or asked about again later.
     Unknown,
     /// It failed for good, with this response.
     Failed(Vec<u8>),
 }
 
-/// Shows which, never the response.
+/// Without the response.
 impl fmt::Debug for Resolution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -123,15 +123,15 @@ impl fmt::Debug for Resolution {
     }
 }
 
-/// Finds out what became of an orphan's work, by asking the remote side.
+/// Finds out the result of an orphan's work, by asking the remote side.
 ///
 /// Called on a thread of the recovery, one orphan at a time on each of [`parallel`](crate::Recovery::parallel)
 /// threads, under a fresh fenced lease. A panic parks the orphan. So does a call that takes longer than the
-/// [time limit](crate::OrphanPolicy::time_limit); its thread is left behind, its answer goes nowhere.
+/// [time limit](crate::OrphanPolicy::time_limit); its thread is abandoned, and its answer is ignored.
 ///
 /// Every closure of the shape `Fn(&Orphan) -> Resolution` is one.
 pub trait Resolver: Send + Sync + 'static {
-    /// What became of the work of `orphan`.
+    /// Returns the result of the work of `orphan`.
     fn resolve(&self, orphan: &Orphan) -> Resolution;
 }
 
@@ -141,16 +141,16 @@ impl<F: Fn(&Orphan) -> Resolution + Send + Sync + 'static> Resolver for F {
     }
 }
 
-/// What an [`AsyncResolver`] answers with.
+/// The future that an [`AsyncResolver`] returns.
 pub type ResolveFuture = Pin<Box<dyn Future<Output = Resolution> + Send>>;
 
-/// A [`Resolver`] whose answer is a future. It is polled on a thread of the recovery, without a runtime; one
-/// that needs a runtime hands its work to it (`handle.spawn(..)`) and awaits the result. When the time limit is
-/// over the future is dropped.
+/// A [`Resolver`] that returns a future. The future is polled on a thread of the recovery, without a runtime; if it
+/// needs a runtime, it must spawn its work there (`handle.spawn(..)`) and await the result. It is dropped at the time
+/// limit.
 ///
 /// Every closure of the shape `Fn(Orphan) -> ResolveFuture` is one.
 pub trait AsyncResolver: Send + Sync + 'static {
-    /// What became of the work of `orphan`.
+    /// Returns the result of the work of `orphan`.
     fn resolve(&self, orphan: Orphan) -> ResolveFuture;
 }
 

@@ -1,4 +1,4 @@
-//! [`ReviewQueue`]: what a person decides about keys held for review.
+//! [`ReviewQueue`]: decisions of people about keys held for review.
 
 use crate::event::{Event, Events, Reason, reviewed};
 use claimstore::{Error, Filter, Happened, Note, Past, Record, RecordState, Records, Review, Store};
@@ -43,7 +43,7 @@ impl ReviewQueue {
         ReviewQueue { store: store.clone(), events: Events::new() }
     }
 
-    /// Where events of reviews go.
+    /// The destination of review events.
     #[must_use]
     pub fn events(mut self, events: &Events) -> ReviewQueue {
         self.events = events.clone();
@@ -66,16 +66,16 @@ impl ReviewQueue {
         Ok(record.filter(|record| record.state() == RecordState::Parked).map(|record| Parked { record }))
     }
 
-    /// Lets the key be claimed again, at once, for as many more attempts as the policy allows. The count of
-    /// attempts goes on.
+    /// Makes the key claimable again, at once, for as many more attempts as the policy allows. The count of attempts
+    /// goes on.
     ///
-    /// Like the other decisions it is durable when it returns, and [`claimstore::ErrorKind::StaleLease`] when
-    /// somebody decided before.
+    /// Like the other decisions it is durable when it returns, and fails with [`claimstore::ErrorKind::StaleLease`]
+    /// if another decision came first.
     pub fn requeue(&self, parked: &Parked, note: &Note) -> Result<(), Error> {
         self.decide(parked, &Review::Requeue, note)
     }
 
-    /// The work is known to be done: duplicates are given `response`.
+    /// The work is known to be done: duplicates get `response`.
     pub fn complete_with(
         &self,
         parked: &Parked,
@@ -85,12 +85,12 @@ impl ReviewQueue {
         self.decide(parked, &Review::Complete(response.into()), note)
     }
 
-    /// The work has failed for good: duplicates are given `response`.
+    /// The work has failed for good: duplicates get `response`.
     pub fn fail(&self, parked: &Parked, response: impl Into<Vec<u8>>, note: &Note) -> Result<(), Error> {
         self.decide(parked, &Review::Fail(response.into()), note)
     }
 
-    /// The key becomes unknown. Nothing is left that could keep the note: it goes out with the event only.
+    /// Makes the key unknown. No record is left that could keep the note: only the event has it.
     pub fn forget(&self, parked: &Parked, note: &Note) -> Result<(), Error> {
         self.decide(parked, &Review::Forget, note)
     }
@@ -135,26 +135,26 @@ impl Parked {
         self.record.history()
     }
 
-    /// What the last attempt that failed said.
+    /// The error text of the last attempt that failed.
     pub fn last_error(&self) -> Option<Vec<u8>> {
         let failed = |past: &Past| past.what() == Happened::Failed && !past.note().is_empty();
         self.record.history().iter().rev().find(|past| failed(past)).map(|past| past.note().to_vec())
     }
 
-    /// All that the store knows.
+    /// The complete record.
     pub fn record(&self) -> &Record {
         &self.record
     }
 }
 
-/// Shows numbers, never key or reason.
+/// Without key and reason.
 impl fmt::Debug for Parked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parked").field("attempts", &self.attempts()).finish_non_exhaustive()
     }
 }
 
-/// What [`ReviewQueue::list`] answers. Ends after an error.
+/// The iterator of [`ReviewQueue::list`]. Ends after an error.
 #[derive(Debug)]
 pub struct ParkedKeys {
     records: Records,

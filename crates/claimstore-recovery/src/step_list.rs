@@ -8,8 +8,8 @@ use std::fmt;
 
 const MAGIC: &[u8; 4] = b"cls1";
 
-/// The steps of a piece of work and how far each has come, as [`Steps`](crate::steps::Steps) saves them: what a
-/// resolver can read off [`Orphan::progress`](crate::Orphan::progress).
+/// The steps of a piece of work and how far each has come, as [`Steps`](crate::steps::Steps) saves them. A resolver
+/// can decode it from [`Orphan::progress`](crate::Orphan::progress).
 #[derive(Clone, PartialEq, Eq)]
 pub struct StepList {
     pub(crate) undoing: bool,
@@ -21,7 +21,7 @@ pub struct StepList {
 pub enum Stage {
     /// Not begun.
     Ahead,
-    /// Begun; nobody knows whether it was done.
+    /// Begun; it is unknown whether it was done.
     Begun,
     /// Done, with this output.
     Done(Vec<u8>),
@@ -40,7 +40,7 @@ impl StepList {
         in_bounds.then(|| StepList { undoing: false, steps: steps() })
     }
 
-    /// Reads what was saved as progress; `None` for progress of another kind.
+    /// Decodes saved progress; `None` for progress of another kind.
     pub fn decode(bytes: &[u8]) -> Option<StepList> {
         let rest = bytes.strip_prefix(MAGIC)?;
         let (&[flags, count], mut rest) = rest.split_first_chunk::<2>()?;
@@ -95,7 +95,7 @@ impl StepList {
         self.steps.iter().map(|(name, stage)| (name.as_str(), stage))
     }
 
-    /// The step that was begun and not seen to be done: the one to ask the remote side about.
+    /// The step that was begun but is not known to be done: ask the remote side about it.
     pub fn in_doubt(&self) -> Option<&str> {
         self.iter().find(|(_, stage)| **stage == Stage::Begun).map(|(name, _)| name)
     }
@@ -110,13 +110,13 @@ impl StepList {
         self.steps.get(at).filter(|(of, _)| of == name).map(|(_, stage)| stage)
     }
 
-    /// Puts a step into another stage; answers the one it was in.
+    /// Sets the stage of a step; returns the previous one.
     pub(crate) fn set(&mut self, at: usize, stage: Stage) -> Option<Stage> {
         self.steps.get_mut(at).map(|step| std::mem::replace(&mut step.1, stage))
     }
 }
 
-/// Shows names and stages, never outputs.
+/// With names and stages, without outputs.
 impl fmt::Debug for StepList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StepList").field("undoing", &self.undoing).field("steps", &self.steps).finish()

@@ -1,8 +1,8 @@
 //! Recovery points of work in several steps: [`Steps`].
 //!
-//! Before each step it is saved that the step begins, after it what it gave. The next attempt replays what
-//! is there and goes on with the first step that is not done. A step that had begun is done again, with the
-//! same [child key](Step::key): a remote side that knows the key answers as before.
+//! Before each step its begin is saved, after it its output. The next attempt replays the saved outputs and continues
+//! with the first step that is not done. A step that had begun is done again, with the same [child key](Step::key): a
+//! remote side that knows the key returns the same result as before.
 
 use crate::step_list::{Stage, StepList};
 use claimstore::{Error, ErrorKind, Lease, Namespace, Once, OnceError};
@@ -62,13 +62,13 @@ impl Step {
         self.token
     }
 
-    /// Whether an earlier attempt began this step and nobody knows how far it came.
+    /// Whether an earlier attempt began this step, with unknown result.
     pub fn is_again(&self) -> bool {
         self.again
     }
 }
 
-/// Shows attempt and token, never the key: whoever has it can speak for the step at the remote side.
+/// Without the key: it authorises requests for this step at the remote side.
 impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Step")
@@ -79,20 +79,20 @@ impl fmt::Debug for Step {
     }
 }
 
-/// How an undo ends: its response is stored, so that it runs once.
+/// The result of an undo. The response is stored, so that the undo runs once.
 type UndoResult = Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Given the step's output, if it is known to be done.
+/// The closure of an undo. It gets the step's output if the step is known to be done.
 type UndoFn<'a> = Box<dyn FnOnce(Option<&[u8]>) -> UndoResult + 'a>;
 
-/// What undoes a step that was done, or was begun.
+/// The undo of a step that was done or begun.
 struct Undo<'a> {
     step: String,
     output: Option<Vec<u8>>,
     run: UndoFn<'a>,
 }
 
-/// Why a step did not give its output.
+/// Why a step has no output.
 #[derive(Debug)]
 pub enum StepError<E> {
     /// The store refused or failed.
@@ -107,20 +107,20 @@ pub enum StepError<E> {
     Undoing,
 }
 
-/// Why what was done is not all undone.
+/// Why not all steps were undone.
 #[derive(Debug)]
 pub enum UndoError {
     /// The store refused or failed.
     Store(Error),
     /// The undo of this step failed, and may be tried again.
     Failed(String, Box<dyn std::error::Error + Send + Sync>),
-    /// Somebody else is undoing this step.
+    /// Another caller is undoing this step.
     InProgress(String),
 }
 
 impl<'l, 'u> Steps<'l, 'u> {
-    /// Takes up the steps `names`, 1 to 255 of them, all different, with what earlier attempts stored of them.
-    /// [`StepError::Changed`] when those had other steps.
+    /// Continues the steps `names`, 1 to 255 of them, all different, from the progress that earlier attempts stored.
+    /// [`StepError::Changed`] if those had other steps.
     pub fn begin(lease: &'l mut Lease, names: &[&str]) -> Result<Steps<'l, 'u>, StepError<Error>> {
         let fresh = StepList::new(names).ok_or(StepError::OutOfOrder)?;
         let list = match lease.progress() {
@@ -137,7 +137,7 @@ impl<'l, 'u> Steps<'l, 'u> {
         self.list.undoing
     }
 
-    /// Runs a step, or gives what it gave before. Steps are run in the order of the list.
+    /// Runs a step, or returns its stored output. Steps are run in the order of the list.
     pub fn run<E>(
         &mut self,
         name: &str,
@@ -146,9 +146,9 @@ impl<'l, 'u> Steps<'l, 'u> {
         self.step(name, work, None)
     }
 
-    /// Like [`run`](Steps::run), with what is to be done should a later step fail: see
-    /// [`undo_all`](Steps::undo_all). `undo` is given the step's output, or `None` when it was begun and
-    /// nobody knows whether it was done.
+    /// Like [`run`](Steps::run), with an undo for the case that a later step fails: see
+    /// [`undo_all`](Steps::undo_all). `undo` gets the step's output, or `None` if the step was begun and its result
+    /// is unknown.
     pub fn run_with_undo<E>(
         &mut self,
         name: &str,
@@ -194,7 +194,7 @@ impl<'l, 'u> Steps<'l, 'u> {
         Ok(output)
     }
 
-    /// What could not be saved did not happen: the list is as it was.
+    /// Saves a new stage. If that fails, the list in memory stays unchanged.
     fn save(&mut self, stage: Stage) -> Result<(), Error> {
         let before = self.list.set(self.at, stage);
         self.lease.save_progress(self.list.encode()).inspect_err(|_| {
@@ -204,13 +204,13 @@ impl<'l, 'u> Steps<'l, 'u> {
         })
     }
 
-    /// Undoes the steps that were run with an undo and were done or begun, the last one first. Answers how
-    /// many undos ran now.
+    /// Undoes the steps that were run with an undo and were done or begun, the last one first. Returns how many undos
+    /// ran now.
     ///
-    /// Each is a claim of its own in `undos`, remembered for `ttl`, so that it runs once however often this
-    /// is called, by however many attempts. That the work is being undone is saved first: no later
-    /// attempt goes on with it. It runs the steps again, which replays what was done and names the
-    /// undos, and ends up here.
+    /// Each undo is a claim of its own in `undos`, remembered for `ttl`, so it runs once, however often this is
+    /// called and by however many attempts. First it is saved that the work is being undone, so that no later attempt
+    /// continues it. A later attempt runs the steps again, which replays the outputs and registers the undos, and
+    /// then calls this again.
     pub fn undo_all(mut self, undos: &Namespace, ttl: Duration) -> Result<usize, UndoError> {
         self.list.undoing = true;
         self.lease.save_progress(self.list.encode()).map_err(UndoError::Store)?;
@@ -279,7 +279,7 @@ impl std::error::Error for UndoError {
     }
 }
 
-/// What kind of error the store gave, where it was the store.
+/// The store's error.
 impl<E> StepError<E> {
     /// The kind of the store's error; `None` for the others.
     pub fn store_kind(&self) -> Option<ErrorKind> {

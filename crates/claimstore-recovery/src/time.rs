@@ -1,5 +1,5 @@
-//! How long things take on this machine: time limits of call-backs and durations in reports. What the store
-//! decides by is store time, which comes from the store.
+//! Elapsed time on this machine, for time limits of call-backs and durations in reports. All decisions use store
+//! time, which comes from the store.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ impl Deadline {
         Deadline { started: Stopwatch::start(), limit }
     }
 
-    /// What is left; `None` when it is over.
+    /// The time left; `None` when it is over.
     pub(crate) fn left(self) -> Option<Duration> {
         self.limit.checked_sub(self.started.elapsed()).filter(|left| !left.is_zero())
     }

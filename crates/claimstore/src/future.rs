@@ -36,7 +36,7 @@ fn as_poll(committed: Result<bool, Error>) -> Poll<Result<(), Error>> {
     }
 }
 
-/// Takes back a claim that nobody received.
+/// Releases a claim whose answer was never received.
 fn release_undelivered(engine: &Engine, space: &Arc<Space>, granted: Granted) {
     if !engine.is_here() {
         return;

@@ -6,7 +6,7 @@ pub fn journal_scan(input: &[u8]) {
     crate::journal::scan_any(input);
 }
 
-/// Reads `input` as records, one behind the other. Panics when one of them does not read back.
+/// Reads `input` as records, one after the other. Panics if one of them does not read back.
 pub fn record_decode(input: &[u8]) {
     crate::codec::decode_any(input);
 }

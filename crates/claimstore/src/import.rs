@@ -10,14 +10,14 @@ use crate::view::RecordState;
 use claimstore_hash::{FieldDigests, Fingerprint};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A record to be written as it stands: of a claim that was made and ended in another store, or in a table of a
-/// database that a store takes the place of.
+/// A record to be written as it is: of a claim that was made and ended in another store, or in a database table that
+/// a store replaces.
 ///
-/// There is no import of a claim in progress: its holder has no token of this store. [`parked`](Import::parked) is
-/// what it becomes, as nobody here knows what came of the work.
+/// A claim in progress cannot be imported: its holder has no token of this store. Import it as
+/// [`parked`](Import::parked), because the result of the work is not known here.
 ///
-/// Times are of whoever wrote them; those ahead of store time count as now. What is not set: claimed and settled
-/// now, remembered for the policy's ttl from when it was settled, first attempt.
+/// Times are those of the source; times ahead of store time count as now. Defaults: claimed and settled now,
+/// remembered for the policy's ttl from the settlement on, first attempt.
 #[derive(Clone)]
 #[must_use]
 pub struct Import {
@@ -41,7 +41,7 @@ pub struct Import {
     pub(crate) history: Vec<Past>,
 }
 
-/// What became of an [`Import`].
+/// The outcome of an [`Import`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Imported {
@@ -140,7 +140,8 @@ impl Import {
         self
     }
 
-    /// Up to which attempt a reviewer let the key go; see [`Record::attempts_granted`](crate::Record::attempts_granted).
+    /// Up to which attempt a reviewer let the key go; see
+    /// [`Record::attempts_granted`](crate::Record::attempts_granted).
     pub fn attempts_granted(mut self, attempts: u32) -> Import {
         self.granted = attempts;
         self
@@ -209,18 +210,18 @@ impl std::fmt::Debug for Import {
 
 /// Records from elsewhere.
 impl Namespace {
-    /// Writes records that came to be elsewhere, in one commit (at most 65,536, and 32 MiB with the default segment).
-    /// A key that is known is left as it is, so that the same import may be run again. Answer i is for record i; the
-    /// outer error means that nothing was written, or, for [`Indeterminate`](crate::ErrorKind::Indeterminate), that
-    /// it is there as a whole or not at all.
+    /// Writes records from another system, in one commit (at most 65,536, and 32 MiB with the default segment). A key
+    /// that is known stays unchanged, so that the same import may be run again. Result i is for record i; the outer
+    /// error means that nothing was written, or, for [`Indeterminate`](crate::ErrorKind::Indeterminate), that either
+    /// all or nothing was.
     ///
-    /// Each record gets a token of this store, which nobody was given. It counts against the quota of the namespace.
+    /// Each record gets a token of this store, which no holder has. It counts against the quota of the namespace.
     ///
-    /// Errors of single records: [`InvalidKey`](crate::ErrorKind::InvalidKey), [`TooLarge`](crate::ErrorKind::TooLarge),
-    /// [`FutureKey`](crate::ErrorKind::FutureKey), [`Full`](crate::ErrorKind::Full) for the quota,
-    /// [`Misuse`](crate::ErrorKind::Misuse) for an attempt of 0 or a ttl out of bounds, and
-    /// [`Overloaded`](crate::ErrorKind::Overloaded) while a `transact` is running on the key. The outer one may be
-    /// `Overloaded` or [`Full`](crate::ErrorKind::Full) until a checkpoint has caught up.
+    /// Errors of single records: [`InvalidKey`](crate::ErrorKind::InvalidKey),
+    /// [`TooLarge`](crate::ErrorKind::TooLarge), [`FutureKey`](crate::ErrorKind::FutureKey),
+    /// [`Full`](crate::ErrorKind::Full) for the quota, [`Misuse`](crate::ErrorKind::Misuse) for an attempt of 0 or a
+    /// ttl out of bounds, and [`Overloaded`](crate::ErrorKind::Overloaded) while a `transact` is running on the key.
+    /// The outer one may be `Overloaded` or [`Full`](crate::ErrorKind::Full) until a checkpoint has caught up.
     ///
     /// ```
     /// # fn main() -> Result<(), claimstore::Error> {
@@ -239,8 +240,8 @@ impl Namespace {
         self.engine().import_many(self.space(), records)
     }
 
-    /// Like [`import_many`](Namespace::import_many), as a future that runs on the upkeep thread of the store. Dropping
-    /// it does not stop it.
+    /// Like [`import_many`](Namespace::import_many), as a future that runs on the upkeep thread of the store.
+    /// Dropping it does not stop it.
     pub fn import_many_async(&self, records: Vec<Import>) -> TaskFuture<Vec<Result<Imported, Error>>> {
         let space = self.space().clone();
         self.engine().run_elsewhere(move |engine| engine.import_many(&space, &records))

@@ -24,7 +24,7 @@ use std::time::Duration;
 /// Dropping it unsettled marks the claim abandoned, in memory and without blocking: the next claim of the key
 /// takes it over at once. A lease does not keep the store open.
 ///
-/// A lease that has lapsed may still be settled as long as nobody took the key over.
+/// A lease that has lapsed may still be settled as long as the key was not taken over.
 #[must_use = "a lease that is dropped at once abandons the claim"]
 pub struct Lease {
     engine: Weak<Engine>,
@@ -65,7 +65,7 @@ impl Lease {
         self.attempt
     }
 
-    /// What the last [`save_progress`](Lease::save_progress) of this or an earlier attempt stored.
+    /// The bytes that the last [`save_progress`](Lease::save_progress) of this or an earlier attempt stored.
     pub fn progress(&self) -> Option<&[u8]> {
         self.progress.as_deref()
     }
@@ -148,17 +148,16 @@ impl Lease {
         }
     }
 
-    /// Starts the lease anew: trusted for `term` (1 ms to 366 days) from now. No I/O, except for a detached
-    /// claim.
+    /// Restarts the lease: it runs for `term` (1 ms to 366 days) from now. No I/O, except for a detached claim.
     ///
-    /// Errors: [`ErrorKind::StaleLease`] when somebody took over.
+    /// Errors: [`ErrorKind::StaleLease`] if the key was taken over.
     pub fn renew(&self, term: Duration) -> Result<(), Error> {
         let engine = self.engine()?;
         let batch = engine.renew(&self.held, term, Waits::Here)?;
         if batch == 0 { Ok(()) } else { engine.wait(batch) }
     }
 
-    /// Stores how far the work has come (at most 64 KiB by default), for the next attempt to go on from.
+    /// Stores the progress of the work (at most 64 KiB by default), so that a next attempt can continue from it.
     /// Durable when it returns `Ok`.
     pub fn save_progress(&mut self, progress: impl AsRef<[u8]>) -> Result<(), Error> {
         let progress = progress.as_ref();
@@ -178,7 +177,7 @@ impl Lease {
     }
 
     /// Like [`save_progress`](Lease::save_progress), as a future. Dropping the future does not stop it, and
-    /// [`progress`](Lease::progress) answers the new bytes at once.
+    /// [`progress`](Lease::progress) returns the new bytes at once.
     pub fn save_progress_async(&mut self, progress: impl AsRef<[u8]>) -> CommitFuture<()> {
         let progress = progress.as_ref();
         let engine = self.engine();

@@ -16,13 +16,13 @@
 //! # store.close() }
 //! ```
 //!
-//! # What a claim is answered
+//! # The answers to a claim
 //!
 //! | the key is | answer |
 //! |---|---|
 //! | unknown, expired, released | [`Claim::Claimed`], attempt 1 |
 //! | in progress, lease running | [`Claim::InProgress`] |
-//! | in progress, lease lapsed, nobody took over | by [`OnOrphan`]; under `Retry`: `Claimed`, attempt + 1, higher token |
+//! | in progress, lease lapsed, not taken over | by [`OnOrphan`]; under `Retry`: `Claimed`, attempt + 1, higher token |
 //! | orphaned (earlier life, abandoned by drop) | the same, at once |
 //! | either, third attempt or later, with an [`orphan_backoff`](Policy::orphan_backoff) | `InProgress` with the wait; after it `Claimed`, attempt + 1 |
 //! | under [`OnOrphan::Resolve`], not yet resolved | `InProgress` |

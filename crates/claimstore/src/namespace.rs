@@ -26,7 +26,7 @@ pub struct Namespace {
     pub(crate) space: Arc<Space>,
 }
 
-/// What became of [`Store::once`](crate::Store::once).
+/// The outcome of [`Store::once`](crate::Store::once).
 #[must_use]
 pub enum Once {
     /// The closure ran now; this is its response, stored.
@@ -198,9 +198,9 @@ impl Namespace {
         }
     }
 
-    /// One commit for the claim, the rows that `work` writes, and its response. An `Err` (see
-    /// [`Error::caller`]) or a panic of `work` rolls everything back, the claim included. While it runs, the
-    /// key answers `InProgress`. A `transact` inside it is [`ErrorKind::Misuse`].
+    /// One commit for the claim, the rows that `work` writes, and its response. An `Err` (see [`Error::caller`]) or a
+    /// panic of `work` rolls everything back, the claim included. While it runs, other claims of the key return
+    /// `InProgress`. A `transact` inside it is [`ErrorKind::Misuse`].
     pub fn transact<F>(&self, request: &ClaimRequest, work: F) -> Result<Transacted, Error>
     where
         F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
@@ -208,7 +208,7 @@ impl Namespace {
         self.engine().transact(&self.space, request, work)
     }
 
-    /// What is known of a key, durable facts only; `None` when it is unknown or expired.
+    /// The record of a key, from durable facts only; `None` if the key is unknown or expired.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Record>, Error> {
         self.engine().get(&self.space, key.as_ref())
     }
@@ -220,7 +220,7 @@ impl Namespace {
         CommitFuture::new(Ok(engine.clone()), engine.begin_get(&self.space, key.as_ref()))
     }
 
-    /// Makes a key unknown, whatever it is: a lease of it becomes stale. Answers whether it was known.
+    /// Makes a key unknown, in whatever state it is: a lease of it becomes stale. Returns whether it was known.
     pub fn forget(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
         self.engine().forget(&self.space, key.as_ref())
     }

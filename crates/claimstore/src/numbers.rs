@@ -6,16 +6,16 @@ use crate::view::{Bucket, Census, Outcomes};
 
 /// Counting.
 impl Store {
-    /// Who is on what: claims in progress by age, lapsed leases, orphans, retries, parked keys.
+    /// The number of claims by state: claims in progress by age, lapsed leases, orphans, retries, parked keys.
     ///
-    /// Looks at every entry of the live table, one shard after the other, and reads the runs of records without an
-    /// end, retries and parked keys: some 50 ms for a million claims in progress. Claims go on meanwhile.
+    /// Scans the live table, one shard after the other, and reads the runs of records that do not expire (retries and
+    /// parked keys): some 50 ms for a million claims in progress. Claims go on meanwhile.
     pub fn census(&self) -> Result<Census, Error> {
         self.engine().census()
     }
 
-    /// What became of claims since the store was opened, by the
-    /// [metrics names](crate::Policy::metrics_name) of policies; those without one under the empty name.
+    /// Outcomes of claims since the store was opened, by the [metrics names](crate::Policy::metrics_name) of
+    /// policies; those without one under the empty name.
     pub fn outcomes(&self) -> Result<Vec<(Box<str>, Outcomes)>, Error> {
         self.engine().check_open()?;
         Ok(self.engine().outcomes())
@@ -28,8 +28,8 @@ impl Store {
     }
 
     /// Hands what was counted and measured since the last time to the recorder of the `metrics` facade. The upkeep
-    /// thread does it once a second by itself, and the close once more; call it where [`Options::background`](crate::Options::background)
-    /// is off.
+    /// thread does it once a second by itself, and the close once more; call it where
+    /// [`Options::background`](crate::Options::background) is off.
     #[cfg(feature = "metrics")]
     pub fn publish_metrics(&self) {
         if !self.engine().is_here() {

@@ -8,11 +8,11 @@ use crate::sync::Arc;
 use std::path::Path;
 use std::time::Duration;
 
-/// What a crash of the machine may take back. Tokens never repeat under any of them; `transact` and the definition of a
-/// namespace are durable when they return. A sync that fails counts as a crash of the machine.
+/// What a crash of the machine may take back. Under every level tokens never repeat, and `transact` and the
+/// definition of a namespace are durable when they return. A sync that fails counts as a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// Nothing: an answer is given after the sync of what it rests on. The default.
+    /// Nothing: an answer is returned after the sync of the facts on which it depends. The default.
     #[default]
     Sync,
     /// A power loss may take back what was answered in the last interval (at least 1 ms): claims and
@@ -76,7 +76,7 @@ pub(crate) const MAX_TTL: Duration = Duration::from_secs(315_576_000);
 pub(crate) const MAX_LEASE: Duration = Duration::from_secs(366 * 86_400);
 
 const SMALLEST_SEGMENT_BYTES: u64 = 16 * 1_024;
-/// What the segment format allows.
+/// The largest segment of the format.
 const LARGEST_SEGMENT_BYTES: u64 = 1 << 30;
 const DAY_MS: u64 = 86_400_000;
 
@@ -119,8 +119,8 @@ impl Options {
         }
     }
 
-    /// What the label `store` of this store's metrics says, for programs with several. Default: `main`. It goes to
-    /// wherever metrics go.
+    /// The value of the label `store` in this store's metrics, for programs with several stores. Default: `main`. It
+    /// is sent wherever the metrics are sent.
     #[cfg(feature = "metrics")]
     pub fn metrics_label(mut self, label: &str) -> Options {
         self.metrics_label = label.into();
@@ -172,7 +172,7 @@ impl Options {
         self
     }
 
-    /// Most memory for claims in progress and results not yet checkpointed; behind it new claims are
+    /// The most memory for claims in progress and results not yet checkpointed; beyond it new claims are
     /// [`ErrorKind::Overloaded`]. Default: 256 MiB.
     pub fn live_memory_bytes(mut self, bytes: usize) -> Options {
         self.limits.live_bytes = bytes;
@@ -192,8 +192,8 @@ impl Options {
         self
     }
 
-    /// Most bytes of journal that are not yet covered by a checkpoint; behind it claims are
-    /// [`ErrorKind::Full`]. At least two segments. Default: 2 GiB.
+    /// The most bytes of journal that are not yet covered by a checkpoint; beyond it claims are [`ErrorKind::Full`].
+    /// At least two segments. Default: 2 GiB.
     pub fn journal_bytes(mut self, bytes: u64) -> Options {
         self.limits.journal_bytes = bytes;
         self
@@ -205,44 +205,44 @@ impl Options {
         self
     }
 
-    /// How far the wall clock may stand off the store's time and still be followed while the store runs.
-    /// Smaller differences are approached slowly, larger ones are ignored and reported in
+    /// The largest difference between wall clock and store time at which the wall clock is still followed while the
+    /// store runs. Smaller differences are corrected slowly, larger ones are ignored and reported in
     /// [`Stats::clock_offset`](crate::Stats). Default: one day.
     pub fn max_clock_step(mut self, step: Duration) -> Options {
         self.limits.clock_step_ms = millis(step);
         self
     }
 
-    /// How long a store may have been closed across a restart of the machine and still take the wall
-    /// clock's word for it. Default: 90 days. Behind it, and when the clock stands before the last time the
-    /// store knows, store time goes on from where it was: records live longer, never shorter.
+    /// The longest time closed, across a restart of the machine, for which the wall clock is trusted. Default: 90
+    /// days. Beyond it, and if the clock is before the last store time, store time continues from where it was:
+    /// records live longer, never shorter.
     pub fn max_closed_gap(mut self, gap: Duration) -> Options {
         self.limits.closed_gap_ms = millis(gap);
         self
     }
 
-    /// Takes the wall clock at its word at this open, however far ahead it stands: the operator's command
-    /// after a clock was mended. Store time still never goes back. Default: false.
+    /// Trusts the wall clock at this open, however far ahead it is: for operators, after a clock was corrected. Store
+    /// time still never goes back. Default: false.
     pub fn accept_clock_step(mut self, accept: bool) -> Options {
         self.accept_clock_step = accept;
         self
     }
 
-    /// Opens the store to look at it: nothing in its directory changes, which may lie on a read-only mount or belong to
-    /// somebody else. Default: false.
+    /// Opens the store for reading only: nothing in its directory changes. The directory may be on a read-only mount
+    /// or belong to another user. Default: false.
     ///
-    /// `get`, `scan` and the other listings, `stats`, `census`, `verify`, and reading tables and fingerprints work, and
-    /// show what an ordinary opening at this moment would. Everything that would change something is
+    /// `get`, `scan` and the other listings, `stats`, `census`, `verify`, and reading tables and fingerprints work,
+    /// and show what an ordinary opening at this moment would. Everything that would change something is
     /// [`ErrorKind::Misuse`]: claims, settlements, `transact`, streams, imports, new namespaces, upkeep, backups. After
-    /// a crash the journal is replayed, its torn tail cut and a redb file repaired in memory alone, which holds what that
-    /// writes until the store is closed. There is no upkeep thread, and time goes on for expiry as usual.
+    /// a crash the journal is replayed, its torn tail cut and a redb file repaired in memory alone, which holds what
+    /// that writes until the store is closed. There is no upkeep thread, and time goes on for expiry as usual.
     ///
-    /// Files that can be locked are shared with other read-only openings: while one of them is open, an ordinary
-    /// opening is [`ErrorKind::AlreadyOpen`], and this one is while an ordinary one is open. Where no lock can be taken
-    /// (no right to the file, a file system without locks), it goes without. Then nobody notices a process that writes
-    /// to the directory meanwhile, and what is shown may be old or [`ErrorKind::Corrupt`].
+    /// Its locks are shared with other read-only openings: while one of them is open, an ordinary opening is
+    /// [`ErrorKind::AlreadyOpen`], and the other way round. If no lock can be taken (no permission for the file, or a
+    /// file system without locks), it goes on without. Then a process that writes to the directory meanwhile is not
+    /// noticed, and results may be old or [`ErrorKind::Corrupt`].
     ///
-    /// A directory without a store is [`ErrorKind::Misuse`], and none is made.
+    /// A directory without a store is [`ErrorKind::Misuse`], and no store is created.
     pub fn read_only(mut self, read_only: bool) -> Options {
         self.read_only = read_only;
         self
@@ -251,11 +251,11 @@ impl Options {
     /// Opens the store in `path`, creating the directory and the store if they are absent.
     ///
     /// The store belongs to the process that opened it. In a child of `fork()` every call of an open store, its
-    /// namespaces, leases, streams and futures is [`ErrorKind::Misuse`] and does nothing, closing included; a claim may
-    /// also be answered from memory, `Duplicate` or `InProgress`. Dropping them there does nothing either: the child
-    /// keeps their memory and descriptors until it ends or runs another program. It shares the lock of the
-    /// directory, so after the *death* of its parent the directory is free when the child has ended too; a parent that
-    /// closes the store frees the directory at once.
+    /// namespaces, leases, streams and futures is [`ErrorKind::Misuse`] and does nothing, closing included; a claim
+    /// may also be answered from memory, `Duplicate` or `InProgress`. Dropping them there does nothing either: the
+    /// child keeps their memory and descriptors until it ends or runs another program. It shares the lock of the
+    /// directory, so after the *death* of its parent the directory is free when the child has ended too; a parent
+    /// that closes the store frees the directory at once.
     ///
     /// Errors: [`ErrorKind::AlreadyOpen`] when it is open here or in another process; [`ErrorKind::Misuse`]
     /// for a directory that holds other files or for limits that make no sense; [`ErrorKind::TooNew`] and

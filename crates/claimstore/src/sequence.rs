@@ -35,7 +35,7 @@ use std::time::Duration;
 /// # store.close() }
 /// ```
 ///
-/// | the position is | [`claim`](Sequence::claim) answers |
+/// | the position is | [`claim`](Sequence::claim) returns |
 /// |---|---|
 /// | below the watermark, or done within the window | `Duplicate` |
 /// | being worked on, lease running | `InProgress` |
@@ -47,11 +47,11 @@ use std::time::Duration;
 /// are not numbered without gaps, as in the log of a database, and are worked on in their order, take
 /// [`claim_up_to`](Sequence::claim_up_to).
 ///
-/// # What is durable
+/// # Durability
 ///
-/// A completion, before it is acknowledged. A claim of a position is held in memory only: when the process ends,
-/// nobody holds any, and what is not done may be claimed at once. There are no attempts to count, no responses and no
-/// fingerprints; where those are wanted, a message wants a key.
+/// A completion is durable before it is acknowledged. A claim of a position is in memory only: it ends with the
+/// process, and then every position that is not done may be claimed at once. There are no attempts, no responses and
+/// no fingerprints; if you need those, give the message a key.
 ///
 /// Handles of one stream are one. Like a lease, a handle does not keep the store open.
 #[derive(Clone)]
@@ -128,9 +128,9 @@ impl Sequence {
         self.ask(position, false)
     }
 
-    /// Claims everything up to a position, for streams worked on in their order: [`complete`](PositionLease::complete)
-    /// moves the watermark behind it, whatever numbers lie between. In progress while anybody works on the same or
-    /// an earlier position, or on a stretch like this.
+    /// Claims everything up to a position, for streams that are processed in order:
+    /// [`complete`](PositionLease::complete) moves the watermark past it, whatever numbers are in between. In
+    /// progress while the same or an earlier position, or another range like this, is held.
     pub fn claim_up_to(&self, position: u64) -> Result<PositionClaim, Error> {
         self.ask(position, true)
     }
@@ -225,8 +225,8 @@ impl PositionLease {
 
     /// The work is done. When this returns `Ok`, it stays done, whatever crashes.
     ///
-    /// A refusal changed nothing and hands the lease back, but for [`ErrorKind::StaleLease`] (the lease lapsed and
-    /// somebody took the position over, or it was skipped) and [`ErrorKind::Indeterminate`].
+    /// A refusal changed nothing and returns the lease, except for [`ErrorKind::StaleLease`] (the lease lapsed and
+    /// the position was taken over, or it was skipped) and [`ErrorKind::Indeterminate`].
     pub fn complete(mut self) -> Result<(), PositionError> {
         let completed = upgraded(&self.engine).and_then(|engine| {
             let batch = engine.complete_position(&self.stream, self.position, self.token, Waits::Here)?;

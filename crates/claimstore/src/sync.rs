@@ -1,9 +1,9 @@
 //! Locks, atomics and threads, from one place.
 //!
 //! Nothing else in the engine names `std::sync`, `std::thread`, `parking_lot` or `arc_swap`, so that schedules can be
-//! explored: in the builds of `explored/`, with `--cfg shuttle` or `--cfg loom`, everything stands on these instead of the operating system.
-//! Outside of it stand `io`, whose disks and clocks guard state of their own and never wait for the engine, and `planted`,
-//! which no release has.
+//! explored: in the builds of `explored/`, with `--cfg shuttle` or `--cfg loom`, everything uses these instead of the
+//! operating system. Two modules are exceptions: `io`, whose disks and clocks guard state of their own and never wait
+//! for the engine, and `planted`, which no release has.
 
 #[cfg(any(shuttle, loom))]
 mod explored;
@@ -29,18 +29,18 @@ use std::time::Duration;
 
 /// A wake-up without a payload: waiters re-check their own condition, which lives in atomics.
 ///
-/// Ordering argument: a signaller changes the condition *first*, then takes `gate` and notifies. A
-/// waiter holds `gate` from its last check of the condition until it sleeps, so the change falls
-/// either before that check (seen) or after the sleep began (the notification reaches it).
+/// No wake-up is lost: a signaller changes the condition *first*, then takes `gate`, then notifies. A waiter holds
+/// `gate` from its last check of the condition until it sleeps. So the signaller takes `gate` either before that
+/// check, which then sees the change, or after the sleep began, and then the notification reaches the waiter.
 #[derive(Debug, Default)]
 pub(crate) struct Event {
-    /// How many sleep: a bell that nobody hears would cost a system call.
+    /// The number of sleepers: a notification without one would be a needless system call.
     gate: Gate<usize>,
     bell: Condvar,
 }
 
 impl Event {
-    /// Sleeps until `ready` answers true.
+    /// Sleeps until `ready` returns true.
     pub(crate) fn wait_until(&self, mut ready: impl FnMut() -> bool) {
         let mut gate = self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *gate += 1;
@@ -50,7 +50,7 @@ impl Event {
         *gate -= 1;
     }
 
-    /// Sleeps until `ready` answers true or about `limit` has gone by; answers what `ready` said last.
+    /// Sleeps until `ready` returns true or about `limit` has passed; returns the last result of `ready`.
     ///
     /// May return early with `false`: the caller decides by its own clock whether to wait again.
     pub(crate) fn wait_for(&self, limit: Duration, mut ready: impl FnMut() -> bool) -> bool {
@@ -80,7 +80,8 @@ impl Event {
         }
     }
 
-    /// Waits for those on their way into sleep. Who comes later finds the condition changed.
+    /// Whether there are sleepers. Taking `gate` waits for a thread that is between its check and its sleep; a later
+    /// one finds the condition changed.
     fn has_sleepers(&self) -> bool {
         *self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner) > 0
     }

@@ -10,13 +10,13 @@ use std::task::{Context, Poll, Waker};
 
 /// A call that runs on the upkeep thread of the store: upkeep, backup, closing.
 ///
-/// It is queued when the call returns the future, behind earlier ones, and runs whether or not anybody polls.
-/// Dropping the future does not stop it; only its answer is lost. When the store closes before its turn
-/// came, it answers [`ErrorKind::Closed`]. The future does not keep the store open.
+/// It is queued when the call returns the future, after earlier ones, and runs whether the future is polled or not.
+/// Dropping the future does not stop it; only its result is lost. If the store closes before its turn, the future
+/// returns [`ErrorKind::Closed`]. The future does not keep the store open.
 #[must_use = "the answer tells whether it worked"]
 pub struct TaskFuture<T> {
     answer: Arc<Mutex<Answer<T>>>,
-    /// Where the thread is that will answer.
+    /// The process of the thread that will complete it.
     process: Process,
 }
 
@@ -26,7 +26,7 @@ enum Answer<T> {
     Taken,
 }
 
-/// The other side of a [`TaskFuture`]. Dropped unkept, it answers `Closed`.
+/// The other side of a [`TaskFuture`]. If it is dropped without a result, the future returns `Closed`.
 pub(crate) struct Promise<T> {
     answer: Arc<Mutex<Answer<T>>>,
 }

@@ -9,7 +9,7 @@ use crate::sync::{Arc, Weak};
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 
-/// What became of a `transact`.
+/// The outcome of a `transact`.
 #[derive(Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Transacted {
@@ -17,7 +17,7 @@ pub enum Transacted {
     Done(Vec<u8>),
     /// The key had resolved before; nothing ran.
     Duplicate(Receipt),
-    /// Somebody is on it; nothing ran.
+    /// Another holder is working on the key; nothing ran.
     InProgress(Holder),
 }
 
@@ -68,7 +68,7 @@ pub struct TableMut<'t> {
 }
 
 impl TableMut<'_> {
-    /// Puts a row; answers the value it replaced.
+    /// Inserts a row; returns the value that it replaced.
     pub fn insert(
         &mut self,
         key: impl AsRef<[u8]>,
@@ -78,7 +78,7 @@ impl TableMut<'_> {
         self.table.insert(key.as_ref(), value.as_ref())
     }
 
-    /// Removes a row; answers its value.
+    /// Removes a row; returns its value.
     pub fn remove(&mut self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Error> {
         check_process(self.process)?;
         self.table.remove(key.as_ref())
@@ -124,7 +124,7 @@ impl Table {
         }
     }
 
-    /// The value of a row; `None` also when nobody has written to the table yet.
+    /// The value of a row; `None` also if nothing was written to the table yet.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Error> {
         match self.read()? {
             Some(table) => table.get(key.as_ref()),
@@ -150,7 +150,7 @@ impl fmt::Debug for Table {
 /// Rows in key order, read a page at a time. Ends after an error.
 #[must_use = "iterators are lazy"]
 pub struct TableRange<'t> {
-    /// `None` for a table that nobody has written to.
+    /// `None` for a table to which nothing was written yet.
     rows: Option<Rows<'t>>,
     process: Process,
 }

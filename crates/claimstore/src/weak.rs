@@ -24,11 +24,10 @@ pub struct WeakStore {
 }
 
 impl WeakStore {
-    /// The store, unless its last handle is gone. A store that was closed by
-    /// [`close`](Store::close) answers [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    /// The store, unless its last handle is gone. Calls of a store that was closed by [`close`](Store::close) return
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
-    /// Whoever holds the answer keeps the store open: if it is the last handle when it is dropped, the store
-    /// closes there.
+    /// The returned handle keeps the store open: if it is the last one, dropping it closes the store.
     pub fn upgrade(&self) -> Option<Store> {
         let handle = self.handle.upgrade()?;
         Some(Store { default: Namespace { handle: handle.clone(), space: self.space.clone() }, handle })
@@ -41,7 +40,7 @@ impl fmt::Debug for WeakStore {
     }
 }
 
-/// What stands around a store.
+/// For programs around a store.
 impl Store {
     /// A handle that does not keep the store open.
     pub fn downgrade(&self) -> WeakStore {
@@ -51,9 +50,9 @@ impl Store {
     /// Has `call` made once when the store closes, on the thread that closes it: after the last commit, before
     /// the directory is free for another opening. At once if that is over.
     ///
-    /// For what serves the store from outside, such as a socket in its directory. The store answers
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) by then; a call that waits for another thread must
-    /// know that the closing thread may be that very thread.
+    /// For code that serves the store to others, such as a socket in its directory. By then the store returns
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed). A call that waits for another thread must take into account
+    /// that it may run on that very thread.
     pub fn on_close(&self, call: impl FnOnce() + Send + 'static) {
         self.engine().on_close(Box::new(call));
     }

@@ -1,10 +1,10 @@
-//! Decisions, made: the one place that does it, for a store that a program has open and for one that is opened for it.
+//! Applies decisions. The only place that does so, for a live store and for one that is opened for it.
 //!
-//! Each decision is fenced by the store. A review names the parked version it is about, an orphan is ended only while
-//! nobody is trusted with it, and a key is forgotten only as it was shown. All of these are compared under the locks
-//! that grant, renew and settle claims, so whoever comes first wins; whoever comes second is told. What is not said
-//! to have been decided may be asked about again: nothing here is done by halves but an orphan that is parked already
-//! when the rest fails, and that is where it can be decided about again.
+//! Each decision is fenced by the store. A review names the parked version that it is about, an orphan is ended only
+//! while it has no holder, and a key is forgotten only in the version that was shown. The store compares these under
+//! the locks that grant, renew and settle claims, so the first one wins and the second one is refused. A decision
+//! that is not reported as made may be repeated: nothing here is done in part, with one exception. An orphan may be
+//! parked when the rest of its decision fails, and then it can be decided about again.
 
 use crate::answer::find::{namespace, resolve, unknown};
 use crate::wire::{
@@ -12,7 +12,7 @@ use crate::wire::{
 };
 use claimstore::{Error, ErrorKind, Failure, Namespace, Note, Record, RecordState, Review, Store};
 
-/// Decides about each target. What ends the store ends the decision: targets after it are not tried.
+/// Decides about each target. If the store is closed or poisoned meanwhile, later targets are not tried.
 pub(crate) fn decide(store: &Store, decision: &Decision) -> Result<Vec<Verdict>, Refusal> {
     if decision.targets.len() > MAX_TARGETS {
         return Err(Refusal::new(RefusalKind::Usage, "a decision is about at most 100 keys"));
@@ -34,7 +34,7 @@ pub(crate) fn decide(store: &Store, decision: &Decision) -> Result<Vec<Verdict>,
     Ok(verdicts)
 }
 
-/// The verdict about a key that was not looked at: named as far as the request names it.
+/// The verdict about a key that was not looked up, named as in the request.
 fn refused(target: &Target, refusal: Refusal) -> Verdict {
     let label = match &target.key {
         Key::Label(text) => KeyLabel::parse(text),
@@ -44,7 +44,7 @@ fn refused(target: &Target, refusal: Refusal) -> Verdict {
     Verdict { namespace: target.namespace.clone(), key_hash, key_bytes, seen: None, refused: Some(refusal) }
 }
 
-/// A decision in the words of the store.
+/// A decision in types of the store.
 struct Plan {
     verb: Verb,
     review: Review,
@@ -88,7 +88,7 @@ impl Plan {
     ) -> Result<(), Refusal> {
         let mut is_as_seen = target.seen.as_ref().is_none_or(|was| *was == seen(record));
         if crate::planted::active(58) {
-            // Goes by what is there, whatever was looked at.
+            // Planted bug 58: takes the present version instead of the one that was seen.
             is_as_seen = true;
         }
         if !is_as_seen {
@@ -107,15 +107,15 @@ impl Plan {
         }
         let parked = self.park(store, space, record)?;
         if crate::planted::active(57) {
-            // Told as done while it is only queued.
+            // Planted bug 57: reports success while the decision is only queued.
             drop(store.review_async(&parked, self.review.clone(), self.note.clone()));
             return Ok(());
         }
         store.review(&parked, &self.review, &self.note).map_err(|error| stale_is(error, changed(record)))
     }
 
-    /// Parks an orphan, so that what follows is a review, which keeps who decided and why. A crash in between leaves
-    /// the key parked.
+    /// Parks an orphan, so that the decision itself is a review, which stores who decided and why. A crash in between
+    /// leaves the key parked.
     fn park(&self, store: &Store, space: &Namespace, record: &Record) -> Result<Record, Refusal> {
         if record.state() == RecordState::Parked {
             return Ok(record.clone());
@@ -124,7 +124,7 @@ impl Plan {
         for verdict in store.fail_orphans(&[(record.clone(), parking)])? {
             verdict.map_err(|error| stale_is(error, self.held_or_changed(space, record)))?;
         }
-        // Between the two somebody else may have decided: then it is another claim, or another state.
+        // Another decision may have come in between: then it is another claim, or another state.
         let parked = space
             .get(record.key())?
             .filter(|parked| parked.state() == RecordState::Parked && parked.token() == record.token());
@@ -138,7 +138,7 @@ impl Plan {
         store.forget_unheld(record).map_err(|error| stale_is(error, self.held_or_changed(space, record)))
     }
 
-    /// Why the store says that a record is not what was seen, or not to be decided about.
+    /// Explains a refusal of the store: the record has changed since it was seen, or it has a holder.
     fn held_or_changed(&self, space: &Namespace, record: &Record) -> Refusal {
         let is_same = |now: &Record| seen(now) == seen(record) && now.state() == RecordState::InProgress;
         if !matches!(space.get(record.key()), Ok(Some(now)) if is_same(&now)) {
@@ -165,13 +165,13 @@ fn key_name(record: &Record) -> KeyLabel {
     KeyLabel::of(record.key())
 }
 
-/// Somebody came first: what would be decided now is another matter than what was looked at.
+/// Another decision or claim came first: the record is not the one that was seen.
 fn changed(record: &Record) -> Refusal {
     let message = format!("the key {} changed meanwhile; look at it again", key_name(record));
     Refusal::new(RefusalKind::Busy, message)
 }
 
-/// `StaleLease` says that the store compared and found something else; every other error stays what it is.
+/// `StaleLease` means that the store compared and found another version; other errors are passed on.
 fn stale_is(error: Error, refusal: Refusal) -> Refusal {
     if error.kind() == ErrorKind::StaleLease { refusal } else { error.into() }
 }

@@ -1,4 +1,4 @@
-//! Every record with all that is stored of it, from page to page.
+//! Export of complete records, page by page.
 
 use crate::answer::find::names;
 use crate::wire::{ExportView, Page, Refusal, RulesView};
@@ -6,11 +6,11 @@ use claimstore::{Filter, Records, Store};
 
 /// Most records of a page.
 const MAX_RECORDS: usize = 1_000;
-/// About how many bytes of them; one record comes in any case.
+/// About the most bytes of a page; it has at least one record.
 const MAX_BYTES: usize = 4 << 20;
 
-/// An export under way: in memory for one page, however many records there are. While it is kept, files that a merge
-/// or a prune has replaced stay on the disk.
+/// A running export. It needs memory for one page, however many records there are. While it exists, files that a
+/// merge or a prune has replaced stay on the disk.
 #[derive(Debug)]
 pub struct Export {
     rules: Vec<RulesView>,

@@ -1,4 +1,4 @@
-//! Namespaces and keys that are there, and the key of a short name.
+//! Looks up namespaces and keys, also a key by its short name.
 
 use crate::wire::{Key, KeyLabel, Refusal, RefusalKind};
 use claimstore::{Filter, Namespace, Store};
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 /// How many other namespaces of a key are named.
 const MOST_ELSEWHERE: usize = 3;
 
-/// A namespace that is there. Asking the store for it would make it.
+/// An existing namespace. `Store::namespace` would create a missing one.
 pub(crate) fn namespace(store: &Store, name: &str) -> Result<Namespace, Refusal> {
     if !store.namespaces().iter().any(|known| known == name) {
         let message = format!("the store has no namespace `{}`", name.escape_debug());
@@ -24,13 +24,13 @@ pub(crate) fn names(store: &Store, only: Option<&str>) -> Result<Vec<String>, Re
     }
 }
 
-/// The key is not there. Whoever left the namespace out may have meant another one.
+/// The refusal for an unknown key. If no namespace was given, it names others that have the key.
 pub(crate) fn unknown(store: &Store, name: &str, key: &[u8]) -> Refusal {
-    // By its hash: what stands in a log must not give a key away.
+    // Named by its hash: a key must not appear in a log.
     let message = format!("the store knows no key {} in this namespace", KeyLabel::of(key));
     let mut refusal = Refusal::new(RefusalKind::NotFound, message);
     if name.is_empty() {
-        // Where it cannot be a key, it is none.
+        // It may be no valid key in this namespace; then it is unknown there.
         let has = |other: &String| {
             let found = store.namespace(other).and_then(|namespace| namespace.get(key));
             matches!(found, Ok(Some(_)))
@@ -42,12 +42,13 @@ pub(crate) fn unknown(store: &Store, name: &str, key: &[u8]) -> Refusal {
     refusal
 }
 
-/// The bytes of a key of the namespace `name`. A [`Key::Label`] is looked for among all keys of the namespace, which reads
-/// them all; the others are only decoded.
+/// The bytes of a key of the namespace `name`. A [`Key::Label`] is searched among all keys of the namespace, which
+/// reads them all; other forms are only decoded.
 ///
 /// # Errors
 ///
-/// [`RefusalKind::NotFound`] if no key, or no namespace, has this name; [`RefusalKind::Usage`] if several keys have it.
+/// [`RefusalKind::NotFound`] if no key, or no namespace, has this name; [`RefusalKind::Usage`] if several keys have
+/// it.
 pub fn resolve(store: &Store, name: &str, key: &Key) -> Result<Vec<u8>, Refusal> {
     match key {
         Key::Text(_) | Key::Hex(_) => key.bytes(),
@@ -58,10 +59,10 @@ pub fn resolve(store: &Store, name: &str, key: &Key) -> Result<Vec<u8>, Refusal>
     }
 }
 
-/// The one key of a namespace that has this short name, or that is spelt so itself.
+/// The one key of a namespace that has this short name, or is itself spelt like it.
 fn find(store: &Store, name: &str, text: &str, label: &KeyLabel) -> Result<Vec<u8>, Refusal> {
     namespace(store, name)?;
-    // Whoever left the namespace out may have meant another one: it is looked for in the same pass.
+    // If no namespace was given, another one may be meant: the same scan searches all of them.
     let filter = if name.is_empty() { Filter::new() } else { Filter::new().namespace(name) };
     let (mut found, mut elsewhere) = (None, BTreeSet::new());
     for record in store.scan(filter) {
@@ -73,7 +74,7 @@ fn find(store: &Store, name: &str, text: &str, label: &KeyLabel) -> Result<Vec<u
             elsewhere.insert(record.namespace().to_owned());
             continue;
         }
-        // A key that is claimed again while the store is read may come twice.
+        // A key that is claimed again during the scan may appear twice.
         if found.as_deref().is_some_and(|other| other != record.key()) {
             return Err(ambiguous(label));
         }
@@ -129,7 +130,8 @@ mod tests {
         store.close().unwrap();
     }
 
-    /// A producer can choose a key that is spelt like the short name of another: neither may be taken for the other.
+    /// A producer can choose a key that is spelt like the short name of another key: neither may be taken for the
+    /// other.
     #[test]
     fn a_key_that_is_spelt_like_the_short_name_of_another_is_ambiguous_beside_it() {
         let label = KeyLabel::of(b"one").to_string();

@@ -1,4 +1,4 @@
-//! Requests and their answers, in process: what the socket serves, and what the command asks of a closed store.
+//! Answers to requests, within the process. Used by the socket for a live store, and by the command for a closed one.
 
 mod decide;
 mod export;
@@ -56,7 +56,7 @@ pub fn answer(store: &Store, request: &Request, served: Served) -> Result<Answer
     }
 }
 
-/// Copies the store. What is there already is left alone.
+/// Copies the store. Existing files in the target stay untouched.
 fn backup(store: &Store, dir: &Path, with_key: bool) -> Result<Answer, Refusal> {
     match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
         Ok(true) => {

@@ -1,10 +1,10 @@
-//! Numbers of a store: counted, and asked of it.
+//! Numbers of a store: counts of records, and what the store measures itself.
 
 use crate::answer::served::Served;
 use crate::wire::{BucketView, Live, Numbers, OutcomesView};
 use claimstore::{Filter, RecordState, Store};
 
-/// Counts every record: the store keeps no such counts, which every commit would have to pay for.
+/// Counts every record. The store keeps no such counts, because they would slow down every commit.
 pub(crate) fn numbers(store: &Store, served: Served) -> Result<Numbers, claimstore::Error> {
     let mut numbers = Numbers::default();
     for record in store.scan(Filter::new()) {
@@ -14,7 +14,7 @@ pub(crate) fn numbers(store: &Store, served: Served) -> Result<Numbers, claimsto
             RecordState::Orphaned => &mut numbers.orphaned,
             RecordState::Retry => &mut numbers.retry,
             RecordState::Parked => &mut numbers.parked,
-            // A state of a later version is one that is not over.
+            // A state of a later version counts as not ended.
             _ => &mut numbers.in_progress,
         } += 1;
     }

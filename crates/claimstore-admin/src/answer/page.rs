@@ -1,4 +1,4 @@
-//! Listings: records in the order of their claims, a page at a time, in memory for one page however long the
+//! Listings: records in the order of their claims, a page at a time, with memory for one page however long the
 //! listing is.
 
 use crate::answer::find::namespace;
@@ -12,11 +12,11 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::{Duration, SystemTime};
 
-/// Most records that come at once through the socket.
+/// The most records of a page through the socket.
 const MAX_RECORDS: usize = 1_000;
-/// About how many bytes do; one record comes in any case.
+/// About the most bytes of such a page; it has at least one record.
 const MAX_BYTES: usize = 4 << 20;
-/// How many bytes of a record's digest go into a cursor: two records of one moment are told apart by it.
+/// Bytes of a record's digest in a cursor. The digest distinguishes records of the same time.
 const CURSOR_BYTES: usize = 16;
 
 /// Whether a text is a cursor of a page.
@@ -64,7 +64,7 @@ fn filter(listing: &Listing) -> Filter {
         Which::Records { states, prefix, .. } => {
             states.iter().fold(Filter::new().prefix(prefix), |filter, state| filter.state((*state).into()))
         }
-        // Asked for in parts, by states of their own.
+        // These are requested separately, by their own states.
         Which::Decidable { .. } => Filter::new(),
         Which::Stuck { .. } | Which::Unheld => {
             let states = [RecordState::InProgress, RecordState::Orphaned, RecordState::Retry];
@@ -77,7 +77,7 @@ fn filter(listing: &Listing) -> Filter {
     }
 }
 
-/// Whether a record is one of those asked for, as far as times tell.
+/// Whether a record matches the request's times.
 fn is_wanted(which: &Which, record: &Record, now: SystemTime) -> bool {
     let age = |since: SystemTime| now.duration_since(since).unwrap_or_default();
     match which {
@@ -90,7 +90,7 @@ fn is_wanted(which: &Which, record: &Record, now: SystemTime) -> bool {
                 && newer_than_ms.is_none_or(|than| age <= Duration::from_millis(than))
         }
         Which::Stuck { older_than_ms } => {
-            // A retry that a reviewer let go has no time of its own: it was due from then on.
+            // A retry that a reviewer released has no due time of its own: it was due from the release on.
             let settled = record.settled_at().unwrap_or(SystemTime::UNIX_EPOCH);
             let since = record.retry_at().map_or_else(|| record.claimed_at(), |retry| retry.max(settled));
             now >= since && age(since) >= Duration::from_millis(*older_than_ms)
@@ -99,11 +99,11 @@ fn is_wanted(which: &Which, record: &Record, now: SystemTime) -> bool {
     }
 }
 
-/// The records that a decision can be made about. What is held is left out: of claims in progress only the store knows
-/// which are.
+/// The records that can be decided about. Claims with a holder are left out; only the store knows which ones those
+/// are.
 struct Decidable {
     states: Vec<State>,
-    /// Whether claims in progress come whether they are held or not.
+    /// Whether claims in progress are included even if they have a holder.
     held_too: bool,
 }
 
@@ -137,7 +137,7 @@ impl Decidable {
     }
 }
 
-/// The first records behind the cursor, without what programs stored, and whether there are more.
+/// The first records after the cursor, without stored data, and whether there are more.
 fn first(
     records: impl Iterator<Item = Result<Record, Error>>,
     listing: &Listing,
@@ -155,20 +155,20 @@ fn first(
         }
         let view = RecordView::new(&record, Show { payload: false, ..listing.show });
         first.push(Placed { place, key: record.key().into(), view });
-        // One more than the page, to know whether there is more.
+        // One record more than the page, to know whether there are more.
         if first.len() > limit + 1 {
             first.pop();
         }
     }
     let mut placed = first.into_sorted_vec();
     let more = placed.len() > limit;
-    // A claim that was ended between two parts of a listing is in both.
+    // A claim that was ended between two parts of a listing is in both of them.
     placed.dedup_by(|one, other| one.place == other.place);
     placed.truncate(limit);
     Ok((placed, more))
 }
 
-/// Adds what programs stored, if it was asked for, until the page is full. A page cut short ends with a cursor.
+/// Adds stored data, if it was requested, until the page is full. A page that is cut short ends with a cursor.
 fn fill(
     store: &Store,
     show: Show,
@@ -193,7 +193,7 @@ fn fill(
     Ok((records, last.filter(|_| more).map(|last| last.to_string())))
 }
 
-/// A place in the order of a listing: when the claim was made, then a digest of namespace and key.
+/// A place in the order of a listing: the time of the claim, then a digest of namespace and key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Cursor {
     claimed_at_ms: u64,

@@ -1,4 +1,4 @@
-//! Changes of a namespace's rules, made.
+//! Applies changes of the rules of a namespace.
 
 use crate::answer::find::namespace;
 use crate::wire::{PolicyChange, QuotaView, Refusal, RefusalKind};
@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Longest name of a namespace, in bytes.
 const MAX_NAME_BYTES: usize = 512;
 
-/// Sets what `change` names, and returns whether the namespace was made.
+/// Sets what `change` names, and returns whether the namespace was created.
 pub(crate) fn set(store: &Store, change: &PolicyChange) -> Result<bool, Refusal> {
     let is_new = !store.namespaces().contains(&change.namespace);
     if is_new && !change.create && !change.if_absent {
@@ -18,7 +18,7 @@ pub(crate) fn set(store: &Store, change: &PolicyChange) -> Result<bool, Refusal>
         return Err(Refusal::new(RefusalKind::Usage, "a namespace's name has at most 512 bytes"));
     }
     if is_new {
-        // Name and rules at once: a crash leaves no namespace with other rules.
+        // Name and rules in one operation: a crash leaves no namespace with other rules.
         store.namespace_with(&change.namespace, changed(Policy::new(), change))?;
     } else if change.sets_any() && !change.if_absent {
         let rules = store.namespace(&change.namespace)?.policy();

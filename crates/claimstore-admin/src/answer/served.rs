@@ -1,10 +1,11 @@
-//! Whose store is asked.
+//! The kind of store that is asked: one opened for the request, or one that a program has open.
 
-/// Whose store is asked.
+/// The kind of store that is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Served {
-    /// One opened for this very request: what was counted since is the request's own, and pages may be of any length.
+    /// A store that was opened for this request: counters since the opening are the request's own, and pages may have
+    /// any length.
     Briefly,
-    /// One that a program works with: pages are bounded.
+    /// A store that a program has open: pages are bounded.
     Live,
 }

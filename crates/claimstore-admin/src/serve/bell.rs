@@ -1,4 +1,4 @@
-//! What wakes the serving thread, and whether the service is over.
+//! The bell that wakes the serving thread, and the flag that ends the service.
 
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
@@ -17,7 +17,7 @@ impl Bell {
     /// The bell, and the ear that hears it.
     pub(crate) fn new() -> io::Result<(Arc<Bell>, UnixStream)> {
         let (stream, ear) = UnixStream::pair()?;
-        // Rung once too often it is heard all the same, and nobody waits for it to be heard.
+        // Non-blocking: if the buffer is full of rings, one more is not needed, and a caller must not wait.
         stream.set_nonblocking(true)?;
         ear.set_nonblocking(true)?;
         Ok((Arc::new(Bell { ending: AtomicBool::new(false), stream }), ear))
@@ -25,7 +25,7 @@ impl Bell {
 
     /// Wakes the serving thread.
     pub(crate) fn ring(&self) {
-        // A bell that cannot be rung belongs to a thread that is gone.
+        // If the write fails, the thread is gone, or has unread rings.
         drop((&self.stream).write(&[1]));
     }
 

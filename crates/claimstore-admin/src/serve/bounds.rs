@@ -1,6 +1,6 @@
-//! What connections may take of the service.
+//! Limits of the connections to a service.
 
-/// What a connection may take of the service.
+/// The bounds of connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     /// Most connections at a time.

@@ -1,7 +1,7 @@
-//! One connection: what came of its next request, what it waits for, and how long it may take.
+//! One connection: its partial request, its phase, and its deadline.
 //!
-//! Nothing here blocks. A connection that says little or reads little costs a place until its time is over, and nothing
-//! else: the thread that serves goes on with the others.
+//! Nothing here blocks. A slow connection occupies its place until its deadline, and has no other effect: the serving
+//! thread goes on with the other connections.
 
 use crate::answer::Export;
 use crate::serve::bounds::Bounds;
@@ -11,10 +11,10 @@ use rustix::event::PollFlags;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
-/// How many bytes are taken in at a time.
+/// Bytes of one read.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Which connection.
+/// The connection of a guest.
 pub(crate) type GuestId = u64;
 
 /// A connection.
@@ -22,16 +22,16 @@ pub(crate) struct Guest {
     pub(crate) id: GuestId,
     pub(crate) stream: UnixStream,
     pub(crate) peer: Option<Peer>,
-    /// What came of the next request so far, and of those that were sent ahead.
+    /// Received bytes of the next request, and of further requests that were sent ahead.
     received: Vec<u8>,
     phase: Phase,
-    /// When the request, the answer or the silence has lasted too long. Of a request it counts from its first byte,
-    /// however many follow, so that nobody keeps a place by trickling.
+    /// The end of the time for the request, the answer or the silence. For a request it counts from the first byte
+    /// and is not extended by later ones, so that a client cannot occupy a place by sending slowly.
     deadline_ms: u64,
     pub(crate) export: Option<Paced>,
 }
 
-/// An export, and how much of it went out since when.
+/// An export, its begin, and the bytes sent since then.
 pub(crate) struct Paced {
     pub(crate) export: Export,
     pub(crate) begun_ms: u64,
@@ -39,15 +39,15 @@ pub(crate) struct Paced {
 }
 
 enum Phase {
-    /// For a request to be whole.
+    /// Waits for the rest of a request.
     Listening,
-    /// For a job.
+    /// Waits for a job.
     Waiting,
-    /// For the other side to take the rest of an answer.
+    /// Waits until the client has read the rest of an answer.
     Answering { line: Vec<u8>, written: usize, is_last: bool },
 }
 
-/// What comes of a connection that was looked at.
+/// The result of serving a connection once.
 pub(crate) enum Turn {
     /// Nothing yet.
     Goes,
@@ -71,7 +71,8 @@ impl Guest {
         Guest { id, stream, peer, received: Vec::new(), phase: Phase::Listening, deadline_ms, export: None }
     }
 
-    /// What its socket is watched for. Nothing while a job runs: a socket that is only hung up would wake us for ever.
+    /// The events to poll its socket for. None while a job runs: a socket that was hung up would wake the thread over
+    /// and over.
     pub(crate) fn watches(&self) -> Option<PollFlags> {
         match self.phase {
             Phase::Listening => Some(PollFlags::IN),
@@ -80,17 +81,17 @@ impl Guest {
         }
     }
 
-    /// When its time is over. A job has none: the store takes the time that it takes.
+    /// Its deadline. There is none during a job, whose duration depends on the store.
     pub(crate) fn deadline_ms(&self) -> Option<u64> {
         (!matches!(self.phase, Phase::Waiting)).then_some(self.deadline_ms)
     }
 
-    /// Whether a whole request is here already, of which no socket will tell.
+    /// Whether a complete request is buffered already: the socket will not become readable for it again.
     pub(crate) fn has_request(&self) -> bool {
         matches!(self.phase, Phase::Listening) && self.received.contains(&b'\n')
     }
 
-    /// Takes in or sends out what goes without waiting.
+    /// Reads or writes as much as possible without blocking.
     pub(crate) fn go_on(&mut self, now_ms: u64, bounds: &Bounds, most_bytes: usize) -> Turn {
         match self.phase {
             Phase::Waiting => Turn::Goes,
@@ -133,7 +134,7 @@ impl Guest {
         self.phase = Phase::Waiting;
     }
 
-    /// Begins to send an answer; `is_last`: and ends the connection behind it.
+    /// Begins to send an answer. With `is_last` the connection ends after it.
     pub(crate) fn answer(&mut self, answer: &Answer, is_last: bool, now_ms: u64, bounds: &Bounds) -> Turn {
         let Ok(mut line) = serde_json::to_vec(answer) else { return Turn::Gone };
         line.push(b'\n');
@@ -159,7 +160,7 @@ impl Guest {
             return Turn::Gone;
         }
         self.phase = Phase::Listening;
-        // What was sent ahead is a request that has begun.
+        // Bytes that were sent ahead belong to a request that has begun.
         let time_ms = if self.received.is_empty() { bounds.idle_ms } else { bounds.transfer_ms };
         self.deadline_ms = now_ms + time_ms;
         Turn::Goes

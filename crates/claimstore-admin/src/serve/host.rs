@@ -1,4 +1,4 @@
-//! The thread behind the socket: it sleeps until somebody asks, and ends when the store closes.
+//! The serving thread of the socket: it sleeps until there is a request, and ends when the store closes.
 
 use crate::answer::{Export, Served, answer};
 use crate::serve::bounds::Bounds;
@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 /// Longest request in bytes, its line feed included.
 const MAX_REQUEST_BYTES: usize = 16 << 10;
-/// The same where decisions are allowed: one may carry a response.
+/// The same if decisions are allowed, as a decision may carry a response.
 const MAX_DECISION_BYTES: usize = 4 << 20;
 
-/// What the thread owns.
+/// The state of the serving thread.
 pub(crate) struct Host {
     pub(crate) listener: UnixListener,
     pub(crate) ear: UnixStream,
@@ -27,11 +27,11 @@ pub(crate) struct Host {
     pub(crate) service: Arc<Service>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bounds: Bounds,
-    /// Until when nobody new is heard, as a connection could not be taken.
+    /// Until when no new connection is accepted, after an `accept` failed.
     pub(crate) deaf_until_ms: Cell<u64>,
 }
 
-/// For how long that is.
+/// The pause after a failed `accept`.
 const DEAF_MS: u64 = 100;
 
 /// Whether a connection goes on.
@@ -52,7 +52,7 @@ impl Host {
             let is_ready = |guest: &Guest| ready.contains(&guest.id) || guest.has_request();
             guests.retain_mut(|guest| {
                 let stays = !is_ready(guest) || self.attend(guest);
-                // Also of those that were ready: else whoever trickles is never late.
+                // Checked for connections that were ready too; otherwise one that sends slowly would never be late.
                 stays && guest.deadline_ms().is_none_or(|deadline_ms| self.clock.boot_ms() < deadline_ms)
             });
             if self.service.is_ending() {
@@ -64,7 +64,7 @@ impl Host {
         }
     }
 
-    /// Sleeps until the bell rings, somebody connects, speaks or reads, or somebody's time is over.
+    /// Sleeps until the bell rings, a connection arrives or is ready, or a deadline is over.
     fn sleep(&self, guests: &[Guest]) -> io::Result<(bool, Vec<GuestId>)> {
         let watched: Vec<_> = guests.iter().filter_map(|guest| Some((guest, guest.watches()?))).collect();
         let is_deaf = self.clock.boot_ms() < self.deaf_until_ms.get();
@@ -78,7 +78,7 @@ impl Host {
         }
         let mut woken = fds.iter().map(|fd| !fd.revents().is_empty());
         if woken.next().unwrap_or(false) {
-            // Heard; what it rang for is looked at in any case.
+            // Only empties the pipe: everything the bell may ring for is checked in any case.
             drop((&self.ear).read(&mut [0; 64]));
         }
         let arrived = woken.next().unwrap_or(false);
@@ -102,7 +102,8 @@ impl Host {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
-                        // No descriptor is left, say: whoever waits goes on waiting, and this thread does not spin.
+                        // For example, no file descriptor is left. The connection stays in the backlog; pause, so
+                        // that this thread does not spin.
                         self.deaf_until_ms.set(self.clock.boot_ms() + DEAF_MS);
                     }
                     return;
@@ -123,7 +124,7 @@ impl Host {
         }
     }
 
-    /// Goes on with a connection as far as that goes without waiting.
+    /// Serves a connection as far as possible without blocking.
     fn attend(&self, guest: &mut Guest) -> Stays {
         let allowed = self.service.allows_decisions();
         let most_bytes = if allowed { MAX_DECISION_BYTES } else { MAX_REQUEST_BYTES };
@@ -187,7 +188,7 @@ impl Host {
         }
     }
 
-    /// The next page of an export. One that is read too slowly is ended: it keeps files on the disk.
+    /// The next page of an export. An export that is read too slowly is ended, because it keeps files on the disk.
     fn export_more(&self, guest: &mut Guest) -> Result<Answer, Refusal> {
         let none = || Refusal::new(RefusalKind::Usage, "no export is under way on this connection");
         let mut paced = guest.export.take().ok_or_else(none)?;
@@ -213,13 +214,13 @@ impl Paced {
     }
 }
 
-/// Whether somebody gets a place beside those who have one.
+/// Whether a new connection gets a place beside the present ones.
 fn admit(
     peer: Option<Peer>,
     taken: impl ExactSizeIterator<Item = Option<Peer>>,
     bounds: &Bounds,
 ) -> Result<(), Refusal> {
-    // On Linux everybody can be told; whoever cannot is in another name space of processes, and not let in.
+    // On Linux the peer is always known, except for one in another PID namespace, which is not let in.
     let is_let_in = peer.map_or(!cfg!(target_os = "linux"), Peer::is_let_in);
     if !is_let_in {
         let message = "the socket is for the user that the program runs as, and for root";
@@ -240,7 +241,7 @@ fn admit(
     Ok(())
 }
 
-/// Says why, if that goes at once.
+/// Sends the refusal, if that is possible without blocking.
 fn turn_away(mut stream: &UnixStream, refusal: Refusal) {
     if let Ok(mut line) = serde_json::to_vec(&Answer::Refused(refusal)) {
         line.push(b'\n');

@@ -1,5 +1,5 @@
-//! What takes turns with the upkeep of a store, on a thread of its own: a backup may take minutes, and others are
-//! answered meanwhile. The thread begins with the first job and ends with the last.
+//! Requests that exclude the store's upkeep run on a thread of their own: a backup may take minutes, and other
+//! requests are answered meanwhile. The thread starts with the first job and ends after the last.
 
 use crate::answer::{Served, answer};
 use crate::serve::bell::Bell;
@@ -12,7 +12,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 
-/// Jobs that wait, and answers to those that are done. Each connection has one at most, so both are short.
+/// Waiting jobs, and the answers of finished ones. Each connection has at most one, so both lists are short.
 #[derive(Debug)]
 pub(crate) struct Jobs {
     state: Mutex<State>,
@@ -24,8 +24,8 @@ pub(crate) struct Jobs {
 struct State {
     waiting: VecDeque<(GuestId, Request)>,
     done: Vec<(GuestId, Answer)>,
-    /// Whether the thread will look at what waits once more. It says so under the lock before it ends, so a job is
-    /// either seen by it or begins another.
+    /// Whether the thread will look at the waiting jobs again. It clears this under the lock before it ends. So a new
+    /// job is either found by this thread, or starts another one.
     is_working: bool,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,7 +35,7 @@ impl Jobs {
         Jobs { state: Mutex::default(), bell }
     }
 
-    /// Has `request` answered by and by.
+    /// Queues `request`, and starts the thread if there is none.
     pub(crate) fn begin(
         self: &Arc<Jobs>,
         store: &WeakStore,
@@ -44,7 +44,7 @@ impl Jobs {
     ) -> io::Result<()> {
         let mut state = lock(&self.state);
         if !state.is_working {
-            // The one before has said that it is over.
+            // The previous thread, if any, takes no further job.
             let (jobs, store) = (self.clone(), store.clone());
             let work = move || while jobs.work(&store) {};
             let thread = Builder::new().name("claimstore-admin-job".into()).spawn(work)?;
@@ -55,7 +55,7 @@ impl Jobs {
         Ok(())
     }
 
-    /// Answers to jobs that are done.
+    /// Removes and returns the answers of finished jobs.
     pub(crate) fn take_done(&self) -> Vec<(GuestId, Answer)> {
         std::mem::take(&mut lock(&self.state).done)
     }
@@ -64,7 +64,7 @@ impl Jobs {
         lock(&self.state).thread.take()
     }
 
-    /// Does one job. False when there is none, or the service ends.
+    /// Runs one job. `false` if there is none, or the service ends.
     fn work(&self, store: &WeakStore) -> bool {
         let mut state = lock(&self.state);
         let next = if self.bell.is_ending() { None } else { state.waiting.pop_front() };

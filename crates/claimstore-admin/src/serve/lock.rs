@@ -1,4 +1,4 @@
-//! Locks whose holder panicked are taken all the same: what they guard is whole between any two statements.
+//! Locking that ignores poison: the guarded state is consistent between any two statements.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

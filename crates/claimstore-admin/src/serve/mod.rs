@@ -1,4 +1,4 @@
-//! What a program calls: the service of a store, begun, allowed more, and ended.
+//! The calls of a program: start the service of a store, allow decisions, stop it.
 
 mod bell;
 mod bounds;
@@ -22,16 +22,15 @@ use std::thread::Builder;
 
 /// A store that serves a socket in its directory.
 pub trait ServeAdmin {
-    /// Serves `admin.sock` in the store's directory, for its owner alone, until the store closes or
-    /// [`Admin::stop`] is called. Starts one thread, which sleeps while nobody asks; it does not keep the store
-    /// open. See the [crate](crate) for what can be asked. Nothing of a record can be changed unless
-    /// [`Admin::allow_decisions`] is called too.
+    /// Serves `admin.sock` in the store's directory, for its owner only, until the store closes or [`Admin::stop`] is
+    /// called. Starts one thread, which sleeps while there is no request; it does not keep the store open. See the
+    /// [crate](crate) for the requests. Records cannot be changed unless [`Admin::allow_decisions`] is called too.
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a store in memory, which has no directory, for one that was opened read-only, and in a child of
-    /// `fork()`; `AddrInUse` when this store is served
-    /// already; `NotConnected` when it was closed; those of the operating system.
+    /// `Unsupported` for a store in memory, which has no directory, for one that was opened read-only, and in a child
+    /// of `fork()`; `AddrInUse` if this store is served already; `NotConnected` if it was closed; those of the
+    /// operating system.
     fn serve_admin(&self) -> io::Result<Admin>;
 }
 
@@ -55,8 +54,9 @@ impl ServeAdmin for Store {
             return Err(io::Error::new(io::ErrorKind::Unsupported, error));
         }
         let (service, ear) = Service::new()?;
-        // Before anything is made: a close from here on waits for the place, and takes away what is there.
-        // While it serves, its thread keeps it; what was stopped is not kept until the close.
+        // Registered before anything is created: a close from here on waits for the lock of `place`, and removes the
+        // socket. A weak reference: the serving thread keeps the service, and a stopped service need not live until
+        // the close.
         let at_close = Arc::downgrade(&service);
         self.on_close(move || {
             if let Some(service) = at_close.upgrade() {
@@ -78,9 +78,9 @@ impl ServeAdmin for Store {
 }
 
 impl Admin {
-    /// Also allows to decide through the socket: `requeue`, `release`, `complete`, `fail`, `forget`, to set policies,
-    /// to take backups and to export. Whoever can connect can then change records as the program's own code can:
-    /// that is the user the program runs as, and root.
+    /// Also allows decisions through the socket: `requeue`, `release`, `complete`, `fail`, `forget`, changes of
+    /// policies, backups and exports. Everyone who can connect, which is the user that the program runs as and root,
+    /// can then change records like the program's own code.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -97,8 +97,8 @@ impl Admin {
         self
     }
 
-    /// Ends the service: the socket is gone and its threads have ended when this returns. In a child of `fork()` nothing
-    /// happens.
+    /// Ends the service: when this returns, the socket is removed and its threads have ended. Does nothing in a child
+    /// of `fork()`.
     pub fn stop(&self) {
         self.service.end();
     }

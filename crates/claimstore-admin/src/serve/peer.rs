@@ -1,9 +1,9 @@
-//! Who is at the other end of a connection.
+//! The process at the other end of a connection.
 
 use rustix::process::geteuid;
 use std::os::unix::net::UnixStream;
 
-/// A process, as the operating system tells of it; it cannot be made up.
+/// A process, as reported by the operating system; a client cannot forge it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) user: u32,
@@ -11,8 +11,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Who connected; `None` on systems that tell it in another way. There the modes of socket and directory are what
-    /// keeps others out.
+    /// The connected process; `None` on systems with another interface for it. There only the modes of socket and
+    /// directory keep other users out.
     #[cfg(target_os = "linux")]
     pub(crate) fn of(stream: &UnixStream) -> Option<Peer> {
         let found = rustix::net::sockopt::socket_peercred(stream).ok()?;
@@ -24,7 +24,7 @@ impl Peer {
         None
     }
 
-    /// Whether this user may ask at all: the one that this process runs as, and root.
+    /// Whether this user may connect: the user that this process runs as, and root.
     pub(crate) fn is_let_in(self) -> bool {
         is_let_in(self.user, geteuid().as_raw())
     }

@@ -1,4 +1,4 @@
-//! What the program, the serving thread and the close share.
+//! The state of a service, shared by the program, the serving thread and the close of the store.
 
 use crate::serve::bell::Bell;
 use crate::serve::jobs::Jobs;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// What the program, the serving thread and the close share.
+/// The state that the program, the serving thread and the close share.
 #[derive(Debug)]
 pub(crate) struct Service {
     bell: Arc<Bell>,
@@ -18,12 +18,12 @@ pub(crate) struct Service {
     thread: Mutex<Option<JoinHandle<()>>>,
     pub(crate) jobs: Arc<Jobs>,
     place: Mutex<Option<Place>>,
-    /// Where the thread is: a child of `fork()` has none, and the socket is its parent's.
+    /// The process of the thread: a child of `fork()` does not have it, and the socket belongs to its parent.
     process: u32,
 }
 
 impl Service {
-    /// The service, and the ear that hears its bell.
+    /// The service, and the receiving end of its bell.
     pub(crate) fn new() -> io::Result<(Arc<Service>, UnixStream)> {
         let (bell, ear) = Bell::new()?;
         let service = Service {
@@ -59,7 +59,8 @@ impl Service {
         }
         self.bell.end();
         drop(lock(&self.place).take());
-        // Taken out first: the thread that is waited for may come here itself, by the last handle of the store.
+        // Take the handle out first, so that the lock is not held during the join: the thread itself may come here,
+        // if it drops the last handle of the store.
         let thread = lock(&self.thread).take();
         join_unless_mine(thread);
         join_unless_mine(self.jobs.take_thread());
@@ -78,7 +79,8 @@ impl Service {
     }
 }
 
-/// The last handle may be dropped by the very thread that serves, in the middle of an answer.
+/// Joins a thread, unless it is the current one: the serving thread may drop the last handle of the store in the
+/// middle of an answer.
 fn join_unless_mine(thread: Option<JoinHandle<()>>) {
     if let Some(thread) = thread
         && thread.thread().id() != std::thread::current().id()

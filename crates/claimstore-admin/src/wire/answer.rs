@@ -1,4 +1,4 @@
-//! What is answered.
+//! Answers to requests.
 
 use crate::wire::decision::Verdict;
 use crate::wire::export::Page;
@@ -10,7 +10,7 @@ use crate::wire::refusal::Refusal;
 use crate::wire::request::Request;
 use serde::{Deserialize, Serialize};
 
-/// An answer, or why there is none.
+/// An answer, or a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -43,7 +43,7 @@ pub enum Answer {
     Records {
         /// The page.
         records: Vec<RecordView>,
-        /// The cursor of those behind it, if there are any.
+        /// The cursor of the next page, if there is one.
         next: Option<String>,
         /// Store time of the answer.
         store_time_ms: u64,
@@ -62,7 +62,7 @@ pub enum Answer {
         /// Bytes of them.
         run_bytes: u64,
     },
-    /// To [`Request::Prune`]: what went, or would.
+    /// To [`Request::Prune`]: the files that were removed, or would be.
     Pruned {
         /// Records, tombstones included.
         records: u64,
@@ -80,7 +80,7 @@ pub enum Answer {
     PolicySet {
         /// The rules from now on.
         policy: PolicyView,
-        /// Whether the namespace was made.
+        /// Whether the namespace was created.
         made: bool,
     },
     /// To [`Request::Backup`].

@@ -1,4 +1,4 @@
-//! Decisions about single keys: what can be decided, and what comes of it.
+//! Decisions about single keys, and their verdicts.
 
 use crate::hex::{from_hex, hex};
 use crate::wire::key::Key;
@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 /// Most keys of one request.
 pub const MAX_TARGETS: usize = 100;
 
-/// What is decided about a key.
+/// The kind of a decision about a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
     /// A parked key may be claimed again, at once, for as many more attempts as the policy allows.
     Requeue,
-    /// The same for a claim that nobody holds any more.
+    /// The same for a claim that has lost its holder.
     Release,
-    /// The work of a parked key, or of a claim that nobody holds, is done.
+    /// The work of a parked key, or of a claim without a holder, is done.
     Complete,
     /// The same work has failed for good.
     Fail,
-    /// The key becomes unknown, whatever it is.
+    /// The key becomes unknown, in whatever state it is.
     Forget,
 }
 
 impl Verb {
-    /// From which states it may start. Of claims in progress the store itself says whether somebody holds them.
+    /// The states from which it may start. Whether a claim in progress has a holder is checked by the store.
     pub fn takes(self, state: State) -> bool {
         match state {
             State::Parked => self != Verb::Release,
@@ -35,7 +35,7 @@ impl Verb {
         }
     }
 
-    /// The states it may start from, in words.
+    /// The states from which it may start, in words.
     pub fn needs(self) -> &'static str {
         match self {
             Verb::Requeue => "parked",
@@ -49,28 +49,28 @@ impl Verb {
 /// A decision, and the keys it is about.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// What is decided.
+    /// The kind of the decision.
     pub verb: Verb,
-    /// About what: at most [`MAX_TARGETS`].
+    /// The keys: at most [`MAX_TARGETS`].
     pub targets: Vec<Target>,
-    /// Who decides: kept in the history of the key, up to 64 bytes.
+    /// The person who decides: kept in the history of the key, up to 64 bytes.
     #[serde(default)]
     pub by: String,
-    /// Why: kept in the history of the key, up to 256 bytes.
+    /// The reason: kept in the history of the key, up to 256 bytes.
     #[serde(default)]
     pub why: String,
-    /// What duplicates are given, of [`Verb::Complete`] and [`Verb::Fail`].
+    /// The response for duplicates, for [`Verb::Complete`] and [`Verb::Fail`].
     #[serde(flatten)]
     pub response: Response,
-    /// [`Verb::Forget`]: also a key that a holder is trusted with, whose work may then be done twice.
+    /// For [`Verb::Forget`]: also a key whose holder's lease runs; its work may then be done twice.
     #[serde(default)]
     pub force: bool,
-    /// Only looks: each verdict says whether the key is in a state for it.
+    /// Changes nothing: each verdict says whether the key is in a state for the decision.
     #[serde(default)]
     pub dry_run: bool,
 }
 
-/// A response, as text or in hex digits; empty where there is neither.
+/// A response, as text or in hex digits; empty if there is neither.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Response {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,7 +82,7 @@ pub struct Response {
 impl Response {
     /// The response of these bytes.
     pub fn new(bytes: &[u8]) -> Response {
-        // A control character takes six bytes of JSON, and two hex digits do.
+        // A control character takes six bytes as JSON text, but only two as hex digits.
         let is_plain = !bytes.iter().any(u8::is_ascii_control);
         match std::str::from_utf8(bytes) {
             Ok("") => Response::default(),
@@ -105,7 +105,7 @@ impl Response {
     }
 }
 
-/// Shows whether there is one, never what it is.
+/// Without the contents.
 impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let is_there = self.response.is_some() || self.response_hex.is_some();
@@ -113,7 +113,7 @@ impl std::fmt::Debug for Response {
     }
 }
 
-/// Shows the shape, never keys, response or reason.
+/// Without keys, response and reason.
 impl std::fmt::Debug for Decision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Decision")
@@ -125,7 +125,7 @@ impl std::fmt::Debug for Decision {
     }
 }
 
-/// One key, and what was seen of it.
+/// One key, and the version of it that was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// Its namespace; empty for the default one.
@@ -134,12 +134,12 @@ pub struct Target {
     /// The key.
     #[serde(flatten)]
     pub key: Key,
-    /// What a listing or a dry run showed: whoever decides about that decides about nothing else.
+    /// The version that a listing or a dry run showed. If given, the decision is about this version only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
 }
 
-/// Token and state of a key at the moment it was looked at.
+/// Token and state of a key when it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// The token of the last claim.
@@ -148,7 +148,7 @@ pub struct Seen {
     pub state: State,
 }
 
-/// What came of a decision about one key.
+/// The result of a decision about one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The namespace of the key.
@@ -157,7 +157,7 @@ pub struct Verdict {
     pub key_hash: String,
     /// Its length.
     pub key_bytes: usize,
-    /// How it was before, where it is known.
+    /// The version before the decision, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
     /// Why nothing was decided. `None`: it is decided and durable; of a dry run, it may be tried.

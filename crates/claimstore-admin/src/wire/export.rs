@@ -1,4 +1,4 @@
-//! Records and rules with all that is stored of them.
+//! Exported records and rules, with everything that is stored of them.
 
 use crate::hex::hex;
 use crate::millis::millis;
@@ -7,7 +7,7 @@ use crate::wire::record::{RecordView, Show};
 use claimstore::{Policy, Record};
 use serde::{Deserialize, Serialize};
 
-/// A stretch of an export.
+/// A page of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The rules of every namespace that is exported; on the first page.
@@ -37,10 +37,10 @@ impl RulesView {
     }
 }
 
-/// A record with all that is stored of it.
+/// A complete record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportView {
-    /// The record, with its key, what programs stored, and its history.
+    /// The record with its key, stored data and history.
     pub record: RecordView,
     /// How long it is remembered once it is settled.
     pub ttl_ms: u64,
@@ -49,7 +49,7 @@ pub struct ExportView {
     pub fingerprint: Option<FingerprintView>,
 }
 
-/// A fingerprint. Whoever has the key of the fingerprints can guess payloads by it.
+/// A fingerprint. With the fingerprint key, payloads can be guessed from it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FingerprintView {
     /// As `claimstore_hash::Fingerprint` numbers them.
@@ -61,7 +61,7 @@ pub struct FingerprintView {
     pub fields_hex: Option<String>,
 }
 
-/// Shows the scheme, never a digest.
+/// Without the digests.
 impl std::fmt::Debug for FingerprintView {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FingerprintView").field("scheme", &self.scheme).finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Keys as a request names them.
+//! Keys as requests name them: text, hex digits, or a short name.
 
 use crate::hex::{from_hex, hex};
 use crate::wire::refusal::{Refusal, RefusalKind};

@@ -1,4 +1,4 @@
-//! The short name of a key, which lists show in its place.
+//! The short name of a key, which lists show instead of the key.
 
 use crate::hex::hex;
 use claimstore_hash::digest_key;
@@ -12,8 +12,8 @@ pub fn key_hash(key: &[u8]) -> String {
     hex(digest_key(&[key]).get(..HASH_BYTES).unwrap_or_default())
 }
 
-/// The short name of a key, as lists show it: `3f9a2b77c0de+14B`, the first 12 hex digits of a plain digest of the key,
-/// and its length. It gives no key away, and two keys of one store hardly ever share it.
+/// The short name of a key, as lists show it: `3f9a2b77c0de+14B`, the first 12 hex digits of a plain digest of the
+/// key, and its length. It does not reveal the key, and two keys of a store very rarely have the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyLabel {
     hash: String,
@@ -31,7 +31,7 @@ impl KeyLabel {
         let (hash, bytes) = text.strip_suffix('B')?.split_once('+')?;
         let is_hash = hash.len() == 2 * HASH_BYTES && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         let label = KeyLabel { hash: hash.to_ascii_lowercase(), bytes: bytes.parse().ok()? };
-        // One way to write each: neither a sign nor a leading zero.
+        // Only the canonical spelling: no sign and no leading zero.
         (is_hash && label.bytes.to_string() == bytes).then_some(label)
     }
 

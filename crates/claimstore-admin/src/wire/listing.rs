@@ -1,4 +1,4 @@
-//! Which records a listing shows, and how many of them.
+//! Listings: filters and pages.
 
 use crate::wire::decision::Verb;
 use crate::wire::record::Show;

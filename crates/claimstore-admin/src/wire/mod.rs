@@ -1,5 +1,5 @@
-//! What goes over the wire: requests and answers, and the parts of both. Plain data, which knows how it is written and
-//! read, and how it is made of the types of the store.
+//! The data of the protocol: requests, answers and their parts. The types know their JSON form, and how they are made from
+//! the types of the store.
 
 mod answer;
 mod decision;

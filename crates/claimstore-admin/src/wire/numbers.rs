@@ -1,4 +1,4 @@
-//! Numbers as they stand in answers: of records, and of what a store is doing.
+//! Numbers in answers: of records, and of the activity of a store.
 
 use crate::millis::ms;
 use crate::wire::state::State;
@@ -24,7 +24,7 @@ pub struct Numbers {
     pub life: u64,
     pub store_time_ms: u64,
     pub clock_offset_ms: i64,
-    /// What the store is doing; only of one that a program has open.
+    /// The activity of the store; only if a program has it open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
 }
@@ -43,7 +43,7 @@ impl Numbers {
     }
 }
 
-/// Samples of one measure: how many, and how they lie.
+/// Samples of one measure: their number and distribution.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each member is that of claimstore::Quantiles")]
 pub struct QuantilesView {
@@ -59,7 +59,7 @@ impl From<Quantiles> for QuantilesView {
     }
 }
 
-/// What became of claims since the store was opened, under one metrics name; empty for policies without one.
+/// Outcomes of claims since the store was opened, for one metrics name; empty for policies without one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each member is that of claimstore::Outcomes")]
 pub struct OutcomesView {
@@ -92,7 +92,7 @@ impl OutcomesView {
     }
 }
 
-/// Who is on what.
+/// The number of claims by state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each member is that of claimstore::Census")]
 pub struct CensusView {
@@ -137,7 +137,7 @@ impl From<Bucket> for BucketView {
     }
 }
 
-/// What a store is doing: counts since it was opened, sizes and ages as of now.
+/// The activity of a store: counts since it was opened, and present sizes and ages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "each member is that of claimstore::Stats, or of its part")]
@@ -151,7 +151,7 @@ pub struct Live {
     pub commit_ops: QuantilesView,
     pub duplicate_age_ms: QuantilesView,
     pub duplicate_ttl_percent: QuantilesView,
-    /// Whether duplicates come so late that some may come too late.
+    /// Whether duplicates come so late that some may come after the ttl.
     pub ttl_is_short: bool,
     pub checkpoint_ms: QuantilesView,
     pub checkpoints: u64,

@@ -1,36 +1,36 @@
-//! The rules of a namespace, as they are shown and as they are changed.
+//! The rules of a namespace: as answers show them, and changes of them.
 
 use crate::millis::millis;
 use claimstore::{OnOrphan, Policy, TimeOrdered};
 use serde::{Deserialize, Serialize};
 
-/// What is to be set of the rules of a namespace, for later claims; the rest stays.
+/// Changes of the rules of a namespace, for later claims. Rules that are not set stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PolicyChange {
     /// The namespace.
     pub namespace: String,
-    /// Makes the namespace if there is none.
+    /// Creates the namespace if it does not exist.
     pub create: bool,
-    /// Makes the namespace with what is set here, and else with what a new one has; sets nothing if it is there already.
+    /// Creates the namespace with these rules, and defaults for the rest; changes nothing if it exists already.
     pub if_absent: bool,
     /// How long keys are remembered.
     pub ttl_ms: Option<u64>,
-    /// How long a holder is trusted.
+    /// The length of a lease.
     pub lease_ms: Option<u64>,
     /// How many claims may be made of a key before it is parked.
     pub max_attempts: Option<u32>,
-    /// What becomes of claims that nobody stands behind.
+    /// What happens to claims without a holder.
     pub on_orphan: Option<OrphanRule>,
     /// Most records and bytes.
     pub quota: Option<QuotaView>,
-    /// No such limit any more.
+    /// Removes the limit.
     pub no_quota: bool,
-    /// Under which name outcomes are counted.
+    /// The name under which outcomes are counted.
     pub metrics_name: Option<String>,
 }
 
-/// What becomes of claims that nobody stands behind.
+/// What happens to claims without a holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OrphanRule {

@@ -1,17 +1,17 @@
-//! Why a request got no answer.
+//! Refusals: why a request got no answer.
 
 use claimstore::ErrorKind;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
 
-/// Why a request got no answer. The message holds no key and no payload.
+/// Why a request got no answer. The message has no key and no payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// What can be done about it.
     pub kind: RefusalKind,
     /// For people.
     pub message: String,
-    /// Of a key that the default namespace does not have: others that do, three at most.
+    /// If the key is not in the default namespace: up to three other namespaces that have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<String>,
 }
@@ -37,7 +37,7 @@ pub enum RefusalKind {
     Usage,
     /// The request is of another version of the protocol.
     Version,
-    /// Later it may go.
+    /// It may succeed later.
     Busy,
     /// The store is damaged, or of a later version.
     Damaged,
@@ -81,7 +81,7 @@ impl RefusalKind {
         }
     }
 
-    /// Whether what refused one key would refuse every other.
+    /// Whether this refusal would apply to every other key too.
     pub fn ends_all(self) -> bool {
         matches!(self, RefusalKind::Damaged | RefusalKind::Closed | RefusalKind::Failed)
     }
@@ -117,7 +117,7 @@ impl From<claimstore::Error> for Refusal {
             ErrorKind::Closed => RefusalKind::Closed,
             _ => RefusalKind::Failed,
         };
-        // With the causes: what the operating system said is what helps.
+        // With all causes: the error of the operating system is the helpful part.
         let mut message = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(error) = cause {

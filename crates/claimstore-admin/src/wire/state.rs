@@ -1,4 +1,4 @@
-//! The states of records, in the words that answers, options and tables have for them.
+//! The states of records, and the words for them in answers, options and tables.
 
 use claimstore::RecordState;
 use serde::{Deserialize, Serialize};

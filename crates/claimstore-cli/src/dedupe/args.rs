@@ -1,4 +1,4 @@
-//! The command line of `dedupe`: how the input is written, and what names an event.
+//! The arguments of `dedupe`: the format of the input, and which part of a record identifies the event.
 
 use std::path::PathBuf;
 use std::time::Duration;

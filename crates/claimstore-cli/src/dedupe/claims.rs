@@ -1,4 +1,4 @@
-//! The claims of `dedupe` in a store.
+//! Claims of `dedupe` in a store.
 
 use std::time::Duration;
 

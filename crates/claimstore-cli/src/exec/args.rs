@@ -1,4 +1,4 @@
-//! The command line of `exec`.
+//! The arguments of `exec`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;

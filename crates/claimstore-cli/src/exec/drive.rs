@@ -359,6 +359,7 @@ impl<'scope, 'env> Drive<'scope, 'env> {
         let grant = self.grant.as_ref().context("nothing was claimed")?;
         let ready = make_ready(self.scope, self.shared, &self.news).context("starting a thread")?;
         let mut child = program::start(self.shared.exec, grant)?;
+        descriptors::allow_all();
         // The threads are there: they end when this is done at the earliest.
         let _ = ready.end.send(Pid::from_child(&child));
         let _ = child.stdout.take().map(|stdout| ready.stdout.send(stdout));

@@ -1,4 +1,4 @@
-//! What is said on standard error while the command runs.
+//! Messages on standard error while the command runs.
 
 use std::os::fd::AsFd as _;
 

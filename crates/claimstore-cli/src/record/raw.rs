@@ -1,4 +1,4 @@
-//! One record as it stood in the input.
+//! A record as it stands in the input.
 
 use super::fault::Fault;
 

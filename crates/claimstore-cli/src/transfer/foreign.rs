@@ -1,4 +1,4 @@
-//! What the rows of other keepers stand for, each read as its source has it.
+//! Reads rows of other systems by their source.
 
 use super::reading::{Reading, Source, Taken};
 use super::row::Row;

@@ -6,10 +6,12 @@ use std::os::fd::AsFd;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
+use claimstore::Options;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::exec::{exec, now, pause, ran, runs, started};
+use crate::exec_signals::read_ready;
 use crate::sandbox::{Sandbox, code, run, send, through};
 
 /// Leaves a process behind that has its output open, and its number in a file.
@@ -342,6 +344,34 @@ fn least_descriptors(sandbox: &Sandbox) -> usize {
         }
     }
     enough
+}
+
+/// The store has a descriptor for each run. The command keeps the limit that it was given.
+#[test]
+fn a_store_that_grows_while_the_command_runs_can_record_its_end() {
+    if rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.is_some_and(|most| most < 512) {
+        println!("SKIPPED: no more than 512 descriptors are to be had here");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let script = "ulimit -n >> $RUNS; echo ready; cat; exit 3";
+    let words = "--key k --on-failure store";
+    let mut command = through("ulimit -S -n 100; exec \"$@\"", &exec(&sandbox, words, script));
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    read_ready(&mut child);
+    let store = Options::new().background(false).open(sandbox.store()).unwrap();
+    for number in 0..120 {
+        let lease = store.claim(format!("{number}"), Duration::from_secs(3_600)).unwrap().claimed().unwrap();
+        lease.complete("").unwrap();
+        store.checkpoint().unwrap();
+    }
+    let grown = store.stats().unwrap().runs;
+    store.close().unwrap();
+    assert!(grown > 100, "{grown} runs");
+    drop(child.stdin.take());
+    assert_eq!(code(child.wait().unwrap()), 3);
+    let again = run(&mut exec(&sandbox, words, "echo again >> $RUNS"));
+    assert_eq!((again.code, runs(&sandbox)), (3, vec!["100".to_owned()]), "{}", again.err);
 }
 
 /// Where descriptors are too few, nothing runs; where a command runs, its end is recorded.

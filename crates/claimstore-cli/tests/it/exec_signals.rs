@@ -73,7 +73,7 @@ fn each_signal_reaches_the_command_once() {
     }
 }
 
-fn read_ready(child: &mut Child) {
+pub(crate) fn read_ready(child: &mut Child) {
     let mut ready = [0; 6];
     child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
     assert_eq!(&ready, b"ready\n");

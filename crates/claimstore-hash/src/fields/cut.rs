@@ -34,7 +34,7 @@ struct Ways<'p> {
     next: BTreeMap<&'p str, Ways<'p>>,
 }
 
-/// What goes along while a document is read.
+/// The state while a document is read.
 struct Reader<'r> {
     maker: &'r Fingerprinter,
     rules: &'r JsonRules,
@@ -155,11 +155,11 @@ impl Reader<'_> {
         }
     }
 
-    /// What is included of `document` below here; what is absent has no member.
+    /// The included parts of `document` below here; an absent part has no member.
     fn follow(&mut self, document: &Node<'_>, ways: &Ways<'_>) -> Full {
         let members = ways.next.iter().filter_map(|(token, way)| {
             let value = self.at(token, |reader| match way.end {
-                // What is included further on lies in this.
+                // Pointers that go further down are inside this one.
                 Some(pointer) => {
                     let (node, mask) = reader.rules.select(document, pointer)?;
                     Some(reader.read(node, mask))

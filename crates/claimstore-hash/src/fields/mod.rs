@@ -29,7 +29,7 @@ pub use self::bytes::FieldsError;
 /// # Ok::<(), claimstore_hash::PayloadError>(())
 /// ```
 ///
-/// # What it tells whoever finds it
+/// # What it reveals
 ///
 /// The names of members, and how many elements arrays have. With the key, small values can be found by guessing;
 /// without it, only that two payloads have the same value in the same place. `Debug` shows none of it.
@@ -40,13 +40,13 @@ pub struct FieldDigests {
     tree: Tree,
 }
 
-/// Eight bytes that stand for a value in its place.
+/// Eight bytes that represent a value at its place.
 type Digest = [u8; 8];
 
 /// Nesting beyond this is summed up, so that reading a tree back needs little stack.
 const MAX_LEVELS: usize = 64;
 
-/// At most so many pointers are named.
+/// The most pointers that are named.
 const MAX_POINTERS: usize = 32;
 
 #[derive(Clone, PartialEq, Eq)]

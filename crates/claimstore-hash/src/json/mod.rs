@@ -1,4 +1,4 @@
-//! JSON payloads: a strict gate, RFC 8785 behind it, and selections of fields.
+//! JSON payloads: a strict gate, then RFC 8785, and selections of fields.
 
 pub(crate) mod number;
 pub(crate) mod parse;
@@ -91,7 +91,8 @@ impl JsonRules {
         self
     }
 
-    /// Reads numbers as RFC 8785 does: each becomes the nearest double, and two that become the same one are the same.
+    /// Reads numbers as RFC 8785 does: each becomes the nearest double, and two that become the same one are the
+    /// same.
     ///
     /// Without it such numbers are refused ([the gate](canonical_json#the-gate)). With it `0.10000000000000001` is
     /// `0.1`, and 9007199254740993 is 9007199254740992: payloads that differ in such an id or amount alone have one
@@ -115,8 +116,8 @@ impl JsonRules {
         Ok(self)
     }
 
-    /// What `pointer` names does not count: members that change from retry to retry, such as a time of sending.
-    /// Also within what is included.
+    /// Leaves out what `pointer` names: members that change from retry to retry, such as a time of sending. Also
+    /// within included parts.
     ///
     /// A member left out may as well be absent. An array's element that is left out keeps its place: how many
     /// elements there are counts.
@@ -168,7 +169,8 @@ impl JsonRules {
         }
     }
 
-    /// What `pointer` names, and what is left out of it. `None`: it names nothing, or nothing that is left.
+    /// The node that `pointer` names, and the mask of what is left out of it. `None`: it names nothing, or a node
+    /// that is left out.
     pub(crate) fn select<'n, 'a>(
         &self,
         document: &'n Node<'a>,
@@ -197,20 +199,19 @@ impl JsonRules {
     }
 }
 
-/// The canonical text of a JSON text (RFC 8785), behind the gate that fingerprints stand behind.
+/// The canonical text of a JSON text (RFC 8785), after the same gate as for fingerprints.
 ///
 /// Member order, white space, escapes and spellings of numbers are gone; everything else is as it was.
 ///
 /// # The gate
 ///
 /// RFC 8785 takes its input for I-JSON and leaves it to parsers what to do with the rest. Parsers keep the last of
-/// two members of one name, and read 9007199254740993 as 9007199254740992, so two payloads would share a
-/// fingerprint. Here both are refused: a member twice ([`PayloadError::DuplicateMember`]), and any number whose
-/// value is not that of its canonical text ([`PayloadError::InexactNumber`]), such as most amounts and ids of more
-/// than 16 digits. Whoever sends those as numbers takes [`Fingerprinter::raw`], or, where they come out of computing in
-/// doubles, [`JsonRules::round_numbers`]; text in quotes passes. Also refused:
-/// what is not JSON by the letter, half surrogate pairs, invalid UTF-8, sizes beyond the limits of `rules`. Its
-/// selection is not looked at.
+/// two members of one name, and read 9007199254740993 as 9007199254740992, so two payloads would share a fingerprint.
+/// Here both are refused: a member twice ([`PayloadError::DuplicateMember`]), and any number whose value is not that
+/// of its canonical text ([`PayloadError::InexactNumber`]), such as most amounts and ids of more than 16 digits.
+/// Whoever sends those as numbers takes [`Fingerprinter::raw`], or, where they come out of computing in doubles,
+/// [`JsonRules::round_numbers`]; text in quotes passes. Also refused: what is not JSON by the letter, half surrogate
+/// pairs, invalid UTF-8, sizes beyond the limits of `rules`. Its selection is not looked at.
 ///
 /// # Errors
 ///

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// What becomes of a number that a double does not hold exactly.
+/// The treatment of a number that a double cannot represent exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gate {
     /// Refused.
     Strict,
-    /// Rounded to the nearest double, as RFC 8785 itself has it. What lies beyond the largest is refused all the same.
+    /// Rounded to the nearest double, as RFC 8785 itself does. Numbers beyond the largest double are refused too.
     Rounded,
 }
 
@@ -23,8 +23,8 @@ const SAFE_DIGITS: usize = 15;
 /// 10^-307 and end above 10^308.
 const SAFE_POINT: i64 = 290;
 
-/// A decimal: the digits, the first and last of which are not `0`, behind a point that is then moved to the right
-/// by `point` places. No digits stand for zero.
+/// A decimal: digits after a decimal point, which is then moved to the right by `point` places. The first and last
+/// digit are not `0`. Without digits it is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Decimal {
     negative: bool,
@@ -103,7 +103,7 @@ impl Decimal {
         let (mantissa, exponent) = literal.split_once(['e', 'E']).unwrap_or((literal, "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let mut decimal = Decimal { negative, digits: [0; MAX_DIGITS], count: 0, point: whole.len() as i64 };
-        // Zeros behind the last digit that counts, held back until another digit follows.
+        // Zeros after the last significant digit; they are added only if another digit follows.
         let mut zeros = 0;
         for digit in whole.bytes().chain(fraction.bytes()) {
             match digit {
@@ -154,7 +154,7 @@ impl Decimal {
     }
 }
 
-/// The digits, with a point behind the first `whole` of them if more follow.
+/// The digits, with a point after the first `whole` of them if more follow.
 fn with_point(text: &mut String, digits: impl Iterator<Item = char>, whole: usize) {
     for (place, digit) in digits.enumerate() {
         if place == whole {

@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
             while matches!(self.peek(), Some(byte) if byte >= 0x20 && byte != b'"' && byte != b'\\') {
                 self.at += 1;
             }
-            // Both ends stand before or behind ASCII, so they are borders of characters.
+            // Both ends are next to ASCII characters, so they are character boundaries.
             let plain = self.text.get(begin..self.at).unwrap_or_default();
             if text.is_empty() {
                 text = Cow::Borrowed(plain);
@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
         char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)).ok_or(lone)
     }
 
-    /// The four hexadecimal digits behind a `u`.
+    /// The four hexadecimal digits after a `u`.
     fn code_unit(&mut self) -> Result<u32, PayloadError> {
         self.at += 1;
         let mut unit = 0;

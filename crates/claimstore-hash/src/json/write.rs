@@ -3,8 +3,8 @@
 use super::parse::Node;
 use super::pointer::Mask;
 
-/// The canonical text. With a mask, members that it leaves out are gone; elements are gone but for their comma, so
-/// that those behind keep their places, and no text with a hole is that of a whole document.
+/// The canonical text. With a mask, members that it leaves out are missing. Of elements that it leaves out the comma
+/// stays, so that later elements keep their places, and the text never equals that of a whole document.
 pub(crate) fn text(node: &Node<'_>, mask: Option<&Mask>) -> String {
     let mut text = String::new();
     push(&mut text, node, mask);
@@ -61,7 +61,7 @@ fn push_string(text: &mut String, string: &str) {
         if byte >= 0x20 && byte != b'"' && byte != b'\\' {
             continue;
         }
-        // Both ends stand before or behind ASCII, so they are borders of characters.
+        // Both ends are next to ASCII characters, so they are character boundaries.
         text.push_str(string.get(plain_from..at).unwrap_or_default());
         plain_from = at + 1;
         push_escape(text, byte);

@@ -1,4 +1,4 @@
-//! What a namespace's keys look like: one rule, applied to every key before it is used.
+//! The key rule of a namespace, applied to every key before it is used.
 
 mod bytes;
 mod presets;
@@ -51,7 +51,7 @@ pub struct KeySpec {
     separator: u8,
 }
 
-/// What becomes of letters' case.
+/// The treatment of letter case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Case {
@@ -147,7 +147,7 @@ impl KeySpec {
         self
     }
 
-    /// What becomes of case. Default: it stays.
+    /// The treatment of letter case. Default: unchanged.
     pub fn case(mut self, case: Case) -> KeySpec {
         self.case = case;
         self
@@ -159,7 +159,7 @@ impl KeySpec {
         self
     }
 
-    /// How many parts a key has. Default: exactly one, whose text is the key as it stands, without escapes.
+    /// How many parts a key has. Default: exactly one, whose text is the unchanged key, without escapes.
     ///
     /// `least` is taken for at least 1, and `most` for at least `least`.
     pub fn parts(mut self, least: u8, most: u8) -> KeySpec {

@@ -1,10 +1,9 @@
 //! redb on our own files: what stands between redb and [`io::File`](crate::io::File).
 //!
-//! redb is trusted with nothing that was not proved. Every page is under a checksum of ours, and redb sees none
-//! that does not fit it (`paged`). A file is opened *on trial*: redb sees it and repairs it, but what redb
-//! writes meanwhile stays in memory. Only when the owner of the file has found everything in order are those
-//! writes let through ([`Db::admit`]); a refused file is left as it was. Panics of redb on bytes it did not
-//! expect are caught here and become `Corrupt`.
+//! redb reads nothing that was not verified. Every page has a checksum of ours, and a page whose checksum is wrong is
+//! not shown to redb (`paged`). A file is opened *on trial*: redb reads and repairs it, but its writes stay in
+//! memory. They are written only when the owner of the file has accepted its contents ([`Db::admit`]); a refused file
+//! stays unchanged. Panics of redb on unexpected bytes are caught here and become `Corrupt`.
 
 mod guarded;
 mod paged;
@@ -31,8 +30,8 @@ pub(super) struct Db {
 }
 
 impl Db {
-    /// Makes the file `name`, lets `write_first` make its first transaction, and only then gives it that name: a
-    /// file of this name is always complete.
+    /// Creates the file `name` with a first transaction by `write_first`. It gets its name last, so a file with this
+    /// name is always complete.
     pub(super) fn create(
         storage: &Arc<dyn Storage>,
         name: &str,
@@ -55,7 +54,7 @@ impl Db {
         let transaction = db.begin()?;
         db.file.call(|| write_first(&transaction))?;
         db.commit(transaction)?;
-        // The content is durable before the name is, and the name before anybody hears of it.
+        // Order: first the contents are durable, then the name, and only then does this return.
         storage.rename(&draft, name).map_err(|error| Error::io("a redb file could not be named", error))?;
         storage.sync_dir("").map_err(|error| Error::io("the store directory could not be synced", error))?;
         Ok(db)
@@ -63,8 +62,8 @@ impl Db {
 
     /// Opens the file `name` on trial. Where it was not closed, redb walks every page of it.
     ///
-    /// After a failed sync the page cache may show bytes the device never got; they are dropped first, so
-    /// that what is found is what is durable.
+    /// After a failed sync the page cache may have bytes that never reached the disk. It is dropped first, so that
+    /// only durable bytes are read.
     pub(super) fn open(storage: &Arc<dyn Storage>, name: &str, cache_bytes: usize) -> Result<Db, Error> {
         let file = storage.open(name, OpenMode::Existing).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
@@ -104,20 +103,21 @@ impl Db {
         self.file.call(|| {
             let mut transaction = self.database()?.begin_write()?;
             transaction.set_durability(Durability::Immediate).map_err(redb::Error::from)?;
-            // Two syncs a commit; in return a damaged commit is never taken for a torn one and skipped.
-            // Quick repair stays off: it writes the whole page allocator with every commit (milliseconds
-            // beside a file of a gigabyte) to spare the walk of an open after a crash.
+            // Costs two syncs per commit; in return a damaged commit is never taken for a torn one and skipped. Quick
+            // repair stays off: it would save the walk over all pages at an open after a crash, but it writes the
+            // whole page allocator with every commit (milliseconds for a file of a gigabyte).
             transaction.set_two_phase_commit(true);
             Ok(transaction)
         })
     }
 
-    /// Commits. An error leaves it open whether the transaction is there; the file then takes no more writes.
+    /// Commits. After an error the file refuses further writes; [`CommitFailed`] says whether the transaction may be
+    /// there.
     pub(super) fn commit(&self, transaction: WriteTransaction) -> Result<(), CommitFailed> {
         self.file.commit(transaction)
     }
 
-    /// What calls of redb outside this struct run in.
+    /// The guard in which redb must be called outside this struct.
     pub(super) fn file(&self) -> &Arc<Guarded> {
         &self.file
     }
@@ -139,7 +139,7 @@ impl Db {
         // A file still on trial was refused: nothing of it is written.
         self.file.condemn_if_on_trial();
         let database = self.database.take();
-        // Closing writes, and so can stumble over damage. Nothing durable depends on it.
+        // A close writes, and so can fail or panic on damage. Nothing durable depends on it.
         drop(self.file.call(|| {
             drop(database);
             Ok(())
@@ -167,7 +167,7 @@ fn closed() -> Fault {
     Fault::Ours(Error::new(ErrorKind::Closed, "the redb file is closed"))
 }
 
-/// Why something done with redb failed, before it is known what that means.
+/// A failure of redb or of ours, not classified yet.
 #[derive(Debug)]
 pub(in crate::bucket) enum Fault {
     Redb(redb::Error),
@@ -187,7 +187,7 @@ impl From<Error> for Fault {
 }
 
 impl Fault {
-    /// Sorts the failure: the operating system's if the file met one, else the bytes'.
+    /// Classifies the failure: an I/O error if the file had one, otherwise damage.
     fn into_error(self, file: &Guarded) -> Error {
         match (self, file.trouble()) {
             (Fault::Ours(error), _) => error,
@@ -204,12 +204,12 @@ impl Fault {
     }
 }
 
-/// Why a commit gave no `Ok`. The file takes no more writes either way.
+/// Why a commit did not succeed. In both cases the file refuses further writes.
 #[derive(Debug)]
 pub(crate) enum CommitFailed {
-    /// The transaction is not there and will not come back.
+    /// The transaction is not in the file, for certain.
     Absent(Error),
-    /// The transaction is wholly there or wholly absent: reopening tells.
+    /// The transaction is in the file completely or not at all: reopening tells.
     Unknown(Error),
 }
 

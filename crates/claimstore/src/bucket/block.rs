@@ -1,8 +1,8 @@
 //! A data block: some 8 KiB of consecutive rows under one checksum.
 //!
-//! The header names the run and the block's place in it, so that a block read from elsewhere is refused.
-//! Keys are stored as what differs from the key before; every sixteenth is stored whole, and a table at the
-//! end says where those stand, so that a key is found by halving.
+//! The header names the run and the block's place in it, so that a block from another place is refused. Keys are
+//! prefix-compressed against the key before. Every sixteenth key is stored whole (a restart), and a table at the end
+//! has the offsets of the restarts, for a binary search.
 
 use super::{Row, damaged, shared_prefix};
 use crate::codec::{Base, Cursor, Malformed, Numbers, RawRecord, Record, crc32, put_varint};
@@ -21,10 +21,10 @@ pub(super) const MAGIC: u32 = u32::from_le_bytes(*b"CSBK");
 const CHECKED_FROM: usize = 8;
 const RESTART_INTERVAL: u32 = 16;
 const RESTART_BYTES: usize = 4;
-/// What a row costs beside key and body, roughly: decides only where blocks are cut.
+/// Approximate bytes of a row beside key and body. Decides only where a block ends.
 const ROW_ALLOWANCE: usize = 32;
 
-/// Which block it is; stated in the block, or mixed into its checksum.
+/// The identity of a block: stored in the block, or mixed into its checksum.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BlockName {
     pub(super) store_id: [u8; 16],
@@ -89,7 +89,7 @@ impl BlockBuilder {
         self.spread.add(&numbers);
     }
 
-    /// Closes the block: appends it to `out` and answers its length and checksum.
+    /// Closes the block: appends it to `out` and returns its length and checksum.
     pub(super) fn finish(&mut self, name: &BlockName, out: &mut Vec<u8>) -> (u32, u32) {
         for restart in &self.restarts {
             self.bytes.extend_from_slice(&restart.to_le_bytes());
@@ -117,10 +117,11 @@ impl BlockBuilder {
     }
 }
 
-/// The numbers of one block's records: the next block counts its distances from their middle.
+/// The range of the numbers of one block's records. The next block stores its numbers as distances from the middle of
+/// that range.
 ///
-/// Neighbouring blocks are alike: where keys come in order so do the numbers, and where they do not, every
-/// block spans the whole run. The middle keeps the distances of both kinds short.
+/// Neighbouring blocks are alike: if keys arrive in order, their numbers are in order too; otherwise every block
+/// spans the numbers of the whole run. The middle keeps the distances short in both cases.
 #[derive(Default)]
 struct Spread {
     seq: Option<(u64, u64)>,
@@ -217,12 +218,12 @@ impl Block {
         }
     }
 
-    /// Bytes of the block, where a row was found to have them.
+    /// Bytes of the block, in a range that a row reader found.
     pub(super) fn slice(&self, at: &Range<usize>) -> Result<&[u8], Error> {
         self.bytes.get(at.clone()).ok_or_else(|| Error::corrupt("block row"))
     }
 
-    /// Moves `reader` to the next row and answers the row's record bytes; `None` behind the last one.
+    /// Moves `reader` to the next row and returns the row's record bytes; `None` after the last one.
     pub(super) fn next_row(&self, reader: &mut RowReader) -> Result<Option<&[u8]>, Error> {
         if reader.at == self.restarts_at {
             return Ok(None);
@@ -239,7 +240,7 @@ impl Block {
         Ok(Some(row.record))
     }
 
-    /// Decodes what [`Block::next_row`] answered.
+    /// Decodes record bytes as returned by [`Block::next_row`].
     pub(super) fn record(&self, bytes: &[u8]) -> Result<Record, Error> {
         let mut cursor = Cursor::new(bytes);
         let record = Record::decode(&mut cursor, &self.base).map_err(damaged)?;
@@ -254,9 +255,9 @@ impl Block {
 
     /// The record bytes of `key`.
     ///
-    /// Walks from the last whole key at or before `key` without putting keys together: `matched` counts the
-    /// bytes that the row before, which is smaller, has in common with `key`. A row that shares more than
-    /// that with the row before is smaller too; one that shares less is already greater.
+    /// Scans from the last whole key at or before `key`, without assembling keys. `matched` is the length of the
+    /// common prefix of `key` and the row before, which is smaller than `key`. A row that shares more than that with
+    /// the row before is smaller too; a row that shares less is greater.
     fn find(&self, key: &[u8]) -> Result<Option<&[u8]>, Malformed> {
         let start = self.restart(self.last_restart_up_to(key)?)?;
         let mut cursor =
@@ -265,7 +266,7 @@ impl Block {
         while cursor.remaining() > 0 {
             let row = StoredRow::read(&mut cursor)?;
             match row.shared.cmp(&matched) {
-                // A whole key shares nothing by definition, so it says nothing about the row before.
+                // A restart stores its whole key: 0 shared bytes say nothing about the row before.
                 _ if row.shared == 0 => matched = 0,
                 Ordering::Greater => continue,
                 Ordering::Less => return Ok(None),
@@ -338,9 +339,9 @@ impl RowReader {
     }
 }
 
-/// A row as it stands in the block.
+/// A row as it is stored in the block.
 pub(super) struct StoredRow<'a> {
-    /// How much of the key before it the key begins with.
+    /// Length of the prefix that the key shares with the key before it.
     pub(super) shared: usize,
     /// The rest of the key.
     pub(super) unshared: &'a [u8],

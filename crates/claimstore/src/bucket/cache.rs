@@ -8,13 +8,13 @@ use std::fmt;
 
 /// Shards keep readers on different blocks from waiting for each other.
 const SHARDS: usize = 16;
-/// What a cached block costs beside its bytes.
+/// Memory of a cached block beside its bytes.
 const ENTRY_BYTES: usize = 128;
-/// A block that is found so often has a list of its rows made.
+/// After this many hits a block gets a list of its rows.
 const LISTED_AT: u8 = 8;
 
-/// A cache of blocks, bounded in bytes. Makes room by second chance: a block that was asked for since the
-/// hand last came by is passed over once.
+/// A cache of blocks, bounded in bytes. Evicts by the second-chance (clock) algorithm: a block that was hit since the
+/// hand last passed is skipped once.
 pub(crate) struct BlockCache {
     shards: Box<[Mutex<Shard>]>,
     process: Process,
@@ -31,25 +31,26 @@ struct Shard {
     capacity: usize,
     used: usize,
     blocks: HashTable<Kept>,
-    /// What the hand goes over: the name of each block.
+    /// The ring of the clock's hand: the name of each block.
     slots: Vec<Name>,
     hand: usize,
 }
 
-/// A block, where a look-up finds it without a further step.
+/// A cached block. It is in the hash table itself, not in `slots`, so that a look-up needs no second step.
 struct Kept {
     name: Name,
     block: Arc<ListedBlock>,
     /// Its place in `slots`.
     at: usize,
-    /// How often it was found, up to [`LISTED_AT`].
+    /// Hits so far, up to [`LISTED_AT`].
     found: u8,
-    /// Whether it was found since the hand last came by. Here and not in its slot, as a look-up has this line anyway.
+    /// Whether it was hit since the hand last passed. Here and not in `slots`, because a look-up has loaded this
+    /// cache line anyway.
     asked: bool,
 }
 
 impl Kept {
-    /// What counts for the bound.
+    /// The bytes that count towards the bound.
     fn bytes(&self) -> usize {
         let list = if self.found < LISTED_AT { 0 } else { self.block.list_bytes() };
         self.block.bytes() + list + ENTRY_BYTES
@@ -63,7 +64,7 @@ impl BlockCache {
         BlockCache { shards: (0..SHARDS).map(|_| shard()).collect(), process: Process::current() }
     }
 
-    /// Forgets all blocks of a run that is gone.
+    /// Drops all blocks of a removed run.
     pub(crate) fn drop_run(&self, run: u64) {
         for shard in &self.shards {
             shard.lock().retain(|name| name.run != run);
@@ -77,6 +78,7 @@ impl BlockCache {
 
     pub(super) fn get(&self, run: u64, block: u32) -> Option<Arc<ListedBlock>> {
         let name = Name { run, block };
+        // The list is built after the shard's lock is released: it takes a pass over the block.
         let (block, again) = self.locked(name)?.get(name)?;
         if again {
             block.make_list();
@@ -91,8 +93,8 @@ impl BlockCache {
         }
     }
 
-    /// `None` in a child of `fork()` where the lock is not free: the thread that has it is not there. Blocks are read
-    /// from their files then.
+    /// Locks a shard. `None` in a child of `fork()` if the lock is held: the thread that holds it does not exist
+    /// there. Blocks are then read from their files.
     fn locked(&self, name: Name) -> Option<MutexGuard<'_, Shard>> {
         let shard = self.shard(name)?;
         match shard.try_lock() {
@@ -122,7 +124,7 @@ impl Name {
 }
 
 impl Shard {
-    /// A block, and whether it was found so often now that a list of its rows is worth its memory.
+    /// A block, and whether this hit makes a list of its rows worth the memory.
     fn get(&mut self, name: Name) -> Option<(Arc<ListedBlock>, bool)> {
         let kept = self.blocks.find_mut(name.hash(), |kept| kept.name == name)?;
         kept.asked = true;
@@ -132,6 +134,7 @@ impl Shard {
         }
         let before = kept.bytes();
         kept.found += 1;
+        // The list counts from here on, so make room for it. Should this evict the block itself, our `Arc` keeps it.
         let more = kept.bytes() - before;
         self.used += more;
         self.make_room_for(0);
@@ -142,7 +145,7 @@ impl Shard {
         let kept = Kept { name, block: block.clone(), at: 0, found: 0, asked: false };
         let bytes = kept.bytes();
         let is_known = self.blocks.find(name.hash(), |kept| kept.name == name).is_some();
-        // A block that would push out half a shard is worth less than what it pushes out.
+        // A block larger than half a shard would evict blocks that are worth more together.
         if bytes > self.capacity / 2 || is_known {
             return;
         }
@@ -164,7 +167,7 @@ impl Shard {
                 self.move_hand();
                 continue;
             }
-            // The slot is taken by the newest block, which the hand must not look at next.
+            // Removal moves the last slot, that of the newest block, into this place. The hand steps over it.
             self.remove(self.hand);
             self.move_hand();
             return true;
@@ -183,7 +186,7 @@ impl Shard {
         }
     }
 
-    /// Takes a block out; the last slot moves into the place of its own.
+    /// Removes the block at a slot; the last slot moves into its place.
     fn remove(&mut self, at: usize) {
         let removed = self.slots.swap_remove(at);
         if let Ok(entry) = self.blocks.find_entry(removed.hash(), |kept| kept.name == removed) {

@@ -1,8 +1,8 @@
-//! The catalogue: which namespaces and runs there are, and up to where the journal is folded into them.
+//! The catalogue: the namespaces, the runs, and the sequence number up to which the journal is covered by runs.
 //!
-//! One redb file, one generation per commit. redb looks at page checksums only when it repairs, so every row
-//! carries its own, and one row counts and sums up all the others: a row that is missing, left over, changed
-//! or moved is noticed. docs/file-format.md has the bytes.
+//! One redb file, one generation per commit. redb verifies page checksums only in a repair, so every row has a
+//! checksum of its own, and one row has the count and sum of all others: a row that is missing, superfluous, changed
+//! or moved is detected. docs/file-format.md has the bytes.
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +15,7 @@ use crate::sync::Arc;
 use redb::{ReadTransaction, ReadableTableMetadata, TableDefinition, TableHandle, WriteTransaction};
 
 const FILE: &str = "catalog.redb";
-/// Everything fits several times.
+/// Several times the size of a catalogue.
 const CACHE_BYTES: usize = 4 << 20;
 
 const MAGIC: [u8; 8] = *b"CLMCATLG";
@@ -26,25 +26,25 @@ const META_KEY: &[u8] = b"state";
 const NAMESPACES: Rows = Rows { table: TableDefinition::new("namespaces") };
 const RUNS: Rows = Rows { table: TableDefinition::new("runs") };
 
-/// All that one generation of the catalogue says.
+/// The contents of one generation of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CatalogState {
-    /// Rises by one with every commit. Journal frames carry it, so that a stale catalogue is noticed.
+    /// Rises by one with every commit. Journal frames carry it, so that recovery detects a stale catalogue.
     pub(crate) generation: u64,
     /// The number of this life of the store; 24 bits are used.
     pub(crate) life: u32,
-    /// Every operation up to this one is in the runs.
+    /// The state after all operations up to this one is in the runs and in `tables.redb`.
     pub(crate) checkpoint_seq: u64,
     /// Segment and salt from which the journal is replayed, and the last batch before it.
     pub(crate) journal: (u64, u64, u64),
     pub(crate) mark: ClockMark,
-    /// The batch number of the seal, when the journal was closed cleanly.
+    /// The batch number of the seal, if the journal was closed cleanly.
     pub(crate) sealed: Option<u64>,
     /// The number of the next run.
     pub(crate) next_run: u64,
     /// The key of the hash that filters are built from.
     pub(crate) hash_key: [u8; 16],
-    /// Whether `tables.redb` must be there: set, durably, before its first use.
+    /// Whether `tables.redb` must exist. Set durably before its first use, so that its loss is detected.
     pub(crate) has_tables: bool,
     /// In the engine's order; ids are unique.
     pub(crate) namespaces: Vec<NamespaceRow>,
@@ -76,13 +76,13 @@ pub(crate) struct Catalog {
     store_id: [u8; 16],
     /// `None` after a commit failed, until [`Catalog::reopen`].
     db: Option<Db>,
-    /// What is durably there.
+    /// The durable state, as of the last successful call.
     state: CatalogState,
 }
 
 impl Catalog {
-    /// Makes the catalogue of a new store. Afterwards the file and its name are durable; after an error
-    /// there is none, or a whole one.
+    /// Creates the catalogue of a new store. On success the file and its name are durable; after an error there is no
+    /// catalogue, or a complete one.
     pub(crate) fn create(
         storage: &Arc<dyn Storage>,
         store_id: [u8; 16],
@@ -93,7 +93,7 @@ impl Catalog {
         Ok(Catalog { storage: storage.clone(), store_id, db: Some(db), state: state.clone() })
     }
 
-    /// Opens the catalogue and proves every row. A refused file is left as it was.
+    /// Opens the catalogue and checks every row. A file that is refused stays unchanged.
     pub(crate) fn open(
         storage: &Arc<dyn Storage>,
         store_id: [u8; 16],
@@ -102,10 +102,11 @@ impl Catalog {
         Ok((Catalog { storage: storage.clone(), store_id, db: Some(db), state: state.clone() }, state))
     }
 
-    /// Makes `state` the next generation, in one durable transaction that writes the rows that changed.
+    /// Makes `state` the next generation, in one durable transaction that writes the changed rows.
     ///
-    /// `Indeterminate`: the old or the new generation is there, wholly; [`reopen`](Catalog::reopen) says
-    /// which. Any other error: the old one is there. Either way every commit is refused until then.
+    /// `Indeterminate`: the file has either the old or the new generation, complete; [`reopen`](Catalog::reopen)
+    /// tells which. Any other error: it has the old one. After either error, commits are refused until the catalogue
+    /// is reopened.
     pub(crate) fn commit(&mut self, state: &CatalogState) -> Result<(), Error> {
         let Some(db) = &self.db else {
             return Err(Error::new(
@@ -118,7 +119,7 @@ impl Catalog {
         }
         let (old, new) = (Image::of(&self.state, self.store_id)?, Image::of(state, self.store_id)?);
         if let Err(error) = write(db, &old, &new) {
-            // The handle may hold what never reached the device: it must neither be asked nor write again.
+            // redb's cache may have pages that never reached the disk: this handle must not be read or written again.
             db.file().condemn();
             self.db = None;
             return Err(error);
@@ -127,9 +128,9 @@ impl Catalog {
         Ok(())
     }
 
-    /// Drops what redb holds in memory, reads the file anew and answers what is durable.
+    /// Drops redb's memory, reads the file again and returns the durable state.
     pub(crate) fn reopen(&mut self) -> Result<CatalogState, Error> {
-        // The old handle goes first: two handles on one file would overwrite each other's pages.
+        // Drop the old handle first: two handles on one file would overwrite each other's pages.
         self.db = None;
         let (db, state) = load(&self.storage, self.store_id)?;
         self.db = Some(db);
@@ -137,7 +138,7 @@ impl Catalog {
         Ok(state)
     }
 
-    /// Reads every row again and compares: what is there must be what this handle committed last.
+    /// Reads every row again and compares: the file must have the state that this handle committed last.
     pub(crate) fn verify(&self) -> Result<(), Error> {
         let Some(db) = &self.db else { return Ok(()) };
         let found = db.read(|transaction| read(transaction, self.store_id))?;
@@ -148,12 +149,12 @@ impl Catalog {
         }
     }
 
-    /// Whether a commit failed and nobody has asked since what became of it.
+    /// Whether a commit failed and the catalogue has not been reopened since.
     pub(crate) fn is_lost(&self) -> bool {
         self.db.is_none()
     }
 
-    /// What is durably there, as of the last successful call.
+    /// The durable state, as of the last successful call.
     pub(crate) fn state(&self) -> &CatalogState {
         &self.state
     }
@@ -167,7 +168,7 @@ impl Catalog {
 fn load(storage: &Arc<dyn Storage>, store_id: [u8; 16]) -> Result<(Db, CatalogState), Error> {
     let db = Db::open(storage, FILE, CACHE_BYTES)?;
     let state = db.read(|transaction| read(transaction, store_id))?;
-    // Still on trial: another file of the store may be refused, and then this one stays as it was too.
+    // Still on trial: if another file of the store is refused, this one must stay unchanged too.
     Ok((db, state))
 }
 
@@ -215,7 +216,7 @@ impl Image {
     }
 }
 
-/// A table of rows with places: the key is the place, 4 bytes big-endian.
+/// A table that stores a list: the key of a row is its index, 4 bytes big-endian.
 struct Rows {
     table: TableDefinition<'static, &'static [u8], &'static [u8]>,
 }
@@ -267,7 +268,7 @@ fn place_key(place: usize) -> Result<[u8; 4], Error> {
     Ok(place.to_be_bytes())
 }
 
-/// What the rows of both tables must add up to.
+/// The count and sum that the rows of both tables must have.
 #[derive(Clone, Copy, Debug)]
 struct Proof {
     namespaces: Tally,
@@ -311,9 +312,9 @@ fn encode_meta(state: &CatalogState, store_id: [u8; 16], proof: Proof) -> Vec<u8
     out
 }
 
-/// Reads the state without its rows, and what those rows must add up to.
+/// Reads the state without its rows, and the count and sum that those rows must have.
 fn decode_meta(row: &[u8], store_id: [u8; 16]) -> Result<(CatalogState, Proof), Error> {
-    // Every version ends in this checksum, so that a damaged version is not taken for a newer one.
+    // Checked before the version is read, and the same in every version: damage is never taken for a newer version.
     let mut cursor = Cursor::new(unseal(META.name(), META_KEY, row)?);
     if cursor.array("magic").map_err(malformed)? != MAGIC {
         return Err(Error::corrupt("this is not a catalogue"));

@@ -1,4 +1,4 @@
-//! Going through a run in key order.
+//! Iterating over a run in key order.
 
 use super::Run;
 use super::block::{Block, RowReader};
@@ -12,8 +12,8 @@ use std::ops::Range;
 
 /// Streams the rows of a run: an iterator over keys and records, or step by step without copying keys.
 ///
-/// Passes the block cache by, so that a long walk does not wash out what look-ups use. Ends after an
-/// error of [`RunCursor::advance`] or [`RunCursor::step`].
+/// Bypasses the block cache, so that a long scan does not evict the blocks of look-ups. Ends after an error of
+/// [`RunCursor::advance`] or [`RunCursor::step`].
 pub(crate) struct RunCursor {
     run: Arc<Run>,
     rows: Rows,
@@ -25,12 +25,12 @@ impl RunCursor {
         RunCursor { run, rows }
     }
 
-    /// Goes to the next row and answers its record; [`RunCursor::key`] is then its key.
+    /// Goes to the next row and returns its record; [`RunCursor::key`] is then its key.
     pub(crate) fn advance(&mut self) -> Result<Option<Record>, Error> {
         self.rows.advance(&self.run)
     }
 
-    /// Goes to the next row without reading its record; `false` behind the last one.
+    /// Goes to the next row without reading its record; `false` after the last one.
     pub(super) fn step(&mut self) -> Result<bool, Error> {
         self.rows.step(&self.run)
     }
@@ -67,9 +67,9 @@ pub(super) struct Rows {
     ahead: ReadAhead,
     block: Option<Block>,
     reader: RowReader,
-    /// Where the record of the row stands in the block.
+    /// The place of the row's record in the block.
     record: Range<usize>,
-    /// Rows below this key are skipped; empty once the first row was given out.
+    /// Rows below this key are skipped; empty once the first row was returned.
     from: Vec<u8>,
     ended: bool,
 }

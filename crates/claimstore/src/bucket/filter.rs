@@ -1,8 +1,8 @@
-//! A blocked Bloom filter: one cache line answers whether a key may be in a run.
+//! A blocked Bloom filter: a query reads one cache line to tell whether a key may be in a run.
 //!
-//! A key picks one line of eight 64-bit words by its hash and one bit in each word. With 42 keys a line
-//! (12.2 bits a key) about 0.4 % of absent keys are let through. A key that was inserted always is: that is
-//! the one thing a filter must not get wrong.
+//! The hash of a key chooses one line of eight 64-bit words, and one bit in each word. With 42 keys a line (12.2 bits
+//! a key) the false-positive rate is about 0.4 %. There must be no false negatives: a key that was inserted always
+//! passes.
 
 use crate::planted;
 
@@ -11,7 +11,7 @@ const KEYS_PER_LINE: u64 = 42;
 /// Bytes of a line, on disk and in memory.
 pub(super) const LINE_BYTES: usize = 64;
 const WORDS: usize = LINE_BYTES / 8;
-/// Spreads the hash's bits, so that the bits that picked the line do not also decide the bits in it.
+/// Mixes the hash, so that the bits within a line are independent of the choice of the line.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Filter {
         Filter { lines: vec![Line([0; WORDS]); lines as usize] }
     }
 
-    /// Remembers a key.
+    /// Inserts a key.
     pub(super) fn insert(&mut self, hash: u64) {
         if planted::active(20) && hash.is_multiple_of(16) {
             return;
@@ -54,9 +54,11 @@ impl Filter {
         words.iter().zip(bits_of(hash)).fold(0, |missing, (word, bit)| missing | (bit & !word)) == 0
     }
 
-    /// Whether the first of the key's bits is there: one read, of the line that has the other seven as well.
+    /// Whether the first of the key's eight bits is set. Reads one word, of the cache line that has the other seven
+    /// too.
     ///
-    /// A loop over many keys that does only this waits for many lines at once, and what follows finds them near.
+    /// This is a prefetch: in a loop over many keys the loads are independent, so their cache misses overlap, and
+    /// [`may_hold`](Filter::may_hold) then finds the lines in the cache.
     pub(super) fn has_first_bit(&self, hash: u64) -> bool {
         let Some(Line([first, ..])) = self.lines.get(self.line_of(hash)) else { return true };
         let [bit, ..] = bits_of(hash);
@@ -65,8 +67,9 @@ impl Filter {
 
     /// Halves the filter while it is at least twice as large as `keys` keys need.
     ///
-    /// A hash picks its line by its share of the hash range. Halving the number of lines puts lines 2k and
-    /// 2k + 1 on line k, so the union of the two is exactly what a filter of that size would hold.
+    /// The line of a hash is its position in the hash range, scaled to the number of lines. If that number is halved,
+    /// the keys of lines 2k and 2k + 1 belong to line k, so the union of the two lines is exactly the line of a
+    /// filter of that size.
     pub(super) fn shrink_to(&mut self, keys: u64) {
         let wanted = keys.div_ceil(KEYS_PER_LINE).max(1) as usize;
         while self.lines.len() >= wanted.saturating_mul(2) && self.lines.len().is_multiple_of(2) {

@@ -17,7 +17,7 @@ pub(super) const TAIL_BYTES: usize = 16;
 pub(super) const MAGIC: u32 = u32::from_le_bytes(*b"CSRN");
 pub(super) const VERSION: u32 = 1;
 
-/// A stretch of the file.
+/// A range of bytes in the file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Section {
     pub(super) offset: u64,
@@ -25,7 +25,7 @@ pub(super) struct Section {
     pub(super) crc: u32,
 }
 
-/// What the footer says.
+/// The contents of the footer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Footer {
     pub(super) store_id: [u8; 16],
@@ -35,7 +35,8 @@ pub(super) struct Footer {
     pub(super) tombstones: u64,
     pub(super) min_seq: u64,
     pub(super) max_seq: u64,
-    /// The hash of the smallest key: a store that hashes it differently would misread the filter.
+    /// The hash of the smallest key. If the store hashes this key differently, the filter is useless, and the run is
+    /// refused.
     pub(super) first_hash: u64,
     /// Its checksum is that of the index, which holds one for each block.
     pub(super) data_bytes: u64,
@@ -51,7 +52,7 @@ impl Footer {
         out.extend_from_slice(&self.store_id);
         out.extend_from_slice(&self.number.to_le_bytes());
         self.bucket.encode(&mut out);
-        // Six bytes of zero bring what follows to a multiple of eight.
+        // Six zero bytes align the following fields to a multiple of eight.
         out.extend_from_slice(&[0; 6]);
         let counts =
             [self.rows, self.tombstones, self.min_seq, self.max_seq, self.first_hash, self.data_bytes];
@@ -72,8 +73,8 @@ impl Footer {
         (out, crc)
     }
 
-    /// Reads the footer of the file that the catalogue knows as `summary`; `end` is the last
-    /// [`MAX_FOOTER_BYTES`] of the file, or all of a shorter one.
+    /// Reads the footer of the file that the catalogue names in `summary`. `end` is the last [`MAX_FOOTER_BYTES`] of
+    /// the file, or all of a shorter one.
     pub(super) fn check(end: &[u8], store_id: &[u8; 16], summary: &RunSummary) -> Result<Footer, Error> {
         let tail = end.last_chunk::<TAIL_BYTES>().ok_or_else(|| Error::corrupt("run length"))?;
         let (length, version, crc, magic) = Footer::parse_tail(tail).map_err(damaged)?;
@@ -83,7 +84,7 @@ impl Footer {
         if magic != MAGIC || crc != crc32(&[checked]) || crc != summary.digest {
             return Err(Error::corrupt("run digest"));
         }
-        // Asked only now: a damaged version number is damage, not a newer version.
+        // Checked after the checksum: a damaged version number is damage, not a newer version.
         if version > VERSION {
             return Err(Error::new(ErrorKind::TooNew, "a run was written by a newer version"));
         }

@@ -3,7 +3,7 @@
 use siphasher::sip::SipHasher13;
 use std::fmt;
 
-/// SipHash-1-3 under the store's own key: who does not know the key cannot choose keys that collide.
+/// SipHash-1-3 under the store's own random key, so that an attacker cannot choose keys that collide.
 #[derive(Clone)]
 pub(crate) struct KeyHasher {
     sip: SipHasher13,

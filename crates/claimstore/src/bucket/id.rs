@@ -1,16 +1,16 @@
-//! Which records live and die together.
+//! Buckets: groups of records that are pruned together.
 
 use crate::codec::{Cursor, Malformed};
 
-/// Names a bucket: a stretch of expiry time, or one of the two buckets that do not end.
+/// The id of a bucket: a range of expiry time, or one of the two buckets that do not end.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) enum BucketId {
     /// Records that expire in `[index << class, (index + 1) << class)` milliseconds of store time.
     Timed { class: u8, index: u64 },
-    /// Records without an end: parked, or waiting for their retry.
+    /// Records that do not expire: parked, or waiting for their retry.
     Held,
-    /// Claims in progress, written out so that journal segments can be retired. All of them also live in
-    /// memory, so look-ups leave this bucket out.
+    /// Claims in progress, written to runs so that journal segments can be retired. All of them are also in memory,
+    /// so look-ups skip this bucket.
     Open,
 }
 
@@ -48,8 +48,8 @@ impl BucketId {
         }
     }
 
-    /// Whether a record that expires at `expires_ms` is gone by the time the bucket is dropped. One that
-    /// outlives its bucket would be pruned early.
+    /// Whether a record that expires at `expires_ms` has expired when the bucket is dropped. Otherwise it would be
+    /// pruned too early.
     pub(crate) fn outlasts(self, expires_ms: u64) -> bool {
         match self {
             BucketId::Timed { class, index } => expires_ms >> class <= index,

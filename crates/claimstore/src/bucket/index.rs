@@ -1,7 +1,8 @@
-//! Which block of a run may hold a key.
+//! The index of a run: which block may hold a key.
 //!
-//! A separator is the shortest key that is above everything in the block before and not above anything in
-//! its own. What all keys of the run share is cut off. In memory an entry costs 16 bytes beside its separator.
+//! The separator of a block is the shortest key that is greater than all keys of the block before and not greater
+//! than any key of its own block. The prefix that all keys of the run share is cut off. In memory an entry costs 16
+//! bytes beside its separator.
 
 use super::section::SectionReader;
 use super::{damaged, shared_prefix};
@@ -28,7 +29,7 @@ impl IndexBuilder {
         self.lengths.len()
     }
 
-    /// Begins a block that starts with `first` behind a block that ended with `last_before`.
+    /// Begins a block that starts with `first`, after a block that ended with `last_before`.
     pub(super) fn begin_block(&mut self, last_before: &[u8], first: &[u8]) -> io::Result<()> {
         let length = if self.ends.is_empty() { first.len() } else { shared_prefix(last_before, first) + 1 };
         self.separators.extend_from_slice(first.get(..length).unwrap_or(first));
@@ -62,7 +63,7 @@ impl IndexBuilder {
     }
 }
 
-/// Where a block stands in the file.
+/// The place of a block in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BlockPlace {
     pub(super) number: u32,
@@ -73,12 +74,12 @@ pub(super) struct BlockPlace {
 
 /// The index of an open run.
 pub(super) struct Index {
-    /// What every key of the run begins with.
+    /// The prefix that all keys of the run share.
     prefix: Box<[u8]>,
-    /// Rising; one more than there are blocks, the last one being where the data end.
+    /// Ascending. One more than there are blocks: the last one is the end of the data.
     offsets: Vec<u64>,
     crcs: Vec<u32>,
-    /// Rising; where each block's separator ends in `separators`.
+    /// Ascending; the end of each block's separator in `separators`.
     ends: Vec<u32>,
     separators: Box<[u8]>,
 }
@@ -96,7 +97,7 @@ impl Index {
         let prefix = cursor.u32("index prefix").map_err(damaged)? as usize;
         let prefix = min.get(..prefix).ok_or(Error::corrupt("index prefix"))?;
         let mut table_bytes = blocks * ENTRY_BYTES as u64;
-        // Before anything is set aside for that many blocks.
+        // Checked before memory is allocated for that many blocks.
         if table_bytes > stored.left() {
             return Err(Error::corrupt("index count"));
         }
@@ -148,7 +149,7 @@ impl Index {
         low.saturating_sub(1)
     }
 
-    /// Where a block stands.
+    /// The place of a block.
     pub(super) fn place(&self, number: u32) -> Result<BlockPlace, Error> {
         let at = number as usize;
         match (self.offsets.get(at), self.offsets.get(at + 1), self.crcs.get(at)) {
@@ -159,7 +160,7 @@ impl Index {
         }
     }
 
-    /// Whether a block from `first` to `last` is what the separators around it say.
+    /// Whether a block with the keys `first` to `last` fits between the separators around it.
     pub(super) fn covers(&self, number: u32, first: &[u8], last: &[u8]) -> bool {
         let (Some(first), Some(last)) = (first.strip_prefix(&*self.prefix), last.strip_prefix(&*self.prefix))
         else {

@@ -1,9 +1,10 @@
-//! A block with a list of its rows beside it: what the cache keeps and look-ups search.
+//! A cached block with an index of its rows, for fast look-ups.
 //!
-//! In a block a row is found by halving among the whole keys and by walking from there, and each step waits for the
-//! memory of the one before it. The list has four bytes of every key, those behind what all of them share, close
-//! together: one look over it leads to the row. It is made of a checked block, and is in memory alone. The cache has it
-//! made for a block that is asked for again and again: in a cache that is too small most are not.
+//! A look-up in a plain block is a binary search over the restart keys and then a linear scan. Each step depends on
+//! memory that the step before it loaded, so their cache misses add up. The list has four bytes of every key, the
+//! ones after the prefix that all keys share, in one dense array. A single pass over this array finds the row. The
+//! list is built from a checked block and exists in memory only. It costs memory, so the cache builds it only for
+//! blocks that are read often: in a cache that is too small, most blocks are not.
 
 use super::block::{Block, RowReader};
 use super::{damaged, shared_prefix};
@@ -13,9 +14,9 @@ use crate::key_bytes::KeyBytes;
 use crate::planted;
 use std::sync::OnceLock;
 
-/// A checked block, and the list of its rows once it was asked for.
+/// A checked block, and the list of its rows once it was built.
 pub(super) struct ListedBlock {
-    /// What every key of the block begins with.
+    /// The prefix that all keys of the block share.
     prefix: KeyBytes,
     list: OnceLock<List>,
     block: Block,
@@ -23,32 +24,32 @@ pub(super) struct ListedBlock {
 
 #[derive(Default)]
 struct List {
-    /// The head of each row's key. Rising, as rows are in key order.
+    /// The head of each row's key, ascending because rows are in key order.
     heads: Box<[u32]>,
-    /// Where each row begins in the block.
+    /// The offset of each row in the block.
     places: Box<[u32]>,
 }
 
 impl ListedBlock {
-    /// A block with its first and last key.
+    /// Wraps a block, given its first and last key.
     pub(super) fn new(block: Block, first: &[u8], last: &[u8]) -> ListedBlock {
         let prefix = first.get(..shared_prefix(first, last)).unwrap_or_default().into();
         ListedBlock { prefix, list: OnceLock::new(), block }
     }
 
-    /// Bytes the block takes in memory, without its list.
+    /// Bytes of the block in memory, without its list.
     pub(super) fn bytes(&self) -> usize {
         self.block.bytes() + self.prefix.len() + size_of::<ListedBlock>()
     }
 
-    /// Bytes the list takes, or would take.
+    /// Bytes of the list, built or not.
     pub(super) fn list_bytes(&self) -> usize {
         self.block.rows() as usize * 2 * size_of::<u32>()
     }
 
-    /// Has the list made, if it is not there yet.
+    /// Builds the list if it does not exist yet.
     pub(super) fn make_list(&self) {
-        // Rows that are damaged have none, and the search itself will say so.
+        // Damaged rows give an empty list; then `get` searches the block itself, and reports the damage.
         self.list.get_or_init(|| self.list_rows().unwrap_or_default());
     }
 
@@ -62,9 +63,11 @@ impl ListedBlock {
         if planted::active(33) && head.is_multiple_of(16) {
             return Ok(None);
         }
-        // No early end: without one, nothing waits for anything.
+        // No early exit from this loop: its iterations are independent, so the loads overlap and it can be
+        // vectorised. The result is the index of the first head that is not smaller.
         let below = list.heads.iter().filter(|other| **other < head).count();
         match list.heads.get(below..) {
+            // Several rows have this head: search the whole keys.
             Some([found, next, ..]) if *found == head && *next == head => self.block.get(key),
             Some([found, ..]) if *found == head => {
                 self.get_at(list.places.get(below).copied().unwrap_or_default(), key)
@@ -73,10 +76,11 @@ impl ListedBlock {
         }
     }
 
-    /// The record of `key`, if it is that of the row at a place, the only row with the head of `key`.
+    /// The record of the row at `place` if `key` is its key. It must be the only row with the head of `key`.
     ///
-    /// What a row shares with the row before it stands in prefix and head, both of which `key` has: a row that shared
-    /// more would have the head of the row before it, and not be the only one. So the rest of the key decides.
+    /// Only the unshared part of the row's key needs a comparison. The part that it shares with the row before lies
+    /// within prefix and head: if it were longer, the row before would have the same head. And `key` has this prefix
+    /// and head.
     fn get_at(&self, place: u32, key: &[u8]) -> Result<Option<Record>, Error> {
         let row = self.block.row_at(place as usize).map_err(damaged)?;
         if key.len() == row.shared + row.unshared.len() && key.ends_with(row.unshared) {
@@ -85,7 +89,7 @@ impl ListedBlock {
         Ok(None)
     }
 
-    /// `Corrupt` for rows that are none, or whose heads fall.
+    /// Builds the list. `Corrupt` if a row cannot be read, or heads are not ascending.
     fn list_rows(&self) -> Result<List, Error> {
         let rows = self.block.rows() as usize;
         let (mut heads, mut places) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
@@ -105,7 +109,7 @@ impl ListedBlock {
     }
 }
 
-/// The first four bytes as a number that sorts like them; zeros behind a shorter key.
+/// The first four bytes as a number that sorts like the bytes. A shorter key is padded with zeros.
 fn head_of(key: &[u8]) -> u32 {
     let mut head = [0; 4];
     match key.first_chunk() {
@@ -138,7 +142,7 @@ mod tests {
         block
     }
 
-    /// Keys of few letters, so that they share much with each other, among them zeros, which a short key's head ends in.
+    /// Keys of few letters, so that they share long prefixes. One letter is zero, the padding of a short key's head.
     fn any_keys() -> impl Strategy<Value = Vec<Vec<u8>>> {
         let letter = prop::sample::select(vec![0u8, 1, b'a', 255]);
         let key = (0..4usize, prop::collection::vec(letter, 0..20));
@@ -163,7 +167,7 @@ mod tests {
         }
     }
 
-    /// Rows that share more than prefix and head hold have one head, and are told apart by the whole key.
+    /// Rows that share more than prefix and head have the same head; only the whole key distinguishes them.
     #[test]
     fn long_common_beginnings_are_not_taken_for_the_same_key() {
         let keys =
@@ -186,7 +190,7 @@ mod tests {
         assert_eq!(block.list_bytes(), 70 * 8);
     }
 
-    /// The same first bytes, but another length: the head of a short key ends in zeros.
+    /// The same first bytes, but another length: the head of a short key is padded with zeros.
     #[test]
     fn a_key_is_not_taken_for_one_that_goes_on_with_zeros() {
         let keys = [&b"k1"[..], b"k2\0", b"k3\0\0\0\0\0\0\0\0\0"].map(<[u8]>::to_vec);

@@ -1,4 +1,4 @@
-//! Merging runs of one bucket into one.
+//! Merging runs of one bucket into one (compaction).
 
 use super::{KeyHasher, Run, RunCursor, RunSummary, RunWriter};
 use crate::codec::State;
@@ -10,9 +10,9 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::io;
 
-/// A merge under way: for every key the version with the highest sequence number.
+/// A k-way merge in progress. It keeps, for every key, the version with the highest sequence number.
 ///
-/// Goes in steps, so that one thread can do it beside other work. Dropped half-way it leaves nothing behind.
+/// It runs in steps, so that one thread can do other work in between. Dropped before its end, it leaves no file.
 pub(crate) struct Merger {
     storage: Arc<dyn Storage>,
     store_id: [u8; 16],
@@ -21,24 +21,24 @@ pub(crate) struct Merger {
     drop_tombstones: bool,
     inputs: Vec<Arc<Run>>,
     heads: Vec<Head>,
-    /// Which heads have given their row.
+    /// The heads whose row was written or superseded. They advance before the next row is chosen.
     spent: Vec<usize>,
-    /// Made when the first row is certain: a merge that leaves nothing makes no file.
+    /// Created with the first row: a merge without a result creates no file.
     writer: Option<RunWriter>,
 }
 
-/// How far a merge has come.
+/// The result of one step.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// There is more to do.
     More,
-    /// The new run is durable; `None` when nothing was left to write.
+    /// The new run is durable; `None` if no row was left to write.
     Done(Option<RunSummary>),
 }
 
 impl Merger {
-    /// Starts merging `inputs`, all of one bucket, into run `number`. `drop_tombstones` asks that `inputs` are
-    /// all runs of the bucket, as [`plan`](super::plan) sees to.
+    /// Starts to merge `inputs`, all of one bucket, into run `number`. With `drop_tombstones`, `inputs` must be all
+    /// runs of the bucket ([`plan`](fn@super::plan) ensures it): an older version in another run would come back.
     pub(crate) fn start(
         storage: &Arc<dyn Storage>,
         store_id: [u8; 16],
@@ -60,7 +60,7 @@ impl Merger {
         }
     }
 
-    /// Merges up to `max_rows` keys. After an error the merge is to be dropped.
+    /// Merges up to `max_rows` keys. After an error the merge must be dropped.
     pub(crate) fn step(&mut self, max_rows: usize) -> Result<Step, Error> {
         for _ in 0..max_rows {
             if !self.merge_one()? {
@@ -71,7 +71,7 @@ impl Merger {
         Ok(Step::More)
     }
 
-    /// Writes the newest version of the smallest key left; answers `false` when none is left.
+    /// Writes the newest version of the smallest remaining key; returns `false` if there is none.
     fn merge_one(&mut self) -> Result<bool, Error> {
         self.refill()?;
         let Some(newest) = self.newest_of_smallest()? else { return Ok(false) };
@@ -80,7 +80,7 @@ impl Merger {
         Ok(true)
     }
 
-    /// Has every head stand at a row that was not given yet.
+    /// Advances the spent heads, so that every head is at a row that is still to be merged.
     fn refill(&mut self) -> Result<(), Error> {
         let mut ended = false;
         for at in self.spent.drain(..) {
@@ -94,7 +94,7 @@ impl Merger {
         Ok(())
     }
 
-    /// The head with the newest version of the smallest key. Those with older versions of it are spent.
+    /// The head with the newest version of the smallest key. Heads with older versions of that key become spent.
     fn newest_of_smallest(&mut self) -> Result<Option<usize>, Error> {
         let mut newest: Option<(usize, &Head)> = None;
         for (at, head) in self.heads.iter().enumerate() {
@@ -105,6 +105,7 @@ impl Merger {
             match head.cursor.key().cmp(best.cursor.key()) {
                 Ordering::Greater => {}
                 Ordering::Less => {
+                    // A smaller key: the heads noted so far keep their rows.
                     self.spent.clear();
                     newest = Some((at, head));
                 }

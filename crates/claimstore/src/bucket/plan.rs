@@ -1,4 +1,4 @@
-//! What to merge next. Pure.
+//! The choice of the next merge. Pure.
 
 use super::{BucketId, RunSet, RunSummary};
 use std::collections::BTreeMap;
@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 /// Runs of one size class that are merged together; also the ratio between size classes. A bucket of n runs'
 /// worth of data holds about 3 log4(n) runs, and a row is rewritten about log4(n) times.
 const FACTOR: u64 = 4;
-/// Look-ups ask this many runs at most, as long as buckets have runs to merge.
+/// The most runs that a look-up has to search, as long as buckets have runs to merge.
 const MAX_RUNS: usize = 24;
 /// Runs below this size are of one class, unless checkpoints are small.
 const SMALLEST_CLASS_BYTES: u64 = 64 * 1024;
-/// Memory of checkpointed records for a byte of that: with the default, 64 MiB, the whole of it.
+/// The smallest class is this fraction of `checkpoint_bytes`. With the default of 64 MiB it is
+/// [`SMALLEST_CLASS_BYTES`].
 const CHECKPOINT_RATIO: u64 = 1_024;
 
 /// A merge worth doing.
@@ -19,13 +20,13 @@ pub(crate) struct Plan {
     pub(crate) bucket: BucketId,
     /// The numbers of the runs to merge.
     pub(crate) runs: Vec<u64>,
-    /// Whether tombstones have done their work: only when every run of the bucket takes part, for else an
-    /// older version in one left out would come back.
+    /// Whether tombstones may be dropped. Only if every run of the bucket takes part; otherwise an older version in
+    /// another run would come back.
     pub(crate) drop_tombstones: bool,
 }
 
-/// The most useful merge, if any. `idle` asks for more than is needed: one run for each sealed bucket. A store
-/// with small checkpoints, by `checkpoint_bytes`, has size classes as small.
+/// The most useful merge, if there is one. With `idle` also merges that are not necessary: one run for each sealed
+/// bucket. A small `checkpoint_bytes` makes the size classes small too.
 pub(crate) fn plan(set: &RunSet, checkpoint_bytes: usize, idle: bool) -> Option<Plan> {
     let smallest = (checkpoint_bytes as u64 / CHECKPOINT_RATIO).clamp(1, SMALLEST_CLASS_BYTES);
     plan_of(set.runs().iter().map(|run| run.summary()), smallest, idle)
@@ -61,7 +62,7 @@ fn full_class(runs: &[&RunSummary], smallest: u64) -> Option<Plan> {
     None
 }
 
-/// With too many runs in all: the merge that takes away runs at the least cost in bytes.
+/// If there are too many runs in all: the merge with the least bytes per run that it removes.
 fn over_the_cap(buckets: &Buckets<'_>) -> Option<Plan> {
     let closed = || buckets.iter().filter(|(bucket, _)| **bucket != BucketId::Open).map(|(_, runs)| runs);
     if closed().map(Vec::len).sum::<usize>() <= MAX_RUNS {
@@ -78,14 +79,14 @@ fn over_the_cap(buckets: &Buckets<'_>) -> Option<Plan> {
     merge_smallest(runs, count)
 }
 
-/// A bucket at least half of whose rows are tombstones gives its space back.
+/// Merges a bucket as a whole if at least half of its rows are tombstones.
 fn mostly_erased(runs: &[&RunSummary]) -> Option<Plan> {
     let rows = runs.iter().map(|run| run.rows).sum::<u64>();
     let tombstones = runs.iter().map(|run| run.tombstones).sum::<u64>();
     if tombstones > 0 && tombstones * 2 >= rows { merge_smallest(runs, runs.len()) } else { None }
 }
 
-/// A bucket that gets no more records: not the newest of its width.
+/// A bucket that gets no more records, as it is not the newest of its width.
 fn sealed_bucket(buckets: &Buckets<'_>) -> Option<Plan> {
     let mut in_order = buckets.iter().peekable();
     while let Some((bucket, runs)) = in_order.next() {

@@ -1,4 +1,4 @@
-//! What a run takes in: a record and where its parts are.
+//! Rows as a run accepts them: a record in one of several forms.
 
 use crate::codec::{Base, Numbers, RawRecord, Record};
 
@@ -51,7 +51,7 @@ impl Row for RawRecord<'_> {
     }
 }
 
-/// A record whose body is kept elsewhere.
+/// A record whose body is stored separately.
 pub(crate) struct Apart<'a> {
     /// Without a body.
     pub(crate) record: &'a Record,

@@ -1,4 +1,4 @@
-//! An open run: its index and filter are in memory, its blocks are read when asked for.
+//! An open run. Its index and filter are in memory; its blocks are read on demand.
 
 use super::block::{Block, BlockName};
 use super::filter::{Filter, LINE_BYTES};
@@ -15,7 +15,7 @@ use crate::sync::Arc;
 use std::fmt;
 use std::io;
 
-/// Read at once where a section is gone through from front to back.
+/// The size of a read when a section is read sequentially.
 pub(super) const READ_BYTES: usize = 256 * 1024;
 
 /// The name of the file of run `number`.
@@ -23,7 +23,7 @@ pub(crate) fn run_file_name(number: u64) -> String {
     format!("{RUNS_DIR}/{number:016}.run")
 }
 
-/// Removes the file of a run. Open handles of it stay usable.
+/// Removes the file of a run. Handles that are open stay usable.
 pub(crate) fn remove_run(storage: &Arc<dyn Storage>, number: u64) -> io::Result<()> {
     storage.remove(&run_file_name(number))
 }
@@ -42,7 +42,8 @@ pub(crate) struct Run {
     max_key: Box<[u8]>,
 }
 
-/// A key in the range of a run: its place in a batch, its hash, and whether the filter lets it through so far.
+/// A key of a batch that is in the range of a run: its place in the batch, its hash, and whether the filter has
+/// passed it so far.
 pub(crate) struct Candidate {
     place: usize,
     hash: u64,
@@ -50,10 +51,10 @@ pub(crate) struct Candidate {
 }
 
 impl Run {
-    /// Opens the run the catalogue knows as `summary`.
+    /// Opens the run that the catalogue names in `summary`.
     ///
-    /// A damaged filter is built again from the rows; any other damage is `Corrupt`, and a run written by a
-    /// newer version `TooNew`.
+    /// A damaged filter is rebuilt from the rows. Any other damage is `Corrupt`; a run written by a newer version is
+    /// `TooNew`.
     pub(crate) fn open(
         storage: &Arc<dyn Storage>,
         store_id: [u8; 16],
@@ -100,12 +101,12 @@ impl Run {
         self.summary.bucket
     }
 
-    /// What each namespace has in the run, in the order of their numbers.
+    /// Records and bytes of each namespace in the run, by namespace id.
     pub(crate) fn usage(&self) -> Vec<NamespaceUsage> {
         self.ranges.usage().collect()
     }
 
-    /// What one namespace has in the run.
+    /// Records and bytes of one namespace in the run.
     pub(crate) fn usage_of(&self, namespace: u32) -> Option<NamespaceUsage> {
         self.ranges.usage_of(namespace)
     }
@@ -115,7 +116,7 @@ impl Run {
         self.ranges.max_key_of(namespace)
     }
 
-    /// Whether the stored filter was damaged and had to be built again.
+    /// Whether the stored filter was damaged and had to be rebuilt.
     pub(crate) fn filter_was_rebuilt(&self) -> bool {
         self.filter_rebuilt
     }
@@ -125,12 +126,13 @@ impl Run {
         self.index.bytes() + self.ranges.bytes() + self.filter.as_ref().map_or(0, Filter::bytes)
     }
 
-    /// Whether the run may hold `key`; never `false` when it does. Reads memory only.
+    /// Whether the run may hold `key`; never `false` if it does. Does no I/O.
     pub(crate) fn may_hold(&self, key: &[u8], hash: u64) -> bool {
         self.ranges.may_hold(key) && self.filter.as_ref().is_none_or(|filter| filter.may_hold(hash))
     }
 
-    /// Marks each key that [`may_hold`](Run::may_hold) lets through. `candidates` is reused from run to run.
+    /// Calls `mark` for each key for which [`may_hold`](Run::may_hold) is true. `candidates` is a buffer that is
+    /// reused from run to run.
     pub(crate) fn may_hold_each(
         &self,
         keys: &[(&[u8], u64)],
@@ -141,6 +143,8 @@ impl Run {
         let in_range = keys.iter().enumerate().filter(|(_, (key, _))| self.ranges.may_hold(key));
         candidates.extend(in_range.map(|(place, (_, hash))| Candidate { place, hash: *hash, held: true }));
         if let Some(filter) = &self.filter {
+            // Two passes. The first loads one word per key, with independent loads, so that their cache misses
+            // overlap. The second finds the whole lines in the cache.
             candidates.iter_mut().for_each(|key| key.held = filter.has_first_bit(key.hash));
             let maybe = candidates.iter_mut().filter(|key| key.held);
             maybe.for_each(|key| key.held = filter.may_hold(key.hash));
@@ -148,7 +152,7 @@ impl Run {
         candidates.iter().filter(|key| key.held).for_each(|key| mark(key.place));
     }
 
-    /// The record of `key`. `None` is proved: the block that would hold it was read and checked.
+    /// The record of `key`. `None` is proved: the one block that could hold it was read and checked.
     pub(crate) fn get(&self, key: &[u8], cache: &BlockCache) -> Result<Option<Record>, Error> {
         if !self.ranges.may_hold(key) {
             return Ok(None);
@@ -164,8 +168,8 @@ impl Run {
         found
     }
 
-    /// Gives the last `bytes` of the file back once its name is removed; see [`File::cut_nameless`]. Answers
-    /// whether more are left. Nobody reads the run any more: hence `&mut`.
+    /// Frees the last `bytes` of the file after its name was removed; see [`File::cut_nameless`]. Returns whether
+    /// more are left. `&mut` proves that there is no reader left.
     pub(crate) fn cut_nameless(&mut self, bytes: u64) -> io::Result<bool> {
         self.file.cut_nameless(bytes)
     }
@@ -175,7 +179,7 @@ impl Run {
         RunCursor::new(self.clone(), from)
     }
 
-    /// Reads every byte of the file again and answers the number of rows.
+    /// Reads and checks every byte of the file again; returns the number of rows.
     pub(crate) fn verify(self: &Arc<Run>) -> Result<u64, Error> {
         self.verify_sections()?;
         let mut tally = Tally::new();
@@ -197,7 +201,7 @@ impl Run {
         }
     }
 
-    /// Where the block with number `number` stands; `None` behind the last one.
+    /// The place of block `number`; `None` after the last one.
     pub(super) fn place(&self, number: u32) -> Option<BlockPlace> {
         self.index.place(number).ok()
     }
@@ -212,17 +216,19 @@ impl Run {
         read(&*self.file, offset, length, "run block")
     }
 
-    /// Trusts the bytes of a block once its checksum, name and bounds fit.
+    /// Turns bytes into a block, after a check of checksum, name and bounds.
     pub(super) fn check_block(&self, place: BlockPlace, bytes: Vec<u8>) -> Result<Block, Error> {
         self.check_bounds(place, bytes).map(|(block, _, _)| block)
     }
 
-    /// The same; answers the block's first and last key too.
+    /// The same; also returns the block's first and last key.
     fn check_bounds(&self, place: BlockPlace, bytes: Vec<u8>) -> Result<(Block, Vec<u8>, Vec<u8>), Error> {
         let name = BlockName { store_id: self.store_id, run: self.number(), block: place.number };
         let block = Block::check(bytes, &name, place.crc)?;
         let (first, last) = block.bounds()?;
         let is_last = place.number + 1 == self.index.blocks();
+        // The keys must lie between the block's separators, and at the ends of the run reach its bounds. Only then
+        // does absence from this block prove absence from the run.
         let ends_fit = (place.number > 0 || first == *self.min_key) && (!is_last || last == *self.max_key);
         if ends_fit && self.index.covers(place.number, &first, &last) {
             Ok((block, first, last))
@@ -231,7 +237,7 @@ impl Run {
         }
     }
 
-    /// Reads the filter; a damaged one is built again from the rows, which are under checksums of their own.
+    /// Reads the filter; a damaged one is rebuilt from the rows, which have checksums of their own.
     fn load_filter(&mut self, hasher: &KeyHasher) -> Result<(), Error> {
         if self.bucket() == BucketId::Open {
             return if self.footer.filter.length == 0 {
@@ -283,7 +289,7 @@ fn open_failed(source: io::Error) -> Error {
     }
 }
 
-/// Nothing is allocated for a length that was not compared with the file's before.
+/// The length is compared with the file's first: nothing is allocated for a length from damaged bytes.
 fn read_footer(file: &dyn File, store_id: &[u8; 16], summary: &RunSummary) -> Result<Footer, Error> {
     let length = file.len().map_err(|source| Error::io("run length", source))?;
     if length != summary.bytes {
@@ -298,7 +304,7 @@ fn read_section(file: &dyn File, section: &Section, what: &'static str) -> Resul
     if crc32(&[&bytes]) == section.crc { Ok(bytes) } else { Err(Error::corrupt(what)) }
 }
 
-/// The stored filter; `None` when its checksum is wrong.
+/// The stored filter; `None` if its checksum is wrong.
 fn read_filter(file: &dyn File, section: &Section) -> Result<Option<Filter>, Error> {
     let mut filter = Filter::with_capacity(section.length as usize);
     let mut stored = SectionReader::new(file, section, "run filter");

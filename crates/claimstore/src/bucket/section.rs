@@ -1,7 +1,7 @@
-//! Reads a section of a run file in small pieces, and checks it as it goes.
+//! Reads a section of a run file in small pieces, and computes its checksum on the way.
 //!
-//! One large buffer for each section would be freed at once, and an allocator that has seen large buffers come
-//! and go keeps megabytes of them for good: at ten million keys, more than the indexes themselves.
+//! A large temporary buffer per section would be freed soon, but allocators keep megabytes of such buffers for later:
+//! at ten million keys, more than the indexes themselves.
 
 use super::footer::Section;
 use super::read_failed;
@@ -11,7 +11,7 @@ use crate::io::File;
 /// The longest piece.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A section that is being read from front to back. Nothing of it may be believed before [`finish`] says so.
+/// A section that is read sequentially. Its contents may not be trusted until [`finish`] returns true.
 ///
 /// [`finish`]: SectionReader::finish
 pub(super) struct SectionReader<'a> {
@@ -47,7 +47,7 @@ impl<'a> SectionReader<'a> {
         Ok(piece)
     }
 
-    /// The next `length` bytes in a box of their own; damage when there are not so many.
+    /// The next `length` bytes as a box; an error if fewer are left.
     pub(super) fn boxed(&mut self, length: u64) -> Result<Box<[u8]>, Error> {
         if length > self.left {
             return Err(Error::corrupt(self.what));
@@ -66,7 +66,7 @@ impl<'a> SectionReader<'a> {
         self.left
     }
 
-    /// Whether the section was read to its end, and is what was written.
+    /// Whether the section was read to its end and its checksum is right.
     pub(super) fn finish(self) -> bool {
         self.left == 0 && self.hasher.finalize() == self.crc
     }

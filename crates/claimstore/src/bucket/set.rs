@@ -1,4 +1,4 @@
-//! The runs a look-up has to ask.
+//! The set of all runs, and look-ups in it.
 
 use super::{BlockCache, BucketId, Run};
 use crate::codec::{Record, State};
@@ -6,14 +6,14 @@ use crate::error::Error;
 use crate::planted;
 use crate::sync::Arc;
 
-/// All live runs at one moment. Never changes: a checkpoint, merge or prune makes a new set.
+/// All live runs at one moment. Immutable: a checkpoint, merge or prune publishes a new set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RunSet {
-    /// By largest sequence number, falling: the newest version of a key is found early.
+    /// Sorted by largest sequence number, descending, so that a look-up finds the newest version early.
     runs: Vec<Arc<Run>>,
 }
 
-/// The newest version of a key in the cold store, and where it lies.
+/// The newest version of a key in the runs, and its bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     /// May be a tombstone (`State::Erased`).
@@ -21,7 +21,7 @@ pub(crate) struct Found {
     pub(crate) bucket: BucketId,
 }
 
-/// Some of a set's runs, by their places in it. Those from the last bit's on are in it together.
+/// A subset of a set's runs, one bit per place. The last bit stands for all runs from that place on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Among(u64);
 
@@ -41,8 +41,9 @@ impl Among {
     }
 }
 
-/// Whether a version, a sequence number and whether it is a tombstone, goes before `other`. A record and the
-/// tombstones that cover its older versions in other buckets have one number: the record goes first.
+/// Whether a version (its sequence number, and whether it is a tombstone) is newer than `other`.
+///
+/// A record and the tombstones over its older versions in other buckets have the same number: the record wins.
 pub(crate) fn is_newer((seq, tombstone): (u64, bool), other: &Record) -> bool {
     seq > other.seq || seq == other.seq && !tombstone && other.state == State::Erased
 }
@@ -60,17 +61,17 @@ impl RunSet {
         RunSet::new(kept.chain(added).collect())
     }
 
-    /// The runs, by largest sequence number, falling.
+    /// The runs, by largest sequence number, descending.
     pub(crate) fn runs(&self) -> &[Arc<Run>] {
         &self.runs
     }
 
-    /// The newest version of `key` over all runs but those of the open bucket, tombstones included.
+    /// The newest version of `key` in all runs except those of the open bucket. It may be a tombstone.
     pub(crate) fn lookup(&self, key: &[u8], hash: u64, cache: &BlockCache) -> Result<Option<Found>, Error> {
         self.newest(key, cache, |_, run| run.may_hold(key, hash) || planted::active(76))
     }
 
-    /// The same, where [`may_hold`](RunSet::may_hold) has asked the runs' filters.
+    /// The same for a key whose filters were asked by [`may_hold`](RunSet::may_hold).
     pub(crate) fn lookup_among(
         &self,
         key: &[u8],
@@ -78,6 +79,7 @@ impl RunSet {
         among: Among,
         cache: &BlockCache,
     ) -> Result<Option<Found>, Error> {
+        // The last bit says nothing about a single run, so those filters are asked again.
         self.newest(key, cache, |at, run| among.has(at) && (at < Among::LAST || run.may_hold(key, hash)))
     }
 
@@ -89,7 +91,7 @@ impl RunSet {
     ) -> Result<Option<Found>, Error> {
         let mut found: Option<Found> = None;
         for (at, run) in self.runs.iter().enumerate() {
-            // Every run from here on is older than what was found.
+            // No version in this run, or in any that follows, is newer than the one found.
             if found.as_ref().is_some_and(|found| !is_newer((run.summary().max_seq, false), &found.record)) {
                 break;
             }
@@ -105,7 +107,9 @@ impl RunSet {
         Ok(found)
     }
 
-    /// For each of some keys, with its hash, among which runs a look-up could find it: certainly not among others.
+    /// For each key, given with its hash: the runs that may hold it. No other run does.
+    ///
+    /// Goes run by run, not key by key: see [`Run::may_hold_each`].
     pub(crate) fn may_hold(&self, keys: &[(&[u8], u64)]) -> Vec<Among> {
         let (mut among, mut scratch) = (vec![Among::default(); keys.len()], Vec::with_capacity(keys.len()));
         for (at, run) in self.runs.iter().enumerate().filter(|(_, run)| run.bucket() != BucketId::Open) {
@@ -116,7 +120,8 @@ impl RunSet {
         among
     }
 
-    /// The newest version of `key` in every bucket that has one, the open bucket and tombstones included.
+    /// The newest version of `key` in every bucket that has one, including the open bucket. A version may be a
+    /// tombstone.
     pub(crate) fn buckets_holding(
         &self,
         key: &[u8],
@@ -138,10 +143,10 @@ impl RunSet {
         Ok(versions)
     }
 
-    /// The runs whose bucket has ended at store time `now_ms`: nothing in them is remembered any longer.
+    /// The runs whose bucket has ended at store time `now_ms`: all their records have expired.
     pub(crate) fn ended(&self, now_ms: u64) -> Vec<u64> {
         let by_ms = |bucket: BucketId| match bucket {
-            // About when the records were made: eight widths are a ttl.
+            // About when the records were created: a ttl is eight widths.
             BucketId::Timed { class, .. } if planted::active(18) => {
                 bucket.end_ms().map(|end_ms| end_ms.saturating_sub(8 << class))
             }
@@ -151,8 +156,8 @@ impl RunSet {
         self.runs.iter().filter(ended).map(|run| run.number()).collect()
     }
 
-    /// Records and bytes of a namespace, without the open bucket. A key with several versions counts several
-    /// times until a merge.
+    /// Records and bytes of a namespace, without the open bucket. A key with several versions counts once per version
+    /// until they are merged.
     pub(crate) fn usage(&self, namespace: u32) -> (u64, u64) {
         let closed = self.runs.iter().filter(|run| run.bucket() != BucketId::Open);
         let usages = closed.filter_map(|run| run.usage_of(namespace));
@@ -169,7 +174,7 @@ mod tests {
 
     const BUCKETS: [BucketId; 3] = [BucketId::Held, TIMED, BucketId::Open];
 
-    /// Gives all versions numbers that rise from set to set.
+    /// Numbers all versions, ascending from set to set.
     fn number(sets: Vec<(usize, Rows)>) -> Vec<(BucketId, Rows)> {
         let mut seq = 0;
         let numbered = sets.into_iter().map(|(bucket, mut rows)| {
@@ -211,7 +216,7 @@ mod tests {
         }
     }
 
-    /// More of them than a mark has bits: without merges there is no end of them.
+    /// More runs than `Among` has bits: without merges their number is unbounded.
     #[test]
     fn a_version_is_found_among_any_number_of_runs() {
         let (fixture, cache) = (Fixture::new(), BlockCache::new(1 << 20));

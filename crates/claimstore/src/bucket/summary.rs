@@ -1,10 +1,10 @@
-//! What is known about a run without opening its blocks: the catalogue's entry and the per-namespace ranges.
+//! The metadata of a run: its entry in the catalogue, and the key ranges per namespace.
 
 use super::{BucketId, NAMESPACE_BYTES, damaged, namespace_of};
 use crate::codec::{Cursor, Malformed, Numbers, State};
 use crate::error::Error;
 
-/// A run as the catalogue knows it.
+/// The catalogue's entry of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunSummary {
     /// Names the file; never used twice in one store.
@@ -17,7 +17,7 @@ pub(crate) struct RunSummary {
     pub(crate) bytes: u64,
     pub(crate) min_seq: u64,
     pub(crate) max_seq: u64,
-    /// The checksum in the footer, which covers, link by link, every byte of the file.
+    /// The checksum in the footer. Through the chain of checksums it covers every byte of the file.
     pub(crate) digest: u32,
 }
 
@@ -47,7 +47,7 @@ impl RunSummary {
     }
 }
 
-/// Counts the rows of a run in their order: the writer, to state them; a verification, to compare.
+/// Counts the rows of a run in their order. The writer stores the result, a verification compares it.
 pub(super) struct Tally {
     pub(super) rows: u64,
     pub(super) tombstones: u64,
@@ -70,8 +70,8 @@ impl Tally {
         }
     }
 
-    /// Whether this row may come next in a run of `bucket`: its key is above the last one, and it does not
-    /// outlive its bucket, for else it would be pruned early.
+    /// Whether this row may come next in a run of `bucket`: its key is greater than the last one, and it expires
+    /// before its bucket ends. Otherwise it would be pruned too early.
     pub(super) fn admits(&self, bucket: BucketId, key: &[u8], record: &Numbers) -> bool {
         namespace_of(key).is_some()
             && (self.rows == 0 || *key > *self.last_key)
@@ -99,7 +99,7 @@ impl Tally {
     }
 }
 
-/// What one namespace has in a run. Tombstones do not count.
+/// Records and bytes of one namespace in a run, without tombstones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NamespaceUsage {
     pub(crate) namespace: u32,
@@ -114,7 +114,7 @@ struct Range {
     usage: NamespaceUsage,
     min: Box<[u8]>,
     max: Box<[u8]>,
-    /// The first bytes of `min` and `max`, to settle most questions without following a pointer.
+    /// The first bytes of `min` and `max`. They decide most comparisons without access to the keys.
     heads: (u64, u64),
 }
 
@@ -241,12 +241,13 @@ impl Range {
         if head < low || head > high {
             return false;
         }
-        // Equal heads decide nothing: only then are the keys themselves compared.
+        // If the heads are equal, compare the whole keys.
         (head > low || own >= &*self.min) && (head < high || own <= &*self.max)
     }
 }
 
-/// The first eight bytes as a number, zeros behind a shorter key: never orders two keys the wrong way round.
+/// The first eight bytes as a number; a shorter key is padded with zeros. Two heads compare like their keys, or are
+/// equal.
 fn head(key: &[u8]) -> u64 {
     let mut first = [0; 8];
     for (to, from) in first.iter_mut().zip(key) {

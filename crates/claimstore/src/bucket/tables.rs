@@ -48,21 +48,22 @@ type ReadOnly = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// The callers' tables. Many readers, one writer at a time.
 ///
-/// After a commit failed, the next use of any kind reopens the file and shows what is durable.
+/// After a failed commit the next use, of any kind, reopens the file and so shows what is durable.
 pub(crate) struct Tables {
     storage: Arc<dyn Storage>,
     store_id: [u8; 16],
     cache_bytes: usize,
-    /// `None`, or condemned, until the next use reopens it.
+    /// `None`, or a condemned file, until the next use reopens it.
     db: RwLock<Option<Db>>,
-    /// Whose turn it is to write.
+    /// Held by the one write transaction.
     turn: Mutex<()>,
-    /// Whether the tables were shut. Held while a commit runs, so that none begins afterwards.
+    /// Whether the tables were shut. A commit holds the lock while it runs. So `shut` waits for a commit that has
+    /// begun, and none begins after it.
     gate: Mutex<bool>,
 }
 
 impl Tables {
-    /// Whether the file is there.
+    /// Whether the file exists.
     pub(crate) fn exists(storage: &Arc<dyn Storage>) -> Result<bool, Error> {
         let names =
             storage.list("").map_err(|error| Error::io("the store directory could not be read", error))?;
@@ -76,7 +77,7 @@ impl Tables {
         cache_bytes: usize,
     ) -> Result<Tables, Error> {
         let db = if Tables::exists(storage)? {
-            // Whoever made the file may have failed to make its name durable.
+            // The process that created the file may have crashed before its name was durable.
             storage
                 .sync_dir("")
                 .map_err(|error| Error::io("the store directory could not be synced", error))?;
@@ -98,17 +99,18 @@ impl Tables {
         })
     }
 
-    /// Lets through what redb wrote while it was opened. Until then a store that is refused stays as it was.
+    /// Ends the trial: what redb wrote while it opened the file goes to the disk. A store that is refused before this
+    /// stays unchanged.
     pub(crate) fn admit(&self) -> Result<(), Error> {
         self.with(Db::admit)
     }
 
-    /// Starts a write transaction; waits for the one before. Two in one thread wait for ever.
+    /// Starts a write transaction; blocks while another one runs. A second one on the same thread would deadlock.
     pub(crate) fn begin(&self) -> Result<TablesWrite<'_>, Error> {
         self.begin_in(self.turn.lock())
     }
 
-    /// Like [`begin`](Tables::begin), unless somebody is writing: then `None`.
+    /// Like [`begin`](Tables::begin), but `None` if another write transaction runs.
     pub(crate) fn try_begin(&self) -> Result<Option<TablesWrite<'_>>, Error> {
         self.turn.try_lock().map(|turn| self.begin_in(turn)).transpose()
     }
@@ -123,14 +125,15 @@ impl Tables {
         Ok(TablesWrite { transaction: Some(transaction), file, store_id, gate, process, _turn: turn })
     }
 
-    /// The table `name` for reading; `None` when no committed transaction has opened it.
+    /// The table `name` for reading; `None` if no committed transaction has opened it.
     pub(crate) fn read_table(self: &Arc<Self>, name: &str) -> Result<Option<ReadTable>, Error> {
         let name = user_name(name)?;
         let there = self.with(|db| db.read(|snapshot| Ok(open_read(snapshot, &name)?.is_some())))?;
         Ok(there.then_some(ReadTable { tables: self.clone(), name }))
     }
 
-    /// Shows every claim row: engine key, sequence, record. Rows that come or go meanwhile may be missed.
+    /// Calls `visit` for every claim row: engine key, sequence, record. Read in pages, each a snapshot of its own:
+    /// rows that are added or removed meanwhile may be missed.
     pub(crate) fn claims(&self, visit: &mut VisitClaim<'_>) -> Result<(), Error> {
         let name = CLAIMS.name();
         let rows = Rows::new((Bound::Unbounded, Bound::Unbounded), |bounds| {
@@ -144,8 +147,8 @@ impl Tables {
         Ok(())
     }
 
-    /// The claim row of one key: which sequence and record are durably there. The question to ask after an
-    /// indeterminate commit.
+    /// The claim row of one key, as it is durable: sequence and record. This tells the result of an indeterminate
+    /// commit.
     pub(crate) fn claim(&self, engine_key: &[u8]) -> Result<Option<(u64, Vec<u8>)>, Error> {
         let found =
             self.with(|db| db.read(|snapshot| get_in_snapshot(snapshot, CLAIMS.name(), engine_key)))?;
@@ -154,7 +157,7 @@ impl Tables {
         Ok(Some((seq, record.to_vec())))
     }
 
-    /// Reads every row of the callers' tables and of our own, and answers how many the callers have.
+    /// Reads and checks every row of the callers' tables and of our own; returns how many rows the callers have.
     pub(crate) fn verify(&self) -> Result<u64, Error> {
         let names = self.with(|db| {
             db.read(|snapshot| {
@@ -175,9 +178,9 @@ impl Tables {
         Ok(rows)
     }
 
-    /// Removes the given claim rows, each only if its sequence is at most the given one: a newer record of
-    /// the same key stays. Durable when it returns `true`; an error may leave the first rows removed.
-    /// `false`: somebody is writing, and nothing was removed that was not before.
+    /// Removes the given claim rows, each only if its sequence is at most the given one: a newer record of the same
+    /// key stays. Durable when it returns `true`. `false`: another write transaction runs. After `false` or an error,
+    /// a first part of the rows may be removed already.
     pub(crate) fn remove_claims(&self, rows: &[(Vec<u8>, u64)]) -> Result<bool, Error> {
         for rows in rows.chunks(REMOVE_ROWS) {
             let Some(mut write) = self.try_begin()? else { return Ok(false) };
@@ -190,21 +193,23 @@ impl Tables {
         Ok(true)
     }
 
-    /// Waits for the transaction that is running, if there is one.
+    /// Waits until no write transaction runs.
     pub(crate) fn wait_for_writer(&self) {
         drop(self.turn.lock());
     }
 
-    /// Lets no commit begin any more, and gives the file up: quietly if nobody is writing, else so that the
-    /// transaction under way cannot touch the file. Every later call answers `Closed`.
+    /// Prevents further commits and gives the file up. Without a write transaction the file is closed cleanly;
+    /// otherwise it is condemned, so that the running transaction cannot change it. Every later call returns
+    /// `Closed`.
     ///
-    /// Does not wait for a writer, whose closure may be what closes the store.
+    /// Does not wait for the writer: its closure may be the very code that closes the store.
     pub(crate) fn shut(&self) {
+        // The gate first: a commit either is over by now, or finds the gate shut.
         *self.gate.lock() = true;
         match self.turn.try_lock() {
             Some(_turn) => {
                 if let Some(db) = self.db.write().take() {
-                    // No commit depends on a quiet close.
+                    // No commit depends on a clean close.
                     drop(db.close());
                 }
             }
@@ -232,11 +237,13 @@ impl Tables {
 
     fn reopen(&self) -> Result<(), Error> {
         let mut db = self.db.write();
+        // Under the lock of `db`, because `shut` takes it after the gate: nothing is reopened after a shut. Another
+        // thread may have reopened the file while we waited.
         let closed = *self.gate.lock();
         if closed || db.as_ref().is_some_and(|db| !db.file().is_condemned()) {
             return Ok(());
         }
-        // The old handle goes first: two handles on one file would overwrite each other's pages.
+        // Drop the old handle first: two handles on one file would overwrite each other's pages.
         *db = None;
         *db = Some(load(&self.storage, self.store_id, self.cache_bytes)?);
         Ok(())
@@ -261,7 +268,8 @@ pub(crate) struct TablesWrite<'t> {
 }
 
 impl TablesWrite<'_> {
-    /// Opens the caller's table `name`, making it if need be. Several may be open at a time, each once.
+    /// Opens the caller's table `name`, and creates it if it does not exist. Several may be open at a time, each
+    /// once.
     pub(crate) fn table(&self, name: &str) -> Result<UserTable<'_>, Error> {
         let name = user_name(name)?;
         let transaction = self.transaction()?;
@@ -269,7 +277,7 @@ impl TablesWrite<'_> {
         Ok(UserTable { table: Some(table), name, file: &self.file })
     }
 
-    /// Puts the claim record of a key beside the caller's rows, replacing an older one.
+    /// Writes the claim record of a key in the same transaction as the caller's rows; an older one is replaced.
     pub(crate) fn put_claim(&mut self, engine_key: &[u8], seq: u64, record: &[u8]) -> Result<(), Error> {
         let mut row = [&seq.to_le_bytes(), record].concat();
         seal(CLAIMS.name(), engine_key, &mut row);
@@ -282,8 +290,9 @@ impl TablesWrite<'_> {
         })
     }
 
-    /// Makes everything durable, or says what is known.
+    /// Makes everything durable. The error says whether the transaction is absent or its state unknown.
     pub(crate) fn commit(mut self) -> Result<(), CommitFailed> {
+        // Held until the commit is over: see `Tables::gate`.
         let shut = self.gate.lock();
         if *shut {
             return Err(CommitFailed::Absent(Error::new(ErrorKind::Closed, "the store was closed")));
@@ -294,12 +303,12 @@ impl TablesWrite<'_> {
         }
     }
 
-    /// Leaves nothing behind; so does dropping it.
+    /// Rolls back; so does dropping it.
     pub(crate) fn abort(self) {
         drop(self);
     }
 
-    /// See [`Tables::remove_claims`]; says whether any row went.
+    /// See [`Tables::remove_claims`]; returns whether any row was removed.
     fn remove_claims(&mut self, rows: &[(Vec<u8>, u64)]) -> Result<bool, Error> {
         let mut removed = false;
         self.change_claims(|claims, tally| {
@@ -340,12 +349,13 @@ impl Drop for TablesWrite<'_> {
     fn drop(&mut self) {
         let transaction = self.transaction.take();
         if !self.process.is_current() {
-            // The file is another process's, and locks inside of redb may be held by threads that are not here.
+            // In a child of `fork()`: the file belongs to the parent, and locks inside redb may be held by threads
+            // that this process does not have. So leak it.
             std::mem::forget(transaction);
             return;
         }
-        // Rolling back is in memory; where it fails, the file is condemned or redb refuses the next writer,
-        // and nothing of the transaction is on the device.
+        // A roll-back happens in memory. If it fails, nothing of the transaction is on the disk; the file is
+        // condemned, so that the next use reopens it.
         let rolled_back =
             self.file.call(|| transaction.map_or(Ok(()), |transaction| Ok(transaction.abort()?)));
         if rolled_back.is_err() {
@@ -369,7 +379,7 @@ pub(crate) struct UserTable<'t> {
 }
 
 impl UserTable<'_> {
-    /// Puts a row; answers the value it replaces.
+    /// Inserts a row; returns the value that it replaced.
     pub(crate) fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         if key.len() > MAX_KEY || value.len() > MAX_VALUE {
             return Err(Error::new(ErrorKind::TooLarge, "the row is too large"));
@@ -383,7 +393,7 @@ impl UserTable<'_> {
         })
     }
 
-    /// Removes a row; answers its value.
+    /// Removes a row; returns its value.
     pub(crate) fn remove(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let (name, table) = (&self.name, self.table.as_mut());
         self.file.call(|| {
@@ -436,8 +446,8 @@ impl ReadTable {
         self.tables.with(|db| db.read(|snapshot| get_in_snapshot(snapshot, &self.name, key)))
     }
 
-    /// The rows between two bounds in key order. Copied out a page at a time, each page of its own moment:
-    /// a commit that happens meanwhile may be seen in the later pages only.
+    /// The rows between two bounds in key order. Copied a page at a time, each page from a snapshot of its own: a
+    /// commit that happens meanwhile may be visible in later pages only.
     pub(crate) fn range(&self, start: Bound<&[u8]>, end: Bound<&[u8]>) -> Rows<'static> {
         let (tables, name) = (self.tables.clone(), self.name.clone());
         Rows::new((start, end), move |bounds| {
@@ -532,7 +542,7 @@ fn put_tally(transaction: &WriteTransaction, store_id: [u8; 16], tally: Tally) -
 
 fn decode_meta(row: Option<Vec<u8>>, store_id: [u8; 16]) -> Result<Tally, Error> {
     let row = row.ok_or_else(|| Error::corrupt("the tables have no state"))?;
-    // Every version ends in this checksum, so that a damaged version is not taken for a newer one.
+    // Checked before the version is read, and the same in every version: damage is never taken for a newer version.
     let mut cursor = Cursor::new(unseal(META.name(), META_KEY, &row)?);
     if cursor.array("magic").map_err(malformed)? != MAGIC {
         return Err(Error::corrupt("this is not a file of tables"));

@@ -1,4 +1,4 @@
-//! Writing a run file from front to back.
+//! Writing a run file sequentially.
 
 use super::block::{BlockBuilder, BlockName};
 use super::filter::Filter;
@@ -12,16 +12,16 @@ use crate::sync::Arc;
 use std::fmt;
 use std::io;
 
-/// Written at once, and handed to the device at once, so that the sync at the end has little left to do and
-/// a large run does not hold the device against the journal.
+/// The size of one write and one sync. So the sync at the end has little to do, and a large run does not block the
+/// disk for the journal.
 const PIECE_BYTES: usize = 1024 * 1024;
-/// A bound for keys, far above what the store lets in, so that lengths in the file cannot overflow.
+/// A bound for keys, far above the store's own limit, so that lengths in the file cannot overflow.
 const MAX_KEY_BYTES: usize = 64 * 1024;
 /// A bound for rows, for the same reason.
 const MAX_RECORD_BYTES: usize = 1 << 30;
 
-/// Writes one run. Rows come in rising key order; [`RunWriter::finish`] makes the file durable. A writer that
-/// is dropped before removes what it wrote.
+/// Writes one run. Rows must come in ascending key order; [`RunWriter::finish`] makes the file durable. A writer that
+/// is dropped before removes its file.
 pub(crate) struct RunWriter {
     store_id: [u8; 16],
     number: u64,
@@ -35,8 +35,8 @@ pub(crate) struct RunWriter {
 }
 
 impl RunWriter {
-    /// Starts the file of run `number`. `filter_keys_hint` is the number of keys to come, or a bound of it: a
-    /// number too low makes the filter worse, one too high is corrected at the end.
+    /// Creates the file of run `number`. `filter_keys_hint` is the expected number of keys, or an upper bound: too
+    /// low a number makes the filter worse, too high a number is corrected at the end.
     pub(crate) fn create(
         storage: &Arc<dyn Storage>,
         store_id: [u8; 16],
@@ -51,7 +51,7 @@ impl RunWriter {
             output: Output::create(storage, run_file_name(number))?,
             block: BlockBuilder::new(),
             index: IndexBuilder::default(),
-            // Look-ups leave the open bucket out, so a filter for it would never be asked.
+            // Look-ups skip the open bucket, so its runs need no filter.
             filter: (bucket != BucketId::Open).then(|| Filter::for_keys(filter_keys_hint as u64)),
             tally: Tally::new(),
             first_hash: 0,
@@ -60,9 +60,8 @@ impl RunWriter {
 
     /// Appends a row; `hash` is the store's hash of `key`.
     ///
-    /// `InvalidInput` for a key that is not above the one before, a key or record beyond all bounds, and a
-    /// record that would still be wanted when its bucket is dropped. After any error the writer is to be
-    /// dropped.
+    /// `InvalidInput` for a key that is not greater than the one before, a key or record beyond the bounds, and a
+    /// record that would not have expired when its bucket is dropped. After any error the writer must be dropped.
     pub(crate) fn push(&mut self, key: &[u8], hash: u64, record: &impl Row) -> io::Result<()> {
         let (numbers, loose_bytes) = (record.numbers(), record.loose_bytes());
         let bounded = key.len() <= MAX_KEY_BYTES && loose_bytes <= MAX_RECORD_BYTES;
@@ -111,7 +110,7 @@ impl RunWriter {
         })
     }
 
-    /// Writes what stands between the data and the footer, and says where.
+    /// Writes the sections between the data and the footer; returns the footer that names them.
     fn write_sections(&mut self) -> io::Result<Footer> {
         let data_bytes = self.output.position();
         let min_key = self.tally.ranges.min_key().unwrap_or_default();
@@ -200,7 +199,7 @@ impl Output {
         for piece in self.buffer.chunks(PIECE_BYTES) {
             self.file.write_all_at(piece, self.written)?;
             self.written += piece.len() as u64;
-            // Piece by piece: the journal's next sync waits for one of them at most, not for all of a checkpoint.
+            // Sync piece by piece: the journal's next sync then waits for one piece at most, not for the whole run.
             if piece.len() == PIECE_BYTES {
                 self.file.sync_data()?;
             }
@@ -209,7 +208,7 @@ impl Output {
         Ok(())
     }
 
-    /// First the bytes, then the name: a name that survives a crash stands for a whole file.
+    /// First the bytes, then the name: a name that survives a crash belongs to a complete file.
     fn publish(&mut self) -> io::Result<()> {
         self.write_out()?;
         self.file.sync_data()?;
@@ -221,8 +220,8 @@ impl Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // Where the store's files were moved, the name may be another's by now. A file left behind is in no catalogue; the
-        // next open removes it.
+        // If the store's files were moved, this name may belong to another store by now: then leave the file. No
+        // catalogue names it, so the next open removes it.
         if !self.published && self.storage.leads_to(&self.name, &*self.file).unwrap_or(false) {
             let _ = self.storage.remove(&self.name);
         }

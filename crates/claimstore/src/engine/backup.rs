@@ -1,8 +1,8 @@
-//! A copy of the store that opens: checkpoint, then runs, tables and a catalogue of its own.
+//! A backup: a copy of the store that can be opened. A checkpoint, then copies of the runs and tables, and a new
+//! catalogue.
 //!
-//! The upkeep lock is held from the checkpoint to the end, so the runs named by the catalogue stay; claims go
-//! on, and are not in the copy. The copy begins a life far above the original's, so that no token of the one
-//! is ever given by the other.
+//! The upkeep lock is held from the checkpoint to the end, so the runs that the catalogue names stay. Claims go on,
+//! and are not in the copy. The copy's life is far above the original's, so that the two never assign the same token.
 
 use super::checkpoint::{Home, clock_mark};
 use super::{Engine, spans};
@@ -14,13 +14,13 @@ use crate::journal;
 use crate::recovery::write_identity;
 use crate::sync::Arc;
 
-/// How far a restored copy's life lies above the original's: tokens the original gives meanwhile stay below.
+/// How far a copy's life is above the original's: tokens that the original assigns later stay below the copy's.
 pub(crate) const RESTORED_LIVES: u64 = 1_024;
 const COPY_BYTES: usize = 1 << 20;
 const TABLES: &str = "tables.redb";
 
 impl Engine {
-    /// Copies the store as of now into `target`, which must be empty; the key of its fingerprints only if asked.
+    /// Copies the present state into `target`, which must be empty. The fingerprint key is copied only if `with_key`.
     pub(crate) fn backup(&self, target: &Arc<dyn Storage>, with_key: bool) -> Result<(), Error> {
         spans::backup().run(|span| {
             span.flag("with_key", with_key);
@@ -31,7 +31,7 @@ impl Engine {
         })
     }
 
-    /// Answers the runs that were copied.
+    /// Returns the runs that were copied.
     fn copy_whole(&self, target: &Arc<dyn Storage>, with_key: bool) -> Result<Vec<RunSummary>, Error> {
         let mut home = self.upkeep_lock()?;
         let occupied =
@@ -63,7 +63,7 @@ impl Engine {
         }
         target.sync_dir(RUNS_DIR)?;
         if let Some(tables) = self.tables.existing() {
-            // While this transaction is open nobody else writes, and the file is as the last commit left it.
+            // This open transaction excludes other writers, so the file has exactly the last committed state.
             let quiet = match tables.try_begin() {
                 Ok(Some(quiet)) => quiet,
                 Ok(None) => {
@@ -85,7 +85,8 @@ impl Engine {
             journal: (1, salt, 0),
             mark: clock_mark(self.time.mark()),
             sealed: None,
-            // As of after the tables were copied: their rows may name namespaces newer than the checkpoint.
+            // Read after the tables were copied: their rows may refer to namespaces that are newer than the
+            // checkpoint.
             namespaces: self.namespace_rows(),
             ..home.state.clone()
         };
@@ -95,6 +96,7 @@ impl Engine {
         };
         let closed = catalog.close();
         target.sync_dir(journal::JOURNAL_DIR)?;
+        // The identity comes last: an interrupted copy has none, and is refused.
         write_identity(target, self.store_id)?;
         Ok(closed)
     }
@@ -116,8 +118,8 @@ impl Engine {
         to.sync_data()
     }
 
-    /// For a store that was restored from a snapshot: raises the life by 1,024, so that tokens given after the
-    /// snapshot are never given again. Takes effect at the next open; durable when it returns.
+    /// For a store that was restored from a snapshot: raises the life by 1,024, so that tokens assigned after the
+    /// snapshot are never assigned again. Durable when it returns; takes effect at the next open.
     pub(crate) fn after_restore(&self) -> Result<(), Error> {
         let mut home = self.upkeep_lock()?;
         let life = u64::from(home.state.life) + RESTORED_LIVES;

@@ -1,17 +1,17 @@
-//! [`Balance`]: a sum that is added to under one lock and taken from under others.
+//! [`Balance`]: a sum with additions under one lock and subtractions under others.
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// What came in, and what went out again.
+/// Two counters: everything that was added, and everything that was removed. The sum is their difference.
 ///
-/// Whoever adds holds the order lock, so that nobody else adds meanwhile: a plain store will do. An atomic addition
-/// would have the processor wait, claim for claim, until the entry it has just written has reached its cache; those are
-/// lines of fresh memory, and the wait was an eighth of a claim (docs/decisions/0066). Whoever takes out holds only the
-/// lock of what is taken, and pays for the atomic addition.
+/// Additions happen under the order lock, so there is one writer at a time, and a plain load and store are enough. An
+/// atomic read-modify-write would drain the store buffer. At that moment it holds the stores of the entry that was
+/// just written, to lines that are in no cache, and waiting for them took an eighth of a claim (docs/decisions/0066).
+/// Removals hold only the lock of the removed item, so several can run at once: they use an atomic addition.
 ///
-/// Ordering argument of [`now`](Balance::now), which holds no lock: what is taken out was added before, and the taking
-/// releases what the reader acquires. So a sum of what came in that is read *after* the sum of what went out has
-/// everything in it that went out, and their difference is never below nothing.
+/// Memory ordering of [`now`](Balance::now), which takes no lock: every removed amount was added before, and the
+/// addition happens before the removal. The removal is a release store, and the reader acquires it. So if `came` is
+/// read *after* `went`, it includes everything that `went` includes, and the difference is never negative.
 #[derive(Debug, Default)]
 pub(crate) struct Balance {
     came: AtomicU64,
@@ -19,22 +19,23 @@ pub(crate) struct Balance {
 }
 
 impl Balance {
-    /// Under the order lock, or where nobody else is about.
+    /// Adds. The caller holds the order lock, or no other thread exists yet.
     pub(crate) fn add(&self, amount: u64) {
         self.came.store(self.came.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
     }
 
-    /// Takes back what was added. Under the order lock too.
+    /// Reverses an addition. Under the order lock, like [`add`](Balance::add).
     pub(crate) fn take_back(&self, amount: u64) {
         self.came.store(self.came.load(Ordering::Relaxed).wrapping_sub(amount), Ordering::Relaxed);
     }
 
-    /// Takes out, under no lock that the sum knows of.
+    /// Removes. The caller need not hold the order lock.
     pub(crate) fn take_out(&self, amount: u64) {
         self.went.fetch_add(amount, Ordering::Release);
     }
 
     pub(crate) fn now(&self) -> u64 {
+        // This load must come first: see the memory ordering above.
         let went = self.went.load(Ordering::Acquire);
         self.came.load(Ordering::Relaxed).saturating_sub(went)
     }

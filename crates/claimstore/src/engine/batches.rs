@@ -1,7 +1,7 @@
 //! Claims of many keys in one call: decided one by one, queued as one frame.
 //!
-//! The rules are those of a single claim ([`claims`](super::claims)). What is its own is that a checkpoint may pass
-//! between two items: then the rest look again, and what took effect stays.
+//! The rules are those of a single claim ([`claims`](super::claims)), with one addition: a checkpoint may happen
+//! between two items. Then the items that took effect stay, and the remaining ones are looked up again.
 
 use super::claims::{Answer, Begun, Granted, Prepared, Seen, carried_bytes, request_bytes};
 use super::commit::{Order, Waits};
@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::options::MAX_BATCH_ITEMS;
 use crate::sync::{Arc, MutexGuard};
 
-/// So many leases of a batch are started with one reading of the clock.
+/// Leases of a batch that are started with one clock reading.
 const STARTED_AT_ONCE: usize = 64;
 
 impl Engine {
@@ -33,7 +33,7 @@ impl Engine {
         })
     }
 
-    /// Turns the answers of a committed batch into what the caller gets.
+    /// Turns the answers of a committed batch into the results for the caller.
     pub(crate) fn deliver_many(
         self: &Arc<Self>,
         space: &Arc<Space>,
@@ -45,8 +45,8 @@ impl Engine {
         items.map(|(request, answer)| self.hand_out(space, &request.key, answer)).collect()
     }
 
-    /// Starts the leases of those that were granted among some of a batch. The clock is read for each few of it, not once
-    /// for all: a large one takes a while.
+    /// Starts the leases of the granted claims among these answers. The clock is read once per call, not once per
+    /// batch: a large batch takes so long that its later leases would be short.
     fn start_leases(&self, answers: &[Answer]) {
         let granted: Vec<&Granted> = answers.iter().filter_map(Answer::granted).collect();
         let hashes: Vec<u64> = granted.iter().map(|granted| granted.keyed.hash).collect();
@@ -60,8 +60,8 @@ impl Engine {
         self.live.visit_together(&hashes, |shard, place| shard.bring_near(at(place)), start);
     }
 
-    /// Bytes of the newest records of some keys that new versions may carry over. What the live table has of the keys
-    /// is near from then on.
+    /// Bytes that new versions may carry over from the newest records of these keys. Also a prefetch: the live
+    /// table's entries of the keys are in the cache afterwards.
     pub(crate) fn known_bytes_of(&self, items: &[(&Keyed, Option<&Record>)]) -> usize {
         let hashes: Vec<u64> = items.iter().map(|(keyed, _)| keyed.hash).collect();
         let found = |shard: &Shard, place: usize| {
@@ -75,8 +75,8 @@ impl Engine {
         bytes
     }
 
-    /// Decides a batch and queues its effects as one frame. Answers the batch to wait for and an answer for
-    /// each request, or no answer for any.
+    /// Decides a batch of requests and queues their effects as one frame. Returns the journal batch to wait for, and
+    /// one answer per request. An error means that no request took effect.
     pub(crate) fn begin_many(
         &self,
         space: &Space,
@@ -91,6 +91,7 @@ impl Engine {
         let mut prepared: Vec<Result<Prepared<'_>, Error>> =
             requests.iter().map(|request| self.prepare(space, &policy, request)).collect();
         loop {
+            // Hazard 1: the generation is read before the runs, and compared under the locks.
             let generation = self.cold.generation();
             let set = self.cold.set();
             let found = self.look_cold_many(&set, &prepared)?;
@@ -102,7 +103,8 @@ impl Engine {
             let asked: usize = requests.iter().map(|request| request_bytes(request, 0)).sum();
             let bytes = asked + known;
             let mut order = self.admit(bytes, Class::Claim)?;
-            // A checkpoint removes entries under shard locks, not under this one: each item checks again.
+            // Only a shortcut. A checkpoint removes entries under shard locks, not under the order lock, so each item
+            // compares the generation again under its shard lock.
             if self.cold.generation() == generation
                 && let Some(answers) =
                     self.apply_many(&mut order, space, &mut prepared, &found, generation, waits)
@@ -112,8 +114,8 @@ impl Engine {
         }
     }
 
-    /// The same for a batch: the runs' filters are asked for all its keys first, so that the processor waits for many
-    /// of their cache lines at once.
+    /// Looks all keys of a batch up in the runs. First it asks the filters for all keys, so that their cache misses
+    /// overlap.
     fn look_cold_many(
         &self,
         set: &RunSet,
@@ -123,7 +125,7 @@ impl Engine {
             prepared.iter().flatten().map(|item| (&*item.keyed.full, item.keyed.hash)).collect();
         let mut among = set.may_hold(&keys).into_iter();
         let look = |item: &Result<Prepared<'_>, Error>| {
-            // Those that are refused were not asked for, and have no part in the answers.
+            // Refused items are not in `keys`, and so have no element in `among`.
             let Ok(Prepared { keyed, .. }) = item else { return Ok(None) };
             let found = match among.next() {
                 Some(among) if among.is_none() => None,
@@ -135,8 +137,9 @@ impl Engine {
         prepared.iter().map(look).collect()
     }
 
-    /// `None`: a checkpoint passed before anything was decided; look again. Once an item took effect the
-    /// rest are looked up again one by one, so that the batch stays whole.
+    /// Decides and applies a batch. `None`: a checkpoint happened before any item was decided, so repeat the whole
+    /// batch. Once an item took effect, the remaining ones are looked up again one by one instead: a repetition would
+    /// apply it twice.
     fn apply_many(
         &self,
         order: &mut MutexGuard<'_, Order>,
@@ -146,14 +149,14 @@ impl Engine {
         generation: u64,
         waits: Waits,
     ) -> Option<(u64, Vec<Answer>)> {
-        // Read after the look-ups (hazard 19), once for all.
+        // Read after the look-ups (hazard 19), once for all items.
         let at = self.time.moment();
         let mut last_batch = 0;
         let refused = |item: &Result<Prepared<'_>, Error>| {
             item.as_ref().err().map(|error| Answer::Refused(Error::again(error)))
         };
         let mut answers: Vec<Option<Answer>> = prepared.iter().map(refused).collect();
-        // The items there is something to decide of, and where their answers go.
+        // The items that are not refused yet, and the places for their answers, in the same order.
         let mut items: Vec<(&mut Prepared<'_>, &Option<Record>)> = prepared
             .iter_mut()
             .zip(found)
@@ -172,6 +175,7 @@ impl Engine {
             **answer = begun.map(|begun| begun.answer);
         };
         self.live.visit_together(&hashes, |shard, _| shard.bring_blank_near(), decide);
+        // Without an answer: a checkpoint happened since the item was looked up.
         if !open.is_empty() && open.iter().all(|answer| answer.is_none()) {
             return None;
         }
@@ -186,8 +190,8 @@ impl Engine {
         Some((last_batch, answers))
     }
 
-    /// A checkpoint passed in the middle of a batch: the rest of its items look again, with the order lock
-    /// held. Rare, and bounded by the blocks of one key.
+    /// A checkpoint happened in the middle of a batch: looks one remaining item up again, under the order lock. This
+    /// is the one case in which blocks are read under that lock. It is rare, and bounded by the blocks of one key.
     fn decide_again(
         &self,
         order: &mut MutexGuard<'_, Order>,

@@ -1,80 +1,81 @@
-//! Whose turn it is to commit, how far commits have come, and who is woken for what.
+//! Leader election for group commit: which thread commits, how far commits have come, and which waiters are woken.
 //!
-//! Two rules carry it:
+//! Two rules:
 //!
-//! 1. *One leader.* Only the thread that took the baton takes a batch from the queue, writes it and syncs it.
-//! 2. *Nobody sleeps on a queue without a leader.* Whoever puts the baton down looks at the queue afterwards and
-//!    wakes somebody for what is there; whoever queues something looks at the baton afterwards. Both looks at
-//!    the queue go through its lock, so one of the two sees the other.
+//! 1. *One leader.* Only the thread that holds the baton takes a batch from the queue, writes it and syncs it.
+//! 2. *No thread sleeps on a queue that has no leader.* A leader looks at the queue after it put the baton down, and
+//!    wakes a waiter if there is a batch. A caller looks at the baton after it queued its operation. Both access the
+//!    queue under its lock, so at least one of the two sees what the other did.
 //!
-//! Ordering argument of an answer: `reached` is raised before its bell rings, and before the baton is put down.
-//! So a sleeper that is woken finds it raised, and so does whoever takes the baton next: it never leads for a
-//! batch that is committed already.
+//! Memory ordering of an answer: `reached` is raised before the event is signalled and before the baton is put down.
+//! So a waiter that is woken sees it raised, and so does the next holder of the baton: it never leads for a batch
+//! that is committed already.
 //!
-//! This is the smallest core of group commit: loom explores its every interleaving, with the orderings as weak as they are
-//! written (`explored/baton`).
+//! This is the smallest core of group commit. Loom explores all its interleavings, with the memory orderings as weak
+//! as they are written (`explored/baton`).
 
 use crate::sync::{AtomicBool, AtomicU64, Event, Ordering};
 
-/// Waiters of neighbouring batches sleep on different events.
+/// Events are chosen by batch number, so waiters of neighbouring batches sleep on different ones.
 const EVENTS: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Baton {
     held: AtomicBool,
-    /// Batches up to this number may be answered.
+    /// Batches up to this number are committed: their answers may be returned.
     reached: AtomicU64,
     events: [Event; EVENTS],
 }
 
 impl Baton {
-    /// Nobody leads; batches up to `reached` may be answered.
+    /// A baton without a holder; batches up to `reached` are committed.
     pub(crate) fn new(reached: u64) -> Baton {
         Baton { held: AtomicBool::new(false), reached: AtomicU64::new(reached), events: Default::default() }
     }
 
-    /// Takes the baton if nobody has it.
+    /// Takes the baton if it has no holder. Never blocks.
     pub(crate) fn take(&self) -> bool {
         self.held.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Puts the baton down. The second rule obliges its caller to look at the queue now.
+    /// Puts the baton down. By the second rule the caller must look at the queue after this.
     pub(crate) fn put_down(&self) {
         self.held.store(false, Ordering::Release);
     }
 
-    /// Whether somebody leads.
+    /// Whether there is a leader.
     pub(crate) fn is_taken(&self) -> bool {
         self.held.load(Ordering::Acquire)
     }
 
-    /// The last batch that may be answered.
+    /// The last committed batch.
     pub(crate) fn reached(&self) -> u64 {
         self.reached.load(Ordering::Acquire)
     }
 
-    /// Batches up to `batch` may be answered from now on. For the holder; the bell is [`ring`](Baton::ring)'s.
+    /// Marks batches up to `batch` as committed. Only the holder of the baton calls this, before
+    /// [`ring`](Baton::ring).
     pub(crate) fn reach(&self, batch: u64) {
         self.reached.store(batch, Ordering::Release);
     }
 
-    /// Wakes everybody who waits for `batch`.
+    /// Wakes all threads that wait for `batch`.
     pub(crate) fn ring(&self, batch: u64) {
         self.event(batch).signal_all();
     }
 
-    /// Wakes one of those who wait for `batch`, to take the baton.
+    /// Wakes one of the threads that wait for `batch`, so that it takes the baton.
     pub(crate) fn nudge(&self, batch: u64) {
         self.event(batch).signal_one();
     }
 
-    /// Wakes everybody, to look again.
+    /// Wakes all waiting threads, so that they check again.
     pub(crate) fn ring_all(&self) {
         self.events.iter().for_each(Event::signal_all);
     }
 
-    /// Sleeps until `batch` may be answered, the baton lies there to be taken, or `ended` says that nobody may go on
-    /// waiting; who makes `ended` true rings everybody afterwards.
+    /// Sleeps until `batch` is committed, the baton is free, or `ended` returns true. Whatever makes `ended` true
+    /// must call [`ring_all`](Baton::ring_all) afterwards.
     pub(crate) fn sleep(&self, batch: u64, ended: impl Fn() -> bool) {
         self.event(batch).wait_until(|| self.reached() >= batch || !self.is_taken() || ended());
     }
@@ -126,8 +127,8 @@ mod explored {
             })
         }
 
-        /// Queues something and waits for it, as `Commit::wait` does. Answers its batch, and whether it came
-        /// through.
+        /// Queues an operation and waits for it, as `Commit::wait` does. Returns its batch, and whether it was
+        /// committed.
         fn call(&self) -> (u64, bool) {
             let batch = self.enqueue();
             loop {
@@ -190,8 +191,8 @@ mod explored {
         }
     }
 
-    /// Runs `callers` of one call each under all interleavings with at most `switches` preemptions. A thread that
-    /// nobody wakes is a deadlock, which loom reports.
+    /// Runs `callers` of one call each under all interleavings with at most `switches` preemptions. A lost wake-up is
+    /// a deadlock, which loom reports.
     fn explore(callers: usize, switches: usize, joins: bool, fails: Option<u64>) {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(switches);

@@ -1,16 +1,17 @@
 //! Checkpoints: durable records move from the live table and the journal into sorted runs.
 //!
-//! Invariant of the catalogue: `checkpoint_seq` = S means that the state after all operations up to S is in
-//! the runs (the open bucket's included) and in `tables.redb`; what came later is in the journal from
-//! `journal` on. The order of the steps keeps it true at every point where power may fail:
+//! Invariant of the catalogue: `checkpoint_seq` = S means that the state after all operations up to S is in the runs
+//! (including those of the open bucket) and in `tables.redb`; later operations are in the journal from `journal` on.
+//! The order of the steps, in `Engine::move_out`, keeps it true at every point where power may fail:
 //!
-//! 1. note the journal's current segment, *then* choose S: what comes after S lies in that segment or later;
-//! 2. wait until everything up to S is durable, and take the entries at or below S;
-//! 3. write the runs: file synced, directory synced;
-//! 4. wait until everything queued so far is durable: an entry above S hides the version at S that it
-//!    replaced, so it must not be lost once the journal before S is gone;
+//! 1. note the journal's current segment, *then* choose S: operations after S are in that segment or later ones;
+//! 2. wait until everything up to S is durable, then copy the entries with sequence numbers up to S;
+//! 3. write the runs: sync each file, then the directory;
+//! 4. wait until everything queued so far is durable. An entry above S was not copied, and it replaced the version at
+//!    S, which now is only in the journal before S. So the entry must be durable before that part of the journal
+//!    goes;
 //! 5. one catalogue commit names the runs, S and the segment;
-//! 6. show the runs, raise the generation, and only then take the entries out of the live table;
+//! 6. publish the runs, raise the generation, and only then remove the entries from the live table;
 //! 7. retire the segments before the noted one.
 
 use super::commit::Leads;
@@ -27,19 +28,19 @@ use crate::options::Durability;
 use crate::planted;
 use crate::sync::{Arc, MutexGuard, Ordering};
 
-/// A new journal's first segment is small, so that it is made quickly; the next ones have full size.
+/// A new journal's first segment is small, so that it is created quickly; the next ones have full size.
 pub(crate) const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
-/// Reading less than this at open is not worth a new segment.
+/// A close leaves a segment with more bytes than this for a new one, so that the next open has less to read.
 const LONG_SEGMENT_BYTES: u64 = 1 << 20;
 
-/// What only upkeep changes. Its lock makes checkpoints, merges, prunes and backups take turns.
+/// State that only upkeep changes. Its lock makes checkpoints, merges, prunes and backups mutually exclusive.
 #[derive(Debug)]
 pub(crate) struct Home {
     /// `None` once the store is closed.
     catalog: Option<Catalog>,
     pub(crate) state: CatalogState,
     next_run: u64,
-    /// Rows of `tables.redb` that a run has, and that could not be removed yet.
+    /// Rows of `tables.redb` that a run has by now, but that could not be removed yet.
     leftover_rows: Vec<(Vec<u8>, u64)>,
     pub(crate) merge: Option<Merging>,
 }
@@ -66,7 +67,7 @@ impl Home {
         self.catalog.as_ref().map_or(Ok(()), Catalog::verify)
     }
 
-    /// Raises the life, durably, before any token of it can be given.
+    /// Raises the life, durably, before any token of it can be assigned.
     pub(crate) fn begin_life(&mut self, life: u32, mark: ClockMark) -> Result<(), Error> {
         let Some(catalog) = &mut self.catalog else {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));
@@ -93,13 +94,15 @@ impl Engine {
         self.checkpoint_in(&mut home)
     }
 
-    /// The upkeep lock, of a store that is still open: what waited for it may have waited for the close.
+    /// The upkeep lock of a store that is still open: it may have been closed while we waited.
     ///
-    /// Upkeep makes and removes files by their names: where the directory is another's by now, the store is poisoned first.
+    /// Upkeep creates and removes files by name. So this first checks that the directory still belongs to the store,
+    /// and poisons the store if not.
     pub(crate) fn upkeep_lock(&self) -> Result<MutexGuard<'_, Home>, Error> {
         self.check_changes()?;
         let home = self.home_lock()?;
-        // After the wait, which may have been for a long backup.
+        // Checked after the wait, which may have lasted for a whole backup. `home` is released before the store is
+        // poisoned, because that calls wakers.
         if let Err(error) = self.all_owned() {
             drop(home);
             return Err(self.commit.give_up(self, &error));
@@ -107,7 +110,7 @@ impl Engine {
         Ok(home)
     }
 
-    /// The same for calls that only look.
+    /// The same for calls that only read.
     pub(crate) fn home_lock(&self) -> Result<MutexGuard<'_, Home>, Error> {
         self.check_open()?;
         if self.tables.is_writing_here() {
@@ -126,7 +129,7 @@ impl Engine {
         })
     }
 
-    /// Answers how many rows were taken.
+    /// Returns how many rows were copied.
     fn measured_checkpoint(&self, home: &mut Home) -> Result<u64, Error> {
         let (began_ns, before_bytes) = (self.time.lap_ns(), self.journal_bytes_written());
         let rows = self.move_out(home)?;
@@ -141,12 +144,14 @@ impl Engine {
         Ok(rows.unwrap_or(0))
     }
 
-    /// The steps of the module's order. Answers how many rows were taken, or `None` if there was nothing to do.
+    /// The seven steps of the module's order. Returns how many rows were copied, or `None` if there was nothing to
+    /// do.
     fn move_out(&self, home: &mut Home) -> Result<Option<u64>, Error> {
+        // Step 1: the segment first, then S, which is `through`. This also waits until S is durable.
         let start = self.commit.with_journal(|writer| writer.current());
         let through = self.durable_frontier()?;
-        // A namespace whose definition is at or below S is seen by now, or will be before this lock is ours:
-        // the catalogue commit must name it, for its operation goes with the segments.
+        // Step 2. Wait for a namespace that is being defined: if its definition is at or below S, it is visible once
+        // we have had this lock. The catalogue commit must name it, because its operation goes with the segments.
         drop(self.spaces.defining.lock());
         let taken = self.take(through);
         if taken.rows.is_empty() && start.segment == home.state.journal.0 {
@@ -155,11 +160,14 @@ impl Engine {
         if planted::active(14) {
             self.retire_segments(start.segment);
         }
+        // Step 3.
         let groups = self.group(&taken.rows)?;
         let summaries = self.write_runs(home, &taken, &groups)?;
+        // Step 4.
         if !planted::active(25) {
             self.durable_frontier()?;
         }
+        // Step 5. The runs are opened first, so that one that cannot be opened is never named.
         let published = self.forget_replaced_table_rows(home, &taken.rows).and_then(|()| {
             let runs = self.open_runs(&summaries)?;
             self.commit_catalogue(home, |state| {
@@ -179,14 +187,16 @@ impl Engine {
         if planted::active(21) {
             self.leave_live(&taken.rows);
         }
+        // Step 6: the runs are visible before the entries go (hazard 2).
         self.publish_moved(&taken.rows, runs);
         self.leave_live(&taken.rows);
+        // Step 7: only now is nothing in these segments needed (hazard 9).
         self.retire_segments(start.segment);
         self.forget_copied_table_rows(home, &taken.rows);
         Ok(Some(taken.rows.len() as u64))
     }
 
-    /// Waits until everything queued so far is durable; answers the last sequence number of it.
+    /// Waits until everything queued so far is durable; returns the last sequence number of it.
     pub(crate) fn durable_frontier(&self) -> Result<u64, Error> {
         let (batch, seq) = self.commit.frontier();
         self.wait(batch)?;
@@ -239,17 +249,18 @@ impl Engine {
         summaries.iter().map(open).collect()
     }
 
-    /// Removes run files that no catalogue names. Best effort: what stays is removed at the next open.
+    /// Removes run files that no catalogue names. Best effort: the next open removes what is left.
     fn discard(&self, summaries: &[RunSummary]) {
         for summary in summaries {
             drop(remove_run(&self.storage, summary.number));
         }
     }
 
-    /// Like [`discard`](Engine::discard), unless the catalogue turned out to name them after all, or may do so
-    /// at the next open.
+    /// Like [`discard`](Engine::discard), but keeps runs that the catalogue names after all, or may name at the next
+    /// open.
     pub(crate) fn discard_unlisted(&self, home: &Home, summaries: &[RunSummary]) {
-        // Who does not know what the catalogue names, or no longer owns the directory, removes nothing.
+        // The store is closed, and the directory may have another owner; or a failed commit left it unknown which
+        // runs the catalogue names. Remove nothing.
         if home.catalog.as_ref().is_none_or(Catalog::is_lost) {
             return;
         }
@@ -257,8 +268,9 @@ impl Engine {
         self.discard(&unlisted.cloned().collect::<Vec<_>>());
     }
 
-    /// Rows of `tables.redb` whose keys were erased since, and rows left over from earlier checkpoints, go
-    /// *before* the catalogue commit: afterwards nothing might hide them.
+    /// Removes rows of `tables.redb` whose keys were erased since, and rows left over from earlier checkpoints. This
+    /// comes *before* the catalogue commit: a tombstone is in no run of its own, so afterwards nothing might hide
+    /// these rows.
     fn forget_replaced_table_rows(&self, home: &mut Home, taken: &[TakenRow]) -> Result<(), Error> {
         let erased = || taken.iter().filter(|row| row.record.state == State::Erased);
         let mut rows: Vec<(Vec<u8>, u64)> = erased().filter(|row| row.in_tables).map(table_row).collect();
@@ -272,7 +284,7 @@ impl Engine {
         Err(Error::new(ErrorKind::Overloaded, "a transact is running; the checkpoint is tried again"))
     }
 
-    /// Rows of `tables.redb` that are in a run now. What cannot be removed is kept in mind.
+    /// Removes rows of `tables.redb` that are in a run now. Rows that cannot be removed are remembered for later.
     fn forget_copied_table_rows(&self, home: &mut Home, taken: &[TakenRow]) {
         let mut rows: Vec<(Vec<u8>, u64)> = taken.iter().filter(|row| row.in_tables).map(table_row).collect();
         rows.append(&mut home.leftover_rows);
@@ -281,7 +293,7 @@ impl Engine {
         }
     }
 
-    /// False: a `transact` is running, and nothing waits for it here.
+    /// `false`: a `transact` is running. A checkpoint never waits for one.
     fn remove_table_rows(&self, rows: &[(Vec<u8>, u64)]) -> Result<bool, Error> {
         match self.tables.existing() {
             Some(tables) if !rows.is_empty() => tables.remove_claims(rows),
@@ -289,8 +301,8 @@ impl Engine {
         }
     }
 
-    /// One durable catalogue commit. After a failed one the catalogue is opened anew and asked: if the
-    /// change is there after all, the commit counts. A full disk is met with the reserve file.
+    /// One durable catalogue commit. If it fails, the catalogue is reopened and read: if the change is there after
+    /// all, the commit counts. If the disk is full, the reserve file is released and the commit repeated.
     pub(crate) fn commit_catalogue(
         &self,
         home: &mut Home,
@@ -307,15 +319,16 @@ impl Engine {
     }
 
     fn try_commit_catalogue(&self, home: &mut Home, change: impl Fn(&mut CatalogState)) -> Result<(), Error> {
-        // A merge or prune does not touch the journal, but what poisoned it may be in the live table.
+        // A poisoned store commits nothing (hazard 17): the live table may have facts of a batch that failed. A merge
+        // or a prune does not touch the journal, and would not notice without this check.
         self.poison.check()?;
         let namespaces = self.namespace_rows();
         let Some(catalog) = &mut home.catalog else {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));
         };
         if catalog.is_lost() {
-            // An earlier commit failed and could not be asked about. If it is there after all, this one takes
-            // it back: memory never followed it, and no file of either state was removed.
+            // The result of an earlier commit is still unknown. If it is there after all, this one replaces it: the
+            // state in memory never followed it, and no file of either state was removed.
             catalog.reopen()?;
         }
         let mut next = home.state.clone();
@@ -327,7 +340,8 @@ impl Engine {
         if let Err(error) = catalog.commit(&next)
             && catalog.reopen()? != next
         {
-            // Known to be absent: a full disk is said as such, so that the reserve can help.
+            // The change is known to be absent. A full disk is reported as `Full`, so that the reserve can be
+            // released.
             let full = is_full(&error);
             return Err(if full {
                 Error::with_source(ErrorKind::Full, "the disk is full", error)
@@ -345,15 +359,14 @@ impl Engine {
         spaces.iter().map(|space| NamespaceRow { id: space.id, bytes: space.row() }).collect()
     }
 
-    /// Segments before `first` are covered by the catalogue; two are kept to be used again.
+    /// Retires the segments before `first`, which the catalogue covers; two are kept for recycling.
     fn retire_segments(&self, first: u64) {
         self.upkeep.retire_before(first, |number| self.bury_file(&journal::segment_name(number)));
         // Not needed for correctness: replay never begins before the catalogue's segment.
         drop(self.storage.sync_dir(journal::JOURNAL_DIR));
     }
 
-    /// Ends the journal of a store that closes: a checkpoint, the seal, and the catalogue's word that it is
-    /// sealed.
+    /// Ends the journal of a store that closes: a checkpoint, the seal, and a catalogue commit that notes the seal.
     pub(crate) fn seal(&self) -> Result<(), Error> {
         let mut home = self.home.lock();
         if let Err(error) = self.all_owned() {
@@ -369,6 +382,7 @@ impl Engine {
         {
             return checkpointed;
         }
+        // The seal comes after all batches; the catalogue names it only once it is durable.
         self.durable_frontier()?;
         if self.commit.is_full() {
             self.prepare_segment(Class::Settlement)?;
@@ -380,8 +394,8 @@ impl Engine {
         self.commit_catalogue(&mut home, |state| state.sealed = Some(batch))
     }
 
-    /// The next open reads the last segment up to its seal: one that is long already is left for a small one,
-    /// so that it reads next to nothing.
+    /// Continues in a small new segment if the current one is long: the next open reads the last segment up to its
+    /// seal.
     fn leave_long_segment(&self) -> Result<(), Error> {
         if self.poison.is_set() || self.commit.with_journal(|writer| writer.used_bytes()) < LONG_SEGMENT_BYTES
         {
@@ -390,7 +404,7 @@ impl Engine {
         let bytes = self.limits.segment_bytes.min(FIRST_SEGMENT_BYTES);
         match self.prepare_segment_of(Class::Settlement, bytes) {
             Ok(_) => self.commit.rotate(self),
-            // Without space for it, the next open takes a little longer.
+            // No space for it: the next open only takes a little longer.
             Err(_) => Ok(()),
         }
     }
@@ -399,7 +413,7 @@ impl Engine {
         let mut home = self.home.lock();
         home.merge = None;
         if let Some(catalog) = home.catalog.take() {
-            // Everything durable was committed; a quiet close only saves redb a repair.
+            // Everything was committed durably; a clean close only saves redb a repair.
             drop(catalog.close());
         }
     }

@@ -1,11 +1,13 @@
-//! The checkpointed records: a published set of runs, and the generation that says when it changed.
+//! The checkpointed records: the published set of runs, and a generation (an epoch) that changes with it.
 //!
-//! Ordering (hazards 1, 2, 19): a checkpoint publishes a run, *then* raises the generation, *then* takes the
-//! run's keys out of the live table, shard by shard under each shard's lock. A claimer reads the generation,
-//! looks the key up, and under the shard lock reads the generation again: if it is unchanged, no key that was
-//! absent from the runs it saw has left the live table since. A prune raises the generation in the same way,
-//! and time is read under the shard lock after the look-up, so what a prune saw as expired the claimer sees
-//! as expired too.
+//! Ordering (hazards 1, 2, 19): a checkpoint publishes its runs, *then* raises the generation, *then* removes the
+//! keys from the live table, shard by shard under each shard's lock. A claimer reads the generation, looks the key up
+//! in the runs, and under the shard lock reads the generation again. If it is unchanged, no key that was absent from
+//! the runs it saw has left the live table since. The shard lock gives the happens-before edge: if the claimer does
+//! not find an entry that a checkpoint removed, it also sees the raised generation.
+//!
+//! A prune raises the generation in the same way. Time is read after the look-up, so a record that the prune judged
+//! expired is judged expired by the claimer too.
 
 use crate::bucket::{BlockCache, Found, RunSet};
 use crate::error::Error;
@@ -31,18 +33,19 @@ impl Cold {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The runs, to be kept for a while.
+    /// The runs, for longer use.
     pub(crate) fn set(&self) -> Arc<RunSet> {
         self.set.get()
     }
 
-    /// Shows a new set of runs. Only the holder of the upkeep lock calls it.
+    /// Publishes a new set of runs. Only the holder of the upkeep lock calls it.
     pub(crate) fn publish(&self, set: RunSet) {
+        // This order: a claimer that reads the new generation also sees the new runs.
         self.set.replace(set);
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The newest checkpointed version of a key, tombstones included.
+    /// The newest checkpointed version of a key. It may be a tombstone.
     pub(crate) fn lookup(&self, key: &[u8], hash: u64) -> Result<Option<Found>, Error> {
         self.set.now().lookup(key, hash, &self.cache)
     }

@@ -1,9 +1,9 @@
 //! Group commit: operations queue up while a sync runs, and one caller leads the next batch.
 //!
-//! *One order* carries it, beside the two rules of the [`baton`](super::baton): a sequence number is given, and
-//! the operation's bytes are queued, under the order lock, together with the change of the live table. So the
-//! journal holds operations in the order of their numbers, and batches in the order of theirs. The leader holds
-//! no lock but the journal's own while it writes and syncs.
+//! It rests on *one order*, beside the two rules of the [`baton`](super::baton): a sequence number is assigned, the
+//! operation's bytes are queued and the live table is changed in one critical section, under the order lock. So the
+//! journal has operations in the order of their sequence numbers, and batches in the order of theirs. While it writes
+//! and syncs, the leader holds only the journal's lock.
 
 use super::baton::Baton;
 use super::measures::Measures;
@@ -19,12 +19,12 @@ use crate::sync::{AtomicBool, AtomicU64, Event, Mutex, MutexGuard, Ordering, yie
 use std::collections::VecDeque;
 use std::task::Waker;
 
-/// How often a leader gives way before it closes its batch: collects nearly everybody who was just woken by the
-/// batch before.
+/// How often a leader yields before it closes its batch. In that time nearly all threads that the previous commit
+/// woke queue their next operation.
 const YIELDS: usize = 4;
-/// A commit that takes this long is always measured, and so is the one after it.
+/// A measured commit that takes this long makes the next one measured too.
 const SLOW_NS: u64 = 20_000;
-/// Of faster commits, one in so many is measured.
+/// While commits are faster than that, one in so many is measured.
 const TIMED_ONE_IN: u64 = 8;
 /// Buffers of batches that are kept for the next ones.
 const SPARE_BUFFERS: usize = 4;
@@ -47,7 +47,7 @@ pub(crate) struct Order {
     spare: Vec<Vec<u8>>,
 }
 
-/// What the journal can still take without a further segment.
+/// Bytes that the journal can still take without a further segment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Room {
     pub(crate) current: u64,
@@ -63,19 +63,19 @@ pub(crate) struct Pending {
     first_seq: u64,
     last_seq: u64,
     ops: u32,
-    /// Callers that will wait for this batch on their own thread, and so can lead it.
+    /// Callers that will block on this batch, and so can lead it on their own thread.
     blocking: u32,
     wakers: Vec<Waker>,
 }
 
-/// Who waits for an operation.
+/// How the caller of an operation waits for its commit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Waits<'a> {
     /// This thread, in [`Commit::wait`].
     Here,
     /// A future that is being polled: its waker stays with the batch. The service thread leads if no caller does.
     Polled(&'a Waker),
-    /// A future that will be polled, or nobody.
+    /// A future that will be polled later, or not at all.
     Elsewhere,
 }
 
@@ -83,19 +83,22 @@ pub(crate) enum Waits<'a> {
 pub(crate) struct Commit {
     order: Mutex<Order>,
     journal: Mutex<Writer>,
-    /// Who leads, and which batches may be answered.
+    /// Whether there is a leader, and which batches are committed.
     baton: Baton,
-    /// Whether the last batch had more than one to wake, or left others behind it.
+    /// Whether the last batch had more than one waiter, or others were queued when it was done. Then the next leader
+    /// yields before it closes its batch.
     crowded: AtomicBool,
     /// Whether the last commit that was measured was slow.
     slow: AtomicBool,
-    /// Whether the journal has its seal: nothing may follow it. Changes under the journal's lock.
+    /// Whether the journal has its seal, after which nothing may be written. Changes under the journal's lock.
     sealed: AtomicBool,
-    /// Batches up to this number are known to be synced. Under `Durability::Sync` those that may be answered.
+    /// Batches up to this number are known to be synced. Under `Durability::Sync` these are the ones that may be
+    /// acknowledged.
     synced: AtomicU64,
-    /// Batches up to this number have been handed to the file system, wholly or in part.
+    /// Batches up to this number were written to the file system, wholly or in part. Read and written under the
+    /// journal's lock.
     written: AtomicU64,
-    /// Rung when a batch has nobody who could lead it.
+    /// Wakes the service thread: only futures wait for the front batch, so no caller would lead it.
     pub(crate) service: Event,
     pub(crate) service_wanted: AtomicBool,
     /// Journal bytes written since the store was opened.
@@ -104,26 +107,26 @@ pub(crate) struct Commit {
     durability: Durability,
 }
 
-/// What the leader asks of the rest of the engine for a batch's header.
+/// What the engine contributes to a batch's header.
 pub(crate) struct Stamp {
     pub(crate) mark_ms: u64,
     pub(crate) generation: u64,
 }
 
 impl Order {
-    /// Gives the next sequence number.
+    /// Assigns the next sequence number.
     pub(crate) fn take_seq(&mut self) -> u64 {
         let seq = self.next_seq;
         self.next_seq += 1;
         seq
     }
 
-    /// The highest number given so far.
+    /// The highest sequence number assigned so far.
     pub(crate) fn last_seq(&self) -> u64 {
         self.next_seq - 1
     }
 
-    /// Queues a record's new version; answers the batch that will carry it.
+    /// Queues a record's new version; returns the batch that will carry it.
     pub(crate) fn append_record(&mut self, key: &[u8], record: &Record, now_ms: u64, waits: Waits) -> u64 {
         self.append(record.seq, now_ms, waits, |base, out| {
             out.push(OP_RECORD);
@@ -152,6 +155,7 @@ impl Order {
         }
         let Some(open) = self.queue.back_mut() else { return 0 };
         let before = framed_bytes(open.payload.len());
+        // The first operation fixes the base that all others of the batch are encoded against.
         if open.ops == 0 {
             open.first_seq = seq;
             open.base = Base { seq, time_ms: now_ms, ttl_ms: 0 };
@@ -161,6 +165,7 @@ impl Order {
         self.queued_bytes += (framed_bytes(open.payload.len()) - before) as u64;
         open.last_seq = seq;
         open.ops += 1;
+        // Still under the order lock: the leader finds every waiter of the batch that it takes.
         match waits {
             Waits::Here => open.blocking += 1,
             Waits::Polled(waker) if open.wakers.last().is_none_or(|last| !last.will_wake(waker)) => {
@@ -187,7 +192,8 @@ impl Order {
         self.next_batch += 1;
     }
 
-    /// Makes sure that the next `bytes` go into one batch.
+    /// Opens a new batch if the next `bytes` would make the open one larger than `largest`: a batch is one frame, and
+    /// is not split.
     fn keep_together(&mut self, bytes: usize, largest: u64, now_ms: u64) {
         let overflows = self
             .queue
@@ -199,19 +205,21 @@ impl Order {
     }
 
     fn fits(&self, bytes: u64, reserve: u64) -> bool {
+        // On the safe side: the whole queue must fit into one of the two segments, though it might be spread over
+        // both.
         let wanted = self.queued_bytes + bytes + reserve;
         wanted <= self.room.current || self.room.next.is_some_and(|next| wanted <= next)
     }
 
-    /// Whether `bytes` more still have room, after `admit` found room for an estimate. They join the open
-    /// batch: its frame is padded once, not once for each of its operations.
+    /// Whether `bytes` more still have room, after `admit` found room for an estimate. They join the open batch, so
+    /// only the growth of its padded frame counts.
     pub(crate) fn takes(&self, bytes: usize) -> bool {
         let open = self.queue.back().map_or(0, |open| open.payload.len());
         let grown = framed_bytes(open + bytes) - self.queue.back().map_or(0, |_| framed_bytes(open));
         self.fits(grown as u64, 0)
     }
 
-    /// Leaves a waker with the batch, or says that it has been taken already.
+    /// Leaves a waker with a queued batch. `false`: a leader has taken the batch already.
     fn wake_with(&mut self, batch: u64, waker: &Waker) -> bool {
         let pending = self.queue.iter_mut().find(|pending| pending.number == batch);
         pending.map(|pending| pending.wakers.push(waker.clone())).is_some()
@@ -247,8 +255,8 @@ impl Commit {
         }
     }
 
-    /// Takes the order lock if `bytes` of operations have room in the journal, keeping them in one batch.
-    /// `None`: a segment must be prepared, or the queue drained, first.
+    /// Takes the order lock if the journal has room for `bytes` of operations, which then go into one batch.
+    /// `None`: first a segment must be prepared, or the queue drained.
     pub(crate) fn admit(
         &self,
         bytes: usize,
@@ -270,18 +278,18 @@ impl Commit {
         Ok(Some(order))
     }
 
-    /// The order lock without a claim to journal room: for those who append nothing.
+    /// The order lock without a reservation of journal room, for callers that append nothing.
     pub(crate) fn order(&self) -> MutexGuard<'_, Order> {
         self.order.lock()
     }
 
-    /// The last batch opened so far, and the last sequence number given.
+    /// The last batch opened so far, and the last sequence number assigned.
     pub(crate) fn frontier(&self) -> (u64, u64) {
         let order = self.order.lock();
         (order.next_batch - 1, order.last_seq())
     }
 
-    /// Waits until `batch` is committed, leading commits if nobody else does.
+    /// Waits until `batch` is committed. Leads commits while there is no other leader.
     pub(crate) fn wait(&self, batch: u64, engine: &impl Leads) -> Result<(), Error> {
         while !self.is_committed(batch, engine)? {
             if !self.try_lead(engine) {
@@ -291,16 +299,16 @@ impl Commit {
         Ok(())
     }
 
-    /// Whether `batch` may be answered; an error when it never will be.
+    /// Whether `batch` is committed; an error if it never will be.
     ///
-    /// The poison is read first: whatever was reached before it was set is then seen to be reached, and nobody hears
-    /// "indeterminate" of what is known to be done.
+    /// The poison is loaded before `reached`. Setting it releases every earlier `reach`, and this load acquires it.
+    /// So a batch that was committed before the store was poisoned is never reported as indeterminate.
     fn is_committed(&self, batch: u64, engine: &impl Leads) -> Result<bool, Error> {
         let poisoned = engine.poison().check_batch(batch);
         if self.baton.reached() >= batch { Ok(true) } else { poisoned.map(|()| false) }
     }
 
-    /// For futures: `Ok(true)` when committed, else the waker is left with the batch.
+    /// For futures: `Ok(true)` if `batch` is committed; otherwise the waker is stored, and called when it is.
     pub(crate) fn poll(&self, batch: u64, waker: &Waker, engine: &impl Leads) -> Result<bool, Error> {
         if self.is_committed(batch, engine)? {
             return Ok(true);
@@ -309,33 +317,34 @@ impl Commit {
         if left {
             return self.poll_queued(batch, engine);
         }
-        // The batch is being written: its leader took the wakers with it. Ask to be woken after it.
+        // Not in the queue: a leader is writing the batch, or has committed it, and took its wakers. Park this one.
         engine.park_waker(batch, waker);
         if planted::active(64) {
             return Ok(false);
         }
-        // Both are set before the wakers are taken: they are seen here, or the waker there.
+        // Second look. A leader raises `reached`, or sets the poison, before it collects the parked wakers. So either
+        // this look sees that, or the leader finds our waker.
         self.is_committed(batch, engine)
     }
 
-    /// The same when the batch has the waker already ([`Waits::Polled`]).
+    /// The same if the batch has the waker already ([`Waits::Polled`]).
     pub(crate) fn poll_queued(&self, batch: u64, engine: &impl Leads) -> Result<bool, Error> {
         if !self.baton.is_taken() {
-            // Whoever leads now looks at the queue when it is done, and finds this batch.
+            // A leader would find this batch when it looks at the queue after `put_down`. There is none.
             engine.nudge_service();
         }
         self.is_committed(batch, engine)
     }
 
-    /// Whether `batch` may be answered already.
+    /// Whether `batch` is committed already.
     pub(crate) fn has_reached(&self, batch: u64) -> bool {
         self.baton.reached() >= batch
     }
 
-    /// Poisons the store although nothing was written: its files are not its own any more.
+    /// Poisons the store although no write failed: its files belong to it no longer.
     pub(crate) fn give_up(&self, engine: &impl Leads, cause: &std::io::Error) -> Error {
-        // Under the journal's lock: a leader either is done with its batch, which then counts as written, or finds the
-        // poison before it writes.
+        // Under the journal's lock: a leader has either finished writing its batch, which `written` then includes, or
+        // it will find the poison before it writes.
         let writer = self.journal.lock();
         engine.poison().set(self.written.load(Ordering::Acquire), cause);
         drop(writer);
@@ -344,10 +353,10 @@ impl Commit {
         engine.poison().error()
     }
 
-    /// Leads one batch if nobody is leading. False: somebody is.
+    /// Leads one batch. `false`: another thread is leading.
     ///
-    /// Futures are woken when everything else is done: a waker may run code of the caller's that comes back
-    /// here, or that closes the store.
+    /// Wakers are called last, with no lock held and the baton put down: a waker may run code of the caller's that
+    /// comes back here or closes the store.
     pub(crate) fn try_lead(&self, engine: &impl Leads) -> bool {
         if !self.baton.take() {
             return false;
@@ -362,7 +371,7 @@ impl Commit {
         true
     }
 
-    /// The second rule of the baton: looks at the queue *after* it was put down.
+    /// The second rule of the baton: after it was put down, look at the queue and wake a leader for what is there.
     fn hand_over(&self, engine: &impl Leads) {
         let front = self.order.lock().queue.front().map(|front| (front.number, front.blocking));
         match front {
@@ -371,10 +380,11 @@ impl Commit {
             Some((number, blocking)) if blocking > 0 => self.baton.nudge(number),
             Some(_) => engine.nudge_service(),
         }
-        // A waiter for a batch that is not the front (it rests on an older answer) re-checks on its own.
+        // Waiters of later batches need no wake-up here: every batch before theirs gets a leader in this way, and the
+        // commit of their own rings its event.
     }
 
-    /// Commits the front batch; answers the wakers of those who wait for it in futures.
+    /// Commits the front batch; returns the wakers of the futures that wait for it.
     fn lead(&self, engine: &impl Leads) -> Vec<Waker> {
         if self.crowded.load(Ordering::Relaxed) {
             for _ in 0..YIELDS {
@@ -385,12 +395,13 @@ impl Commit {
         let callers = batch.blocking as usize + batch.wakers.len();
         let number = batch.number;
         let stamp = engine.stamp();
-        // Where a commit is a matter of memory, reading the clock twice would be a good part of it.
+        // If a commit only touches memory, two clock readings would be a large part of its cost.
         let timed = self.slow.load(Ordering::Relaxed) || number % TIMED_ONE_IN == 0;
         let began_ns = timed.then(|| engine.lap_ns());
         let written = self.write(&batch, &stamp, engine);
         match &written {
-            // Ordering: durable first (inside `write`), then answerable, then the bells.
+            // Order: first durable (in `write`), then `reached`, then the wake-ups below. A woken waiter finds
+            // `reached` raised. On an error the poison takes the place of `reached`.
             Ok(true) => self.baton.reach(number),
             Ok(false) => {}
             Err(error) => engine.poison().set(number, error),
@@ -403,7 +414,7 @@ impl Commit {
             self.baton.ring(number);
             wakers.extend(engine.parked_wakers(number));
         }
-        // After the bells: nobody waits for what is only told or counted.
+        // Events and statistics come after the wake-ups, so that they delay no waiter.
         if let Err(error) = &written {
             observe::poisoned(error);
         }
@@ -421,7 +432,7 @@ impl Commit {
         wakers
     }
 
-    /// The store is poisoned or closed: nobody may go on waiting. Wakes the threads, answers the wakers.
+    /// The store is poisoned or closed, so all waiting ends: wakes the threads, returns the wakers of the futures.
     fn end_all(&self, engine: &impl Leads) -> Vec<Waker> {
         self.baton.ring_all();
         let mut order = self.order.lock();
@@ -432,14 +443,15 @@ impl Commit {
         wakers
     }
 
-    /// `Ok(false)`: the store is poisoned, nothing was written.
+    /// Writes one batch. `Ok(false)`: the store is poisoned, nothing was written.
     ///
-    /// Ordering: written, synced, looked whether the files are still where their names are, answerable. Another owner
-    /// can come in only after a name of a locked file was taken away. If that was before the look, this batch is not
-    /// answered; if it was after, the batch was durable under its name before anybody else could open the store, and is
-    /// found there.
+    /// Order: write, sync, check that the names still lead to our files, acknowledge. Another process can open the
+    /// store only after the name of a locked file was removed or replaced. If that happened before the check, this
+    /// batch is not acknowledged. If it happened after, the batch was durable under its name before the other process
+    /// could open the store, which therefore finds it.
     fn write(&self, batch: &Pending, stamp: &Stamp, engine: &impl Leads) -> std::io::Result<bool> {
         let mut writer = self.journal.lock();
+        // Under the journal's lock, as in `give_up`: nothing is written once the store is poisoned.
         if engine.poison().is_set() {
             return Ok(false);
         }
@@ -472,7 +484,8 @@ impl Commit {
         let framed = framed_bytes(batch.payload.len()) as u64;
         self.written_bytes.fetch_add(framed, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
-        // Still under the journal lock, so that an older reading never overwrites a newer one.
+        // Take the order lock while still holding the journal's: otherwise an older `room` could overwrite a newer
+        // one.
         let mut order = self.order.lock();
         order.room = room_of(&writer);
         order.queued_bytes = order.queued_bytes.saturating_sub(framed);
@@ -480,9 +493,10 @@ impl Commit {
         result.map(|()| true)
     }
 
-    /// Makes everything written so far durable; answers the batch it reaches.
+    /// Makes everything written so far durable; returns the last committed batch that this includes.
     pub(crate) fn sync(&self, engine: &impl Leads) -> Result<u64, Error> {
         engine.poison().check()?;
+        // Read under the journal's lock: batches up to `reached` were written before, so this sync covers them.
         let mut writer = self.journal.lock();
         let reached = self.baton.reached();
         if self.synced.load(Ordering::Acquire) >= reached {
@@ -512,17 +526,18 @@ impl Commit {
         answer
     }
 
-    /// Wakes everybody to look again: the store is closing, or poisoned.
+    /// Wakes all waiters so that they check again: the store is closing, or poisoned.
     pub(crate) fn wake_all(&self, engine: &impl Leads) {
         self.end_all(engine).into_iter().for_each(Waker::wake);
         engine.ring_waiters();
     }
 
-    /// Goes on into the prepared successor although the current segment is not full: for a successor that is
-    /// too small for what is to come.
+    /// Continues in the prepared successor although the current segment is not full. Needed when the successor is too
+    /// small for what is to be queued, as a larger one can only be prepared after it; and at a close that leaves a
+    /// long segment for a short one.
     pub(crate) fn rotate(&self, engine: &impl Leads) -> Result<(), Error> {
         let rotated = self.with_journal(|writer| {
-            // A caller who looked for room while the store was closing comes too late.
+            // After the seal nothing is written: a caller that looked for room during the close is too late.
             let set =
                 |error: &std::io::Error| engine.poison().set(self.written.load(Ordering::Acquire), error);
             (!self.sealed.load(Ordering::Relaxed)).then(|| writer.rotate().inspect_err(set))
@@ -548,7 +563,7 @@ impl Commit {
         room.next.is_none() && room.current < segment_bytes / 4 * 3
     }
 
-    /// Bytes that wait to be written, and how many batches may be answered without having been synced.
+    /// Bytes that wait to be written, and how many committed batches are not synced yet.
     pub(crate) fn lag(&self) -> (u64, u64) {
         let queued_bytes = self.order.lock().queued_bytes;
         let unsynced = self.baton.reached().saturating_sub(self.synced.load(Ordering::Acquire));
@@ -570,6 +585,8 @@ impl Commit {
         let batch = order.next_batch;
         order.next_batch += 1;
         let last_seq = order.last_seq();
+        // The journal's lock comes before the order lock, so release this one first. No batch can be opened in
+        // between: the store is closed.
         drop(order);
         let head = BatchHead {
             batch,
@@ -587,7 +604,7 @@ impl Commit {
     }
 }
 
-/// Whether what was written can be found again: the segment still has a name, and the store its lock.
+/// Whether the next opening will find what was written: the segment still has its name, and the store its lock.
 fn check_names(writer: &Writer, engine: &impl Leads) -> std::io::Result<()> {
     writer.check_name(|name, file| engine.leads_to(name, file))?;
     engine.check_ownership()
@@ -598,23 +615,23 @@ fn room_of(writer: &Writer) -> Room {
     Room { current: room.current, next: room.next }
 }
 
-/// What group commit needs from the engine around it.
+/// The services that group commit needs from the engine.
 pub(crate) trait Leads {
     fn poison(&self) -> &Poison;
     fn stamp(&self) -> Stamp;
-    /// Whether nobody else can have opened the store.
+    /// Checks that no other process can have opened the store.
     fn check_ownership(&self) -> std::io::Result<()>;
-    /// Whether a name leads to an open file of the store.
+    /// Whether a name still leads to this open file.
     fn leads_to(&self, name: &str, file: &dyn File) -> std::io::Result<bool>;
     fn measures(&self) -> &Measures;
     /// For measuring how long a commit takes.
     fn lap_ns(&self) -> u64;
     /// Wakes the thread that leads for futures.
     fn nudge_service(&self);
-    /// Keeps a waker for a batch that is being written.
+    /// Keeps a waker for a batch that has left the queue.
     fn park_waker(&self, batch: u64, waker: &Waker);
-    /// Takes back the wakers kept for batches up to `batch`.
+    /// Removes and returns the wakers kept for batches up to `batch`.
     fn parked_wakers(&self, batch: u64) -> Vec<Waker>;
-    /// Wakes those who wait for a key to change hands.
+    /// Wakes the callers that wait for a holder to finish.
     fn ring_waiters(&self);
 }

@@ -1,4 +1,4 @@
-//! What became of claims since the store was opened, namespace by namespace; and what upkeep did.
+//! Counters since the store was opened: outcomes of claims per namespace, and upkeep.
 
 use super::claims::Answer;
 use super::striped::Striped;
@@ -7,7 +7,7 @@ use crate::error::ErrorKind;
 use crate::sync::{AtomicU64, Ordering};
 use crate::view::Outcomes;
 
-/// Counts of outcomes of one namespace. Relaxed: they order nothing.
+/// Counters of outcomes of one namespace. All access is relaxed: no ordering depends on them.
 #[derive(Debug)]
 pub(crate) struct Counters {
     claimed: AtomicU64,
@@ -57,7 +57,7 @@ impl Counters {
         self.granted(claimed, taken_over);
     }
 
-    /// Counts grants, and how many of them were not the first of their key.
+    /// Counts grants; `taken_over` of them were not the first attempt of their key.
     pub(crate) fn granted(&self, claimed: u64, taken_over: u64) {
         for (counter, more) in [(&self.claimed, claimed), (&self.taken_over, taken_over)] {
             if more > 0 {

@@ -1,19 +1,20 @@
-//! A hash table whose items lie densely in pieces of memory that stay where they are.
+//! A hash table with dense item storage: items are in an array of pieces that do not move when the table grows.
 //!
-//! An ordinary table keeps items in its buckets: when it grows it moves all of them into fresh memory, twice as much
-//! and half of it empty. Entries of the live table are three cache lines each, so that growing was what claims of a
-//! filling store spent most of their time on (docs/decisions/0062). Here the buckets have [`Places`] only, and growing
-//! moves these. What no item has yet is blank, so that it can be read: whoever is about to insert has the lines brought
-//! near before it writes them (docs/decisions/0066).
+//! An ordinary hash table keeps items in its buckets. When it grows, it moves all items into fresh memory of twice
+//! the size. Entries of the live table are three cache lines each, so while a store filled up, growth took most of
+//! the time of its claims (docs/decisions/0062). Here the buckets hold [`Places`] only, eight bytes each, and growth
+//! moves only those. Storage beyond the last item is initialised with blank items, so that it can be read: a caller
+//! that is about to insert prefetches the lines of the next blank before it writes them (docs/decisions/0066).
 //!
-//! Invariant: the places are 0 up to the number of items, each in exactly one bucket, under the hash of its item.
+//! Invariant: the places in use are 0 up to the number of items, each in exactly one bucket, under the hash of its
+//! item.
 
 use super::places::Places;
 
-/// Items of a piece. The first piece of a table grows up to it, as most tables are small.
+/// Items of a piece. The first piece starts smaller and grows up to this size, as many tables stay small.
 const PIECE: usize = 32;
 
-/// What a table has to know of its items. The default is a blank that costs nothing.
+/// An item of the table. Its default is the blank, and must not allocate.
 pub(super) trait Hashed: Default {
     fn hash(&self) -> u64;
 }
@@ -21,7 +22,7 @@ pub(super) trait Hashed: Default {
 #[derive(Debug)]
 pub(super) struct Dense<T> {
     places: Places,
-    /// Of full length, but for the first of a small table. Beyond the items they are blank.
+    /// All of full length, except the first one of a small table. Blank from the place `len` on.
     pieces: Vec<Vec<T>>,
 }
 
@@ -46,7 +47,7 @@ impl<T: Hashed> Dense<T> {
         self.get(self.place(hash, is_it)?)
     }
 
-    /// Where the item lies that was inserted last, until something is removed.
+    /// The place of the item inserted last. Valid until something is removed.
     pub(super) fn newest(&self) -> usize {
         self.len().saturating_sub(1)
     }
@@ -56,7 +57,7 @@ impl<T: Hashed> Dense<T> {
         self.pieces.get(at / PIECE)?.get(at % PIECE)
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
         self.pieces.get_mut(at / PIECE)?.get_mut(at % PIECE)
     }
@@ -65,7 +66,7 @@ impl<T: Hashed> Dense<T> {
         self.get_mut(self.place(hash, is_it)?)
     }
 
-    /// Adds an item. Whoever adds it has found that it is not there.
+    /// Adds an item. The caller has checked that it is absent.
     pub(super) fn insert(&mut self, item: T) {
         let at = self.len();
         self.places.insert(item.hash(), at);
@@ -77,12 +78,14 @@ impl<T: Hashed> Dense<T> {
         }
     }
 
-    /// Takes an item out; the last one takes its place.
+    /// Removes an item; the last item moves into its place, so that there are no holes.
     pub(super) fn remove(&mut self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<T> {
         let at = self.place(hash, is_it)?;
+        // `len` is the number of places, and so already one less: the place of the last item.
         self.places.remove(hash, at);
         let last_at = self.len();
         let last = self.get_mut(last_at).map(std::mem::take)?;
+        // It was the first of its piece, which is all blank now. `at` lies in an earlier piece, or is that place.
         if last_at.is_multiple_of(PIECE) {
             self.pieces.pop();
         }
@@ -93,12 +96,12 @@ impl<T: Hashed> Dense<T> {
         self.get_mut(at).map(|hole| std::mem::replace(hole, last))
     }
 
-    /// All items, as they lie in memory.
+    /// All items, in memory order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.pieces.iter().flatten().take(self.len())
     }
 
-    /// Gives back the room of buckets for all but `items`.
+    /// Shrinks the buckets to room for `items`, or for the present number if that is larger.
     pub(super) fn shrink_to(&mut self, items: usize) {
         self.places.shrink_to(items);
         self.pieces.shrink_to_fit();
@@ -108,7 +111,7 @@ impl<T: Hashed> Dense<T> {
         self.places.find(hash, |at| self.get(at).is_some_and(|item| item.hash() == hash && is_it(item)))
     }
 
-    /// Blanks for the item at a place, which is the first that has none.
+    /// Allocates blanks from the place `at` on, the first place without storage.
     fn grow(&mut self, at: usize) {
         match self.pieces.last_mut() {
             Some(first) if at < PIECE => first.resize_with((2 * at).min(PIECE), T::default),

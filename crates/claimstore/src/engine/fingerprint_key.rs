@@ -1,11 +1,10 @@
 //! The key of the store's fingerprints, in a file of its own.
 //!
-//! Invariant: no fingerprint exists under a key that is not durable. Else a power loss would take the key and leave
-//! the fingerprints, which would be comparable with nothing for as long as they are remembered. So: the file is
-//! written under another name and synced, renamed, and the directory synced, before the key is used. A crash before
-//! the rename leaves a file without meaning; one behind it leaves a key under which nothing was made yet, or the
-//! key. A failed sync is not tried again in this life: what it left may be in the page cache only. The next open
-//! syncs the directory before anything is built on its names.
+//! Invariant: no fingerprint exists under a key that is not durable. Otherwise a power loss could take the key but
+//! leave the fingerprints, and no later fingerprint would match them. So before the key is used, the file is written
+//! under another name and synced, then renamed, then the directory is synced. A crash before the rename leaves a file
+//! without meaning. A crash after it leaves a key that may not have been used yet. A failed sync is not repeated in
+//! this life: its data may be in the page cache only. The next open syncs the directory before it relies on any name.
 
 use super::Engine;
 use crate::codec::{Cursor, Malformed, crc32};
@@ -18,10 +17,10 @@ const NAME: &str = "fingerprint.key";
 const NEW_NAME: &str = "fingerprint.key.new";
 const MAGIC: &[u8; 8] = b"CLMFPKEY";
 const VERSION: u32 = 1;
-/// Magic, version, store id, key, CRC of what stands before it.
+/// Magic, version, store id, key, CRC of the bytes before it.
 const KEY_FILE_BYTES: usize = 8 + 4 + 16 + 32 + 4;
 
-/// The key, once it was asked for. Its lock is held while the file is read or made, and no other is taken under it.
+/// The key, read or created at its first use. Its lock is held meanwhile, and no other lock is taken under it.
 #[derive(Default)]
 pub(crate) struct FingerprintKey {
     state: Mutex<State>,
@@ -32,25 +31,25 @@ enum State {
     #[default]
     NotAsked,
     Known([u8; 32]),
-    /// Making it failed half-way.
+    /// Its creation failed half-way.
     Failed,
-    /// The store was closed: its files may be another opening's.
+    /// The store was closed: its files may belong to another opening.
     Closed,
 }
 
 impl FingerprintKey {
-    /// Makes no key any more. Waits for one being made.
+    /// Prevents the creation of a key from now on. Waits for one that is being created.
     pub(crate) fn close(&self) {
         *self.state.lock() = State::Closed;
     }
 }
 
 impl Engine {
-    /// A maker of fingerprints under the store's key, made now if there is none yet.
+    /// A fingerprinter with the store's key, which is created if there is none yet.
     pub(crate) fn fingerprinter(&self) -> Result<Fingerprinter, Error> {
         self.check_open()?;
         if matches!(*self.fingerprint_key.state.lock(), State::NotAsked) && !self.read_only {
-            // Before the lock is held for long: where the files are lost, this wakes callers, whose wakers may come here.
+            // Before the lock is taken: if the files are lost, this calls wakers, and a waker may come here.
             self.check_all_owned()?;
         }
         let mut state = self.fingerprint_key.state.lock();
@@ -138,7 +137,7 @@ fn parse(bytes: &[u8; KEY_FILE_BYTES], store_id: [u8; 16]) -> Result<[u8; 32], E
     if magic != *MAGIC || sum != crc32(&[body]) {
         return Err(Error::corrupt(damaged));
     }
-    // A version is believed only under its checksum: damage must not pass for the future.
+    // The checksum is verified first: damage must not be taken for a newer version.
     if version > VERSION {
         return Err(Error::new(ErrorKind::TooNew, "the key of fingerprints is of a newer version"));
     }

@@ -1,12 +1,12 @@
-//! Files that nobody needs any more: given back to the file system in pieces.
+//! Deleted files whose space is freed in pieces.
 //!
-//! Taking away the last name or handle of a file of a hundred megabytes keeps ext4 busy for twenty milliseconds, and
-//! whoever syncs the journal waits for it. In pieces, each with a sync of its own, nobody waits longer than for
-//! one of them. docs/decisions/0061 has the measurement.
+//! When the last name or handle of a file of a hundred megabytes goes, ext4 is busy for twenty milliseconds, and a
+//! sync of the journal waits that long. If the file is truncated in pieces, each with a sync of its own, the journal
+//! waits for one piece at most. docs/decisions/0061 has the measurement.
 //!
-//! Invariant: a file is cut only after its name is gone, and only by the last one who can read it. A run lies here
-//! from when it is hidden; readers that found it before hold it too, and only [`Arc::get_mut`] says that they have
-//! let go. Nobody finds it from here on, so once true that stays true.
+//! Invariant: a file is truncated only after its name is gone and no reader is left. A run comes here when it is
+//! hidden. Readers that found it before still hold it; [`Arc::get_mut`] succeeds only after all of them dropped it.
+//! No new reader can find it, so once that is true it stays true.
 
 use super::Engine;
 use crate::bucket::{Run, remove_run};
@@ -14,10 +14,10 @@ use crate::io::{File, OpenMode};
 use crate::sync::{Arc, Mutex};
 use std::io;
 
-/// Given back at once: about half a millisecond on ext4.
+/// Bytes that are freed at once: about half a millisecond on ext4.
 const PIECE_BYTES: u64 = 768 << 10;
 
-/// Pieces that the upkeep thread gives back before it looks for more urgent work.
+/// Pieces that the upkeep thread frees before it looks for more urgent work.
 const PIECES_PER_SLICE: usize = 100;
 
 /// Files without a name that are still open.
@@ -33,13 +33,13 @@ enum Grave {
 }
 
 impl Grave {
-    /// Gives a piece back; `None` while somebody reads the file. An answer of false is the end.
+    /// Frees a piece and returns whether more are left; `None` while the file has readers.
     fn cut(&mut self) -> Option<bool> {
         let more = match self {
             Grave::Run(run) => Arc::get_mut(run)?.cut_nameless(PIECE_BYTES),
             Grave::File(file) => file.cut_nameless(PIECE_BYTES),
         };
-        // What cannot be cut goes as a whole.
+        // If it cannot be truncated, it is freed as a whole when it is dropped.
         Some(more.unwrap_or(false))
     }
 }
@@ -60,14 +60,15 @@ impl Graves {
 }
 
 impl Engine {
-    /// Takes the name of a hidden run away. A name that stays is removed at the next open.
+    /// Removes the name of a hidden run. If that fails, the next open removes it.
     pub(crate) fn bury_run(&self, run: Arc<Run>) {
         drop(remove_run(&self.storage, run.number()));
         self.graves.put(Grave::Run(run));
     }
 
-    /// Takes the name of a file away that nobody reads.
+    /// Removes the name of a file that has no readers.
     pub(crate) fn bury_file(&self, name: &str) -> io::Result<()> {
+        // Opened before the name goes: this handle keeps the file, to be freed in pieces.
         let file = self.storage.open(name, OpenMode::Existing);
         self.storage.remove(name)?;
         if let Ok(file) = file {
@@ -76,8 +77,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives back what nobody reads, all of it. What somebody reads is left to the upkeep thread, or where there is
-    /// none to its last reader.
+    /// Frees all files without readers. Files with readers are left to the upkeep thread, or, if there is none, to
+    /// their last reader.
     pub(crate) fn clear_graves(&self) {
         while self.clear_some_graves() {}
         if !self.background {
@@ -85,7 +86,7 @@ impl Engine {
         }
     }
 
-    /// A slice of that. Answers whether there is more to do now.
+    /// One slice of that. Returns whether there is more to do now.
     pub(crate) fn clear_some_graves(&self) -> bool {
         let mut pieces = 0;
         let mut graves = self.graves.take().into_iter();

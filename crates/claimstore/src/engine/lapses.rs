@@ -1,33 +1,32 @@
-//! When the next lease lapses: what an orphan watch sleeps on.
+//! When the next lease lapses: this is how long an orphan watch may sleep.
 //!
-//! Two numbers instead of an ordered table of all leases. Before the watch looks through the live table it
-//! resets `noted`; every lease that starts or is renewed from then on lowers it. So the next lapse is the
-//! smaller of what the watch found and of `noted`. Leases that start later mostly lapse later, and then cost
-//! one load.
+//! Two numbers replace an ordered table of all leases. Before the watch scans the live table it resets `noted_ms`;
+//! every lease that starts or is renewed from then on lowers it. So the next lapse is the minimum of the scan's
+//! result and `noted_ms`. Most leases start later and lapse later, and then cost one load.
 //!
-//! Ordering argument of the sleep: the watch publishes `asleep_until_ms` and then reads `noted_ms`; a lease
-//! lowers `noted_ms` and then reads `asleep_until_ms`. All four are sequentially consistent, so one of the two
-//! sees the other.
+//! No wake-up is lost: the watch stores `asleep_until_ms` and then loads `noted_ms`; a lease lowers `noted_ms` and
+//! then loads `asleep_until_ms`. Both sides store first and load afterwards, which acquire and release do not order,
+//! so all four are sequentially consistent: at least one side sees the other's store.
 
 use super::Engine;
 use crate::codec::State;
 use crate::sync::{AtomicBool, AtomicU64, Event, Ordering};
 use std::time::Duration;
 
-/// Boot time that never comes.
+/// A boot time that is never reached.
 const NEVER_MS: u64 = u64::MAX;
-/// The clock may have been moved by hand, or stand still: it is read again this often at most and at least.
+/// A sleep is at most and at least this long before the clock is read again: it may be moved by hand, or stand still.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
-/// The watch's side of leases that start, and the bell it sleeps by.
+/// Shared by the watch and by every lease that starts: the times, and the event that wakes the watch.
 #[derive(Debug)]
 pub(crate) struct Lapses {
-    /// Whether a watch exists: there is one at most.
+    /// Whether a watch exists. There is at most one.
     watched: AtomicBool,
-    /// The earliest lapse among leases that started since the watch began to look. 0: nobody watches.
+    /// The earliest lapse among leases that started since the watch began its last scan. 0: there is no watch.
     noted_ms: AtomicU64,
-    /// Until when the watch sleeps.
+    /// Until when the watch sleeps, or slept last. 0 while it scans.
     asleep_until_ms: AtomicU64,
     rung: AtomicBool,
     bell: Event,
@@ -46,7 +45,7 @@ impl Default for Lapses {
 }
 
 impl Lapses {
-    /// False: somebody watches already.
+    /// `false`: a watch exists already.
     pub(crate) fn begin_watch(&self) -> bool {
         !self.watched.swap(true, Ordering::AcqRel)
     }
@@ -57,38 +56,40 @@ impl Lapses {
         self.watched.store(false, Ordering::Release);
     }
 
-    /// A lease runs until `until_ms` of boot time. Called under the shard's lock: the bell wakes a thread and runs
-    /// nobody's code.
+    /// A lease runs until `until_ms` of boot time. May be called under a shard's lock: it wakes a thread, but calls
+    /// no waker, and so no code of the caller's.
     pub(crate) fn note(&self, until_ms: u64) {
         if until_ms >= self.noted_ms.load(Ordering::SeqCst) {
             return;
         }
+        // The store before the load below: see the module.
         self.noted_ms.fetch_min(until_ms, Ordering::SeqCst);
         if until_ms < self.asleep_until_ms.load(Ordering::SeqCst) {
-            // Not a ring: the watch goes on sleeping, to this lapse. Later leases then find it asleep until
-            // before their own, so that ordinary work wakes it about once in a lease's term.
+            // Not a `ring`: the watch only shortens its sleep, to this lapse. Later leases lapse after that and find
+            // nothing to do, so ordinary work wakes the watch about once in a lease's term.
             self.bell.signal_all();
         }
     }
 
-    /// Something became an orphan, or the watch should look around for another reason.
+    /// Ends the watch's sleep: a claim became an orphan, or there is another reason to scan.
     pub(crate) fn ring(&self) {
         if self.watched.load(Ordering::Acquire) && !self.rung.swap(true, Ordering::AcqRel) {
             self.bell.signal_all();
         }
     }
 
-    /// Before looking: what happens from here on ends the next sleep.
+    /// Before a scan. Whatever happens from here on ends the next sleep, so nothing between scan and sleep is missed.
     fn begin_looking(&self) {
         self.rung.store(false, Ordering::SeqCst);
         self.asleep_until_ms.store(0, Ordering::SeqCst);
         self.noted_ms.store(NEVER_MS, Ordering::SeqCst);
     }
 
-    /// Sleeps until `due_ms` or an earlier lapse that was noted, or until rung.
+    /// Sleeps until `due_ms`, or an earlier lapse that was noted, or a ring.
     fn sleep(&self, due_ms: u64, boot_ms: impl Fn() -> u64, ended: impl Fn() -> bool) {
         loop {
             let until_ms = due_ms.min(self.noted_ms.load(Ordering::SeqCst));
+            // The store before the second load, in `is_earlier`: see the module.
             self.asleep_until_ms.store(until_ms, Ordering::SeqCst);
             let is_earlier = || self.noted_ms.load(Ordering::SeqCst) < until_ms;
             let is_over = || self.rung.load(Ordering::SeqCst) || ended();
@@ -103,28 +104,28 @@ impl Lapses {
 }
 
 impl Engine {
-    /// What happens after this call ends the next [`sleep_until_orphan`](Engine::sleep_until_orphan). Answers
-    /// boot time.
+    /// Begins a scan: whatever happens after this call ends the next
+    /// [`sleep_until_orphan`](Engine::sleep_until_orphan). Returns boot time.
     pub(crate) fn begin_looking(&self) -> u64 {
         self.lapses.begin_looking();
         self.time.boot_ms()
     }
 
-    /// Sleeps until a lease lapses that had not at `looked_at_ms`, a claim is abandoned, `due_ms` has come,
-    /// the clock is moved by hand, or the store ends.
+    /// Sleeps until a lease lapses that had not lapsed at `looked_at_ms`, a claim is abandoned, `due_ms` is reached,
+    /// the clock is moved by hand, or the store is closed or poisoned.
     pub(crate) fn sleep_until_orphan(&self, looked_at_ms: u64, due_ms: u64) {
         let due_ms = due_ms.min(self.earliest_lapse_ms(looked_at_ms));
         self.lapses.sleep(due_ms, || self.time.boot_ms(), || self.check_serving().is_err());
     }
 
-    /// When the first of the leases lapses, in boot time, that had not lapsed at `after_ms`.
+    /// Boot time at which the next lease lapses, among those that had not lapsed at `after_ms`.
     fn earliest_lapse_ms(&self, after_ms: u64) -> u64 {
         let at = self.time.moment();
         let mut earliest_ms = NEVER_MS;
         self.live.each_shard(|shard| {
             for (_, _, entry) in shard.iter() {
                 let record = &entry.record;
-                // An answer on its way notes its lease when it is delivered.
+                // The lease of an undelivered answer is noted when it starts.
                 if record.state != State::InProgress || entry.marks.abandoned || entry.marks.undelivered {
                     continue;
                 }
@@ -133,7 +134,7 @@ impl Engine {
                 } else if record.until_ms == 0 {
                     entry.lease_until_ms
                 } else {
-                    // Detached: by store time, brought over to boot time, also where it is past.
+                    // Detached: its term is in store time. Converted to boot time, also if it is in the past.
                     (at.boot_ms + record.until_ms.saturating_sub(at.store_ms))
                         .saturating_sub(at.store_ms.saturating_sub(record.until_ms))
                 };
@@ -176,7 +177,7 @@ mod tests {
     const HOUR_MS: u64 = 3_600_000;
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// What a watch sleeps by: a clock that the test sets, and how often it was read.
+    /// A watch's surroundings: a clock that the test sets, and how often it was read.
     #[derive(Default)]
     struct Night {
         lapses: Lapses,
@@ -194,8 +195,8 @@ mod tests {
         }
     }
 
-    /// A watch that sleeps on a thread of its own. Its terms are hours: it wakes up because it is told to, or not before
-    /// the test has failed.
+    /// A watch that sleeps on a thread of its own. Its terms are hours: it wakes up because it is told to, or not
+    /// before the test has failed.
     struct Sleeper {
         night: Arc<Night>,
         over: Receiver<()>,
@@ -332,7 +333,7 @@ mod tests {
         assert_eq!(earliest_ms(&store, 0), at_ms(3), "also when it is past");
     }
 
-    /// What is called last before the sleep is `ended`: nothing can come closer to it.
+    /// `ended` is the last call before the sleep: nothing can happen closer to it.
     #[test]
     fn a_ring_behind_the_last_look_is_not_lost() {
         let lapses = Lapses::default();

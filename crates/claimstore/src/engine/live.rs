@@ -1,11 +1,12 @@
 //! The live table: every claim in progress, and every record not yet checkpointed, sharded by key hash.
 //!
 //! Invariants:
-//! - An entry changes only under its shard's lock *and* the order lock of `commit`, except for what lives in
-//!   memory alone (lease terms, the marks and the counts of `Entry`).
-//! - `Entry::batch` names the journal batch that carries `Entry::record`; no answer rests on the entry
-//!   before that batch is committed.
-//! - Only a checkpoint removes entries, after their records became visible in a run.
+//! - `Entry::record` is inserted and replaced only under the shard's lock *and* the order lock of `commit`. State
+//!   that exists in memory only (lease terms, marks and counts of `Entry`) needs the shard's lock alone.
+//! - `Entry::batch` names the journal batch that carries `Entry::record`. No answer that depends on the entry is
+//!   returned before that batch is committed.
+//! - A checkpoint removes an entry after its record became visible in a run. Nothing else removes entries, except
+//!   that a `transact` which ends without a commit removes its placeholder. Removal needs the shard's lock alone.
 
 use super::balance::Balance;
 use super::decide::Hold;
@@ -19,15 +20,15 @@ use std::hint::black_box;
 
 /// Parts of the table, each under a lock of its own.
 ///
-/// Explored builds have few: every lock is a place where a schedule branches, and hundreds that nobody else wants
-/// would drown the others.
+/// Builds for schedule exploration have few: every lock operation is a branch of the search, and hundreds of
+/// uncontended locks would use up its budget.
 pub(crate) const SHARDS: usize = if cfg!(any(shuttle, loom)) { 4 } else { 1_024 };
 
-/// So many shards of a batch are locked together, at most.
+/// The most shards that a batch locks together.
 const TOGETHER: usize = 8;
-/// What an entry costs beside its key and body.
+/// Bytes of an entry beside its key and body.
 const ENTRY_BYTES: usize = 224;
-/// What extensions cost beside their bytes.
+/// Bytes of a record's extensions beside their contents.
 const EXTRA_BYTES: usize = 160;
 
 #[derive(Debug)]
@@ -41,12 +42,12 @@ pub(crate) struct Live {
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     slots: Dense<Slot>,
-    /// Of records that have no entry.
+    /// Duplicates counted for records that have no entry.
     pub(crate) cold_repeats: ColdRepeats,
 }
 
-/// Three cache lines. What a claim's delivery looks for and changes stands in the first; another processor is likely to
-/// have written them last.
+/// Three cache lines. All fields that the start of a lease reads and writes are in the first one: another processor
+/// probably wrote the slot last, so each further line would be one more cache miss.
 #[repr(C, align(64))]
 struct Slot {
     hash: u64,
@@ -77,42 +78,43 @@ impl std::fmt::Debug for Slot {
     }
 }
 
-/// One key's newest record, and what is known of it in memory only.
+/// One key's newest record, and the state of it that exists in memory only.
 #[derive(Debug, Clone)]
 #[repr(C)]
 pub(crate) struct Entry {
     pub(crate) marks: Marks,
-    /// Claims answered from `record` since it was written. Counted through a shared reference, so that an answer
-    /// needs no second look-up to be counted.
+    /// Claims answered from `record` since it was written. A `Cell`, so that an answer counts through the shared
+    /// reference that it already has and needs no second look-up.
     pub(crate) repeats: Cell<Repeats>,
-    /// Boot time at which the holder's lease lapses; for a claim of this life.
+    /// Boot time at which the holder's lease lapses. Only meaningful for a claim made in the present life of the
+    /// store.
     pub(crate) lease_until_ms: u64,
-    /// The journal batch that carries `record`; 0 for what was durable at open.
+    /// The journal batch that carries `record`; 0 if the record was durable at open.
     pub(crate) batch: u64,
     pub(crate) record: Record,
 }
 
-/// What is known of an entry in memory only.
+/// State of an entry that exists in memory only.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each with its own rule")]
 pub(crate) struct Marks {
-    /// The lease was dropped: nobody works on it.
+    /// The lease was dropped without a settlement: the claim has no holder.
     pub(crate) abandoned: bool,
-    /// Granted, and the answer not handed out yet.
+    /// Granted, but the answer has not been returned to the caller yet.
     pub(crate) undelivered: bool,
     /// A `Lease` object holds it, so `resume` must not make a second one.
     pub(crate) leased: bool,
-    /// A row of this key lies in a run of the open bucket.
+    /// A run of the open bucket has a row of this key.
     pub(crate) spilled: bool,
-    /// The row in the open bucket is this very version.
+    /// That row is the present version.
     pub(crate) spill_current: bool,
-    /// An older version may lie in some bucket: the checkpoint looks, and covers it by a tombstone.
+    /// Another bucket may have an older version: the next checkpoint looks for it and writes a tombstone there.
     pub(crate) may_shadow: bool,
-    /// A row of this key may lie in the claims of `tables.redb`.
+    /// The claims of `tables.redb` may have a row of this key.
     pub(crate) in_tables: bool,
     /// A `transact` or `complete_in` is running on it.
     pub(crate) reserved: bool,
-    /// The reservation stands on a key that was unknown: `record` is a placeholder.
+    /// The reserved key was unknown, so `record` is only a placeholder.
     pub(crate) placeholder: bool,
 }
 
@@ -121,19 +123,23 @@ impl Entry {
         Entry { record, batch, lease_until_ms, marks: Marks::default(), repeats: Cell::default() }
     }
 
-    /// Who stands behind it. `life` is the store's present life, `now_ms` store time, `boot_ms` boot time.
+    /// Whether the claim has a holder. `life` is the store's present life, `now_ms` store time, `boot_ms` boot time.
+    ///
+    /// The order of the checks matters: each is an exception to all that follow it.
     pub(crate) fn hold(&self, life: u64, now_ms: u64, boot_ms: u64) -> Hold {
         if self.marks.reserved {
             return Hold::Reserved;
         }
-        // Its lease runs from the acknowledgement, which is still on its way.
+        // The lease starts at the acknowledgement, which has not been returned yet.
         if self.marks.undelivered {
             return Hold::Running { remaining_ms: 1 };
         }
-        // A detached claim outlives its process on purpose, and is trusted by store time.
+        // A detached claim outlives its process on purpose: its term is durable and runs on store time. Checked
+        // before the life, because a restart does not end it.
         if self.record.until_ms > now_ms && self.record.state == State::InProgress {
             return Hold::Running { remaining_ms: self.record.until_ms - now_ms };
         }
+        // A claim of an earlier life: its process is gone, as a directory has one owner at a time.
         if self.marks.abandoned || self.record.token >> super::SEQ_BITS < life {
             return Hold::Orphaned;
         }
@@ -163,28 +169,31 @@ impl Live {
         }
     }
 
-    /// Locks the shard of a key, after the order lock where both are needed. A thread that holds a shard never waits for
-    /// another shard: `visit_together` only tries them.
+    /// Locks the shard of a key.
+    ///
+    /// Lock order: the order lock first, where both are needed. A thread that holds a shard never blocks on another
+    /// shard; `visit_together` takes further ones with a try-lock.
     pub(crate) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
         self.shards[number_of(hash)].lock()
     }
 
-    /// The same if nobody has it just now.
+    /// The same as a try-lock: `None` if another thread holds the shard.
     pub(crate) fn try_shard(&self, hash: u64) -> Option<MutexGuard<'_, Shard>> {
         #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
         self.shards[number_of(hash)].try_lock()
     }
 
-    /// Visits the shards of some keys, by their hashes, several under all their locks: `bring_near` for each of them
-    /// first, then `visit`, each with the place of its hash.
+    /// Calls `visit` for the shard of each hash, in groups of up to eight locked shards. In a group, `bring_near`
+    /// prefetches for every shard before the first `visit`. Both get the index of the hash in `hashes`.
     ///
-    /// For the sake of the processor. It takes a lock, or gives one back, only when everything before that has come from
-    /// memory and gone there; between the locks of a hundred keys it waits a hundred times for one line, under several
-    /// at once for many lines at a time. `bring_near` should read what will be needed, and decide nothing by it.
+    /// Performance only. Taking or releasing a lock drains the store buffer, and later loads wait for that, so
+    /// locking a shard per key serialises a batch's cache misses. Holding up to eight shard locks while `bring_near`
+    /// reads lets the misses overlap. `bring_near` must only read what `visit` will need; nothing may be decided by
+    /// its result.
     ///
-    /// Nobody waits in a circle, as nobody waits: but for the first of each few, a lock that is not free is not waited
-    /// for.
+    /// Cannot deadlock: we block only on the first lock of a group, while we hold no other shard; the rest are
+    /// `try_lock`.
     pub(crate) fn visit_together(
         &self,
         hashes: &[u64],
@@ -193,18 +202,22 @@ impl Live {
     ) {
         let (mut from, mut locked) = (0, Vec::with_capacity(TOGETHER));
         while let Some((first, rest)) = hashes.get(from..).and_then(<[u64]>::split_first) {
+            // The only lock we block on. The group ends at the first busy lock, which may be one of our own: two keys
+            // of one shard. The next group begins with that key.
             locked.push(self.shard(*first));
             let shards = rest.iter().filter_map(|hash| self.shards.get(number_of(*hash)));
             locked.extend(shards.take(TOGETHER - 1).map_while(Mutex::try_lock));
+            // Prefetch. `black_box` keeps the compiler from removing loads whose result is unused.
             let each = || locked.iter().zip(from..);
             black_box(each().fold(0, |sum, (shard, at)| sum ^ bring_near(shard, at)));
             let next = from + locked.len();
+            // Each shard is unlocked as soon as it was visited.
             locked.drain(..).zip(from..).for_each(|(mut shard, at)| visit(&mut shard, at));
             from = next;
         }
     }
 
-    /// All shards, one after the other; each lock is held only while `visit` looks at that shard.
+    /// Visits all shards, one after the other. One lock is held at a time, so this is no snapshot of the table.
     pub(crate) fn each_shard(&self, mut visit: impl FnMut(&mut Shard)) {
         for shard in &self.shards {
             visit(&mut shard.lock());
@@ -229,12 +242,12 @@ impl Live {
         self.bytes.now() as usize
     }
 
-    /// Entries of all shards, counted one after the other.
+    /// Entries of all shards, counted one shard at a time: exact only while nothing changes.
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().slots.len()).sum()
     }
 
-    /// Memory of what a checkpoint would take out.
+    /// Bytes of the resolved entries: the memory that a checkpoint would free.
     pub(crate) fn resolved_bytes(&self) -> usize {
         self.resolved_bytes.now() as usize
     }
@@ -243,7 +256,9 @@ impl Live {
         self.in_progress.now() as usize
     }
 
-    /// Puts `entry` in the place of what is there, keeping the counts. Answers what was there.
+    /// Inserts `entry` or replaces the key's present one, and keeps the sums. Returns the replaced entry.
+    ///
+    /// The caller holds the order lock too, as [`Balance::add`] requires, or is alone, as at open.
     pub(crate) fn put(&self, shard: &mut Shard, hash: u64, key: &[u8], entry: Entry) -> Option<Entry> {
         self.count(key, &entry, Balance::add);
         if let Some(slot) = shard.slots.find_mut(hash, |slot| *slot.key == *key) {
@@ -255,7 +270,7 @@ impl Live {
         None
     }
 
-    /// Takes a key out.
+    /// Removes a key. Needs the shard's lock only.
     pub(crate) fn remove(&self, shard: &mut Shard, hash: u64, key: &[u8]) -> Option<Entry> {
         let slot = shard.slots.remove(hash, |slot| *slot.key == *key)?;
         self.count(key, &slot.entry, Balance::take_out);
@@ -273,14 +288,14 @@ impl Live {
     }
 }
 
-/// Whether two keys, by their hashes, lie in one shard.
+/// Whether two keys, given by their hashes, are in the same shard.
 pub(crate) fn share_a_shard(one: u64, other: u64) -> bool {
     number_of(one) == number_of(other)
 }
 
 /// The shard of a key.
 fn number_of(hash: u64) -> usize {
-    // Of the upper half: the table inside has the lower one.
+    // Bits of the upper half. The hash table inside a shard uses the lower half, which thus stays evenly spread.
     (hash >> 40) as usize % SHARDS
 }
 
@@ -289,13 +304,13 @@ impl Shard {
         self.slots.find(hash, |slot| *slot.key == *key).map(|slot| &slot.entry)
     }
 
-    /// For changing lease terms and marks; records change through [`Live::put`], which counts.
+    /// For changes of lease terms and marks. A record changes through [`Live::put`], which keeps the sums.
     pub(crate) fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Entry> {
         self.slots.find_mut(hash, |slot| *slot.key == *key).map(|slot| &mut slot.entry)
     }
 
-    /// The claim of a token. No token is given twice, so that the key need not be compared. It mostly still lies where
-    /// it lay when it was put there, `at` that [`newest`](Shard::newest) place.
+    /// The claim with this token. Tokens are unique, so the key is not compared. `at` is a hint: the
+    /// [`newest`](Shard::newest) place when the claim was inserted, where it mostly still is.
     pub(crate) fn find_claim(&mut self, at: usize, hash: u64, token: u64) -> Option<&mut Entry> {
         let is_it = |slot: &Slot| slot.entry.record.token == token;
         let slot = if self.slots.get(at).is_some_and(is_it) {
@@ -306,24 +321,24 @@ impl Shard {
         slot.map(|slot| &mut slot.entry)
     }
 
-    /// Has the lines brought near that the claim at a place has its marks in.
+    /// Prefetch: reads the cache line with the marks of the claim at a place.
     pub(crate) fn bring_near(&self, at: usize) -> u64 {
         self.slots.get(at).map_or(0, |slot| slot.entry.record.token)
     }
 
-    /// Has all lines of the slot brought near that the next new key will be put into.
+    /// Prefetch: reads all three cache lines of the slot that the next new key will be written to.
     pub(crate) fn bring_blank_near(&self) -> u64 {
         let blank = self.slots.get(self.slots.len());
         blank.map_or(0, |blank| blank.hash ^ blank.entry.record.until_ms ^ blank.key.len() as u64)
     }
 
-    /// Has brought near what an answer to a key without an entry will need: the place where it is counted as a
-    /// duplicate, or the blank that its claim goes to.
+    /// Prefetch for a key without an entry: the line where a duplicate would be counted, and the blank slot that a
+    /// new claim would be written to.
     pub(crate) fn bring_absent_near(&self, hash: u64) -> u64 {
         self.cold_repeats.bring_near(hash) ^ self.bring_blank_near()
     }
 
-    /// Where a key that was new to the shard has just been put.
+    /// The place of the key that was inserted last, until something is removed.
     pub(crate) fn newest(&self) -> usize {
         self.slots.newest()
     }
@@ -332,7 +347,7 @@ impl Shard {
         self.slots.iter().map(|slot| (slot.hash, &*slot.key, &slot.entry))
     }
 
-    /// How many entries there is room for.
+    /// How many entries the buckets have room for.
     pub(crate) fn room(&self) -> usize {
         self.slots.capacity()
     }
@@ -464,7 +479,7 @@ mod tests {
         assert!(keys[..10].iter().all(|key| shard.find(hash_of(key), key).is_some()));
     }
 
-    /// A shard with so many entries, of which some are taken out again until few of the room are left.
+    /// A shard with `entries` entries, which are then removed one by one until `few` says that few enough are left.
     fn drained(entries: u64, few: fn(usize, usize) -> bool) -> Shard {
         let (live, mut shard) = (Live::new(), Shard::default());
         let hashes = || (0..entries).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -504,7 +519,7 @@ mod tests {
             let entry = entry(State::Completed, hash, Marks::default());
             live.put(&mut live.shard(hash), hash, &hash.to_le_bytes(), entry);
         }
-        // One shard after the other, two entries in each; nothing is behind the last.
+        // One shard after the other, two entries in each; there is none after the last.
         let mut copied: Vec<_> = (0..=SHARDS)
             .flat_map(|shard| {
                 let copy = live.entries(shard);

@@ -1,8 +1,7 @@
-//! What is measured while the store works: how long commits take, how late duplicates come, what upkeep did.
+//! Measurements: duration of commits, age of duplicates, upkeep.
 //!
-//! A sample costs one relaxed addition to a fixed array, of the thread's own where many threads count at once, and a
-//! comparison with the highest value so far. Nothing is allocated, nothing is locked, and nothing is decided by what was
-//! measured.
+//! A sample costs one relaxed addition to a fixed array, striped over threads, and a comparison with the maximum so
+//! far. It allocates nothing and takes no lock, and nothing is decided by these values.
 
 use super::striped::Striped;
 use crate::sync::{Ordering, Tally};
@@ -52,7 +51,7 @@ impl Histogram {
         let count: u64 = counts.iter().sum();
         let max = self.max.load(Ordering::Relaxed);
         let at = |percent: u64| {
-            // The smallest value that as many samples do not exceed.
+            // The smallest value that this share of the samples does not exceed.
             let rank = count.saturating_mul(percent).div_ceil(100).max(1);
             let mut below = 0;
             let bucket = counts.iter().position(|counted| {
@@ -119,7 +118,7 @@ pub(crate) fn highest_of(bucket: usize) -> u64 {
 /// Everything that is measured beside the [counts of outcomes](super::counters::Counters).
 #[derive(Debug, Default)]
 pub(crate) struct Measures {
-    /// Microseconds from when a batch was closed until it could be answered: write and sync.
+    /// Microseconds from the close of a batch until its commit: write and sync.
     pub(crate) commit_us: Histogram,
     /// Operations of a batch.
     pub(crate) commit_ops: Histogram,
@@ -136,7 +135,7 @@ pub(crate) struct Measures {
 }
 
 impl Measures {
-    /// A key that resolved at `settled_ms`, and is remembered until `until_ms`, was asked for once more.
+    /// Records a duplicate of a key that was resolved at `settled_ms` and is remembered until `until_ms`.
     pub(crate) fn duplicate(&self, settled_ms: u64, until_ms: u64, now_ms: u64) {
         let age_ms = now_ms.saturating_sub(settled_ms);
         self.duplicate_age_ms.record(age_ms);

@@ -4,8 +4,8 @@
 //! [`commit`] and [`baton`] (how it becomes durable), [`cold`] (how it is found later), [`checkpoint`] (how it gets there),
 //! [`upkeep`] (what runs by itself).
 //!
-//! Locks: their one order, and what may be done under each, stands in ARCHITECTURE.md, *Locks*. The part that every
-//! claim meets: order, then a shard of the live table. Neither is held across a write or a sync.
+//! Locks: ARCHITECTURE.md, *Locks*, defines their order and the operations allowed under each. The part that every
+//! claim uses: the order lock, then a shard of the live table. Neither is held across a write or a sync.
 
 pub(crate) mod backup;
 mod balance;
@@ -81,9 +81,10 @@ pub(crate) struct Engine {
     pub(crate) limits: Limits,
     pub(crate) durability: Durability,
     pub(crate) background: bool,
-    /// Whether nothing may change: the storage keeps changes in memory.
+    /// Whether all changes are refused; those of the opening itself are kept in memory.
     pub(crate) read_only: bool,
-    /// The one that opened the store. In a child of `fork()` its locks may stay held for ever, and its files are another's.
+    /// The process that opened the store. In a child of `fork()` a lock may stay held for ever, and the files belong
+    /// to the parent.
     process: Process,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -101,7 +102,7 @@ pub(crate) struct Engine {
     pub(crate) lapses: Lapses,
     pub(crate) counters: UpkeepCounters,
     pub(crate) measures: Measures,
-    /// The catalogue and what else only upkeep changes. Its lock is the upkeep lock.
+    /// The catalogue, and other state that only upkeep changes. Its lock is the upkeep lock.
     pub(crate) home: Mutex<Home>,
     pub(crate) tables: TableHome,
     pub(crate) upkeep: Upkeep,
@@ -112,16 +113,16 @@ pub(crate) struct Engine {
     pub(crate) catalogue_generation: AtomicU64,
     parked_wakers: Mutex<Vec<(u64, Waker)>>,
     closed: AtomicBool,
-    /// The last handle was dropped inside a closure of `complete_in`: to be closed when that ends.
+    /// The last handle was dropped inside a closure of `complete_in`: the store closes when that closure ends.
     close_owed: AtomicBool,
-    /// Of the lock file first. Empty once the store is closed.
+    /// The guard of the lock file comes first. Empty once the store is closed.
     ownership: Mutex<Vec<LockGuard>>,
     #[cfg(feature = "metrics")]
     pub(crate) published: Mutex<publish::Published>,
     /// The label of this store in metrics.
     #[cfg(feature = "metrics")]
     pub(crate) metrics_label: Arc<str>,
-    /// What is to be called when the store closes; `None` once that has begun.
+    /// The calls to make when the store closes; `None` once the close has taken them.
     last_calls: Mutex<Option<Vec<LastCall>>>,
     pub(crate) opening: Opening,
 }
@@ -135,7 +136,7 @@ impl std::fmt::Debug for LastCall {
     }
 }
 
-/// What an engine is put together from; recovery fills it.
+/// The parts of an engine, as recovery builds them.
 pub(crate) struct Parts {
     pub(crate) limits: Limits,
     pub(crate) durability: Durability,
@@ -159,7 +160,7 @@ pub(crate) struct Parts {
     pub(crate) opening: Opening,
 }
 
-/// What was found at open.
+/// The findings of the opening.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Opening {
     /// Batches replayed from the journal.
@@ -170,7 +171,7 @@ pub(crate) struct Opening {
     pub(crate) tail_cut: bool,
 }
 
-/// What an operation needs of the journal beside its own bytes.
+/// The kind of an operation, for admission to the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     /// New work: leaves a reserve, so that settlements still find room when the disk is full.
@@ -223,7 +224,8 @@ impl Engine {
         })
     }
 
-    /// What a call asks first, before it takes any lock: whether this process opened the store, and whether it is served.
+    /// The first check of every call, before it takes any lock: whether this process opened the store, and whether
+    /// the store is still served.
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         self.check_process()?;
         self.check_serving()
@@ -240,7 +242,7 @@ impl Engine {
         if self.is_here() { Ok(()) } else { Err(Error::new(ErrorKind::Misuse, FORKED)) }
     }
 
-    /// The same, for what has no answer to give.
+    /// The same, for drops and other calls that return no error.
     pub(crate) fn is_here(&self) -> bool {
         self.process.is_current()
     }
@@ -272,8 +274,8 @@ impl Engine {
         self.commit.wait(batch, self)
     }
 
-    /// Takes the order lock with room for `bytes` in one batch, preparing a segment or draining the queue if
-    /// need be. `Full` when there is no room to be had.
+    /// Takes the order lock with room for `bytes` in one batch. Prepares a segment or drains the queue if needed.
+    /// `Full` if no room can be made.
     pub(crate) fn admit(&self, bytes: usize, class: Class) -> Result<MutexGuard<'_, Order>, Error> {
         let largest = self.limits.segment_bytes / 2;
         if bytes as u64 > largest - 8_192 {
@@ -285,7 +287,8 @@ impl Engine {
             self.check_serving()?;
             let now_ms = self.time.now_ms();
             if let Some(order) = self.commit.admit(bytes, reserve, largest, now_ms)? {
-                // Closing takes the order lock after it set the flag: who passed here is still served.
+                // Second look, under the order lock. A close takes this lock after it set the flag, so an operation
+                // that passes here is queued before the close drains the queue.
                 self.check_serving()?;
                 return Ok(order);
             }
@@ -293,8 +296,8 @@ impl Engine {
         }
     }
 
-    /// Ends the store: what is queued is finished, later calls answer `Closed`. Refused inside a closure of
-    /// `transact` or `complete_in`, which it would wait for.
+    /// Closes the store: queued operations are finished, later calls return `Closed`. Refused inside a closure of
+    /// `transact` or `complete_in`, because it would wait for that closure.
     pub(crate) fn close(&self) -> Result<(), Error> {
         self.check_process()?;
         if self.tables.is_writing_here() {
@@ -311,10 +314,11 @@ impl Engine {
 
     /// The rest of a close, once.
     fn wind_up(&self) -> Result<(), Error> {
-        // Nobody gets in any more; who got in before has queued by the time this lock is ours.
+        // `closed` is set, so nothing new is admitted; and an operation that was admitted before is in the queue once
+        // `frontier` has had the order lock.
         let (last_batch, _) = self.commit.frontier();
         let drained = self.commit.wait(last_batch, self);
-        // Whoever passed the check before its commit is waited for; whoever comes later rolls back.
+        // A `transact` that runs is waited for. One whose commit comes after the close rolls back.
         self.tables.wait_for_writer();
         self.stop_threads();
         self.upkeep.tasks.end();
@@ -326,31 +330,34 @@ impl Engine {
         self.commit.wake_all(self);
         self.tables.close();
         self.close_catalogue();
-        // Callers that looked for room, or for the key, while the store was closing: none of them may touch a
+        // A caller may have tried to prepare a segment, or the fingerprint key, during the close. It must not touch a
         // file once the directory is free.
         self.close_segments();
         self.fingerprint_key.close();
         #[cfg(feature = "metrics")]
         self.publish();
-        // Before the directory is free: what they take away must not be another opening's.
+        // Before the directory is free: these calls may remove files, which must not belong to another opening by
+        // then.
         self.run_last_calls();
         self.ownership.lock().clear();
         observe::closed(self.life, sealed.is_ok());
         sealed
     }
 
-    /// Looks whether all that was locked still has its name, and poisons the store where it has not: files made from now
-    /// on would be another store's.
+    /// Checks that all locked files still have their names, and poisons the store if not: a file created by name
+    /// could then end up in another store's directory.
     pub(crate) fn check_all_owned(&self) -> Result<(), Error> {
         self.all_owned().map_err(|error| self.commit.give_up(self, &error))
     }
 
-    /// The look alone. Whoever holds `home` gives that up before the store is poisoned, as callers are woken then.
+    /// The check alone. A caller that holds `home` must release it before it poisons the store, because that calls
+    /// wakers.
     pub(crate) fn all_owned(&self) -> std::io::Result<()> {
         self.ownership.lock().iter().try_for_each(|owned| owned.check())
     }
 
-    /// Has `call` made when the store closes; at once if it has. Never in a child of `fork()`.
+    /// Registers `call` for the close of the store. If the store is closed already, makes the call at once. Does
+    /// nothing in a child of `fork()`.
     pub(crate) fn on_close(&self, call: Box<dyn FnOnce() + Send>) {
         if !self.is_here() {
             return;
@@ -369,7 +376,8 @@ impl Engine {
         }
     }
 
-    /// The last handle is gone. Nobody is left to tell; what was acknowledged is durable in any case.
+    /// Closes when the last handle is dropped. An error cannot be returned, but everything acknowledged is durable
+    /// anyway.
     pub(crate) fn close_quietly(&self) {
         if self.tables.is_writing_here() {
             self.close_owed.store(true, Ordering::Release);

@@ -1,7 +1,8 @@
-//! Rows on their way from the live table into runs: which go, where to, and when they leave.
+//! The rows of a checkpoint on their way from the live table into runs: which rows, which buckets, and when the
+//! entries are removed.
 //!
-//! Rows are kept in the order of the table's shards: they are taken, sent to their buckets and left shard by shard, as
-//! they lie in memory. The order of keys, in which runs are written, is an order of their places.
+//! Rows stay in the order of the table's shards. Copying, grouping by bucket and removal all go shard by shard, which
+//! is the order of memory. Runs are written in key order; for that, indexes of the rows are sorted, not the rows.
 
 use super::Engine;
 use super::live::{Entry, Shard, share_a_shard};
@@ -14,52 +15,52 @@ use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
-/// Rows that leave one shard under one hold of its lock.
+/// The most rows that are removed from a shard before its lock is released.
 const LEAVING_AT_ONCE: usize = 256;
-/// So many rows have their memory brought near at a time: as many as a processor waits for at once.
+/// Rows that are prefetched at a time: about as many cache misses as a processor can have outstanding.
 pub(super) const NEAR_AT_ONCE: usize = 16;
 
-/// Bytes of bodies that lie together.
+/// Bytes of one piece of [`Bodies`]; a larger body gets a piece of its own.
 const BODIES_PIECE: usize = 1 << 20;
 
-/// What a checkpoint takes.
+/// The rows of a checkpoint, copied out of the live table.
 pub(crate) struct Taken {
     pub(crate) rows: Vec<TakenRow>,
     bodies: Bodies,
 }
 
-/// An entry a checkpoint takes.
+/// The copy of an entry.
 pub(crate) struct TakenRow {
     pub(crate) hash: u64,
     pub(crate) key: KeyBytes,
     /// Without its body.
     pub(crate) record: Record,
     body: BodyPlace,
-    /// Of the counts in `record`, those that no earlier version has.
+    /// The part of the counts in `record` that was counted since this version was written.
     repeats: Repeats,
     spilled: bool,
     may_shadow: bool,
     pub(crate) in_tables: bool,
 }
 
-/// A row of a run to be: a row that was taken, or a tombstone over an older version of it.
+/// A row of a run that is to be written: a copied row, or a tombstone over an older version of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Going {
-    /// The first bytes of its key, which settle most comparisons without a look at the row.
+    /// The first bytes of its key. They decide most comparisons without access to the row.
     head: u128,
-    /// Its place among the rows taken.
+    /// Its index in [`Taken::rows`].
     pub(crate) at: usize,
     pub(crate) tombstone: bool,
 }
 
-/// The bodies of rows, close together in pieces: a copy that costs no allocation a row, and that never moves, as
-/// locks are held meanwhile.
+/// The bodies of rows, in large pieces. Copies are made under shard locks, so a copy must be cheap: no allocation per
+/// row, and no piece is moved to grow.
 #[derive(Default)]
 struct Bodies {
     pieces: Vec<Vec<u8>>,
 }
 
-/// Where a body is.
+/// The place of a body in [`Bodies`].
 #[derive(Debug, Clone, Copy)]
 struct BodyPlace {
     piece: usize,
@@ -87,13 +88,13 @@ impl Bodies {
 }
 
 impl Taken {
-    /// A row as it goes into a run; `None` only if it was not taken here.
+    /// A row with its body, as a run takes it; `None` only if it is not of this checkpoint.
     pub(crate) fn row<'a>(&'a self, row: &'a TakenRow) -> Option<Apart<'a>> {
         Some(Apart { record: &row.record, body: self.bodies.get(row.body)? })
     }
 
-    /// Has the memory of some rows brought near. They lie anywhere, and one after the other each would be waited for:
-    /// these reads depend on nothing but their places, so that the processor waits for all of them at once.
+    /// Prefetches some rows. In key order they are anywhere in memory, and each would be a cache miss of its own. The
+    /// loads here do not depend on each other, so their misses overlap.
     pub(crate) fn bring_near(&self, rows: &[Going]) {
         let rows = || rows.iter().filter_map(|row| self.rows.get(row.at));
         black_box(
@@ -114,7 +115,7 @@ impl Going {
     }
 }
 
-/// Rows by the bucket they go to, in the order of their keys.
+/// Rows by their bucket, each list in key order.
 pub(crate) type Groups = BTreeMap<BucketId, Vec<Going>>;
 
 /// Records and bytes of one namespace.
@@ -128,10 +129,10 @@ struct Sum {
 type Sums = BTreeMap<u32, Sum>;
 
 impl Engine {
-    /// Copies the entries at or below `through` that are resolved, or in progress and not yet written out in
-    /// this version.
+    /// Copies the entries with sequence numbers up to `through` that are resolved, or in progress with a version that
+    /// is not in a run yet.
     pub(crate) fn take(&self, through: u64) -> Taken {
-        // Of the claims in progress most were written out before.
+        // Most claims in progress have been written by earlier checkpoints.
         let mut rows = Vec::with_capacity(self.live.len().saturating_sub(self.live.in_progress()));
         let mut bodies = Bodies::default();
         self.live.each_shard(|shard| {
@@ -161,7 +162,7 @@ impl Engine {
         Taken { rows, bodies }
     }
 
-    /// Sends each row to its bucket, and tombstones to the buckets where an older version would come back.
+    /// Groups the rows by bucket, and adds tombstones to the buckets where an older version would come back.
     pub(crate) fn group(&self, taken: &[TakenRow]) -> Result<Groups, Error> {
         let (mut groups, mut shadowing) = (Groups::new(), Vec::new());
         for (at, row) in taken.iter().enumerate() {
@@ -172,6 +173,7 @@ impl Engine {
             if target == Some(BucketId::Open) {
                 continue;
             }
+            // The claim was in progress at an earlier checkpoint, and has ended: hide its row in the open bucket.
             if row.spilled {
                 groups.entry(BucketId::Open).or_default().push(going.tombstone());
             }
@@ -179,7 +181,7 @@ impl Engine {
                 shadowing.push(going);
             }
         }
-        // In the order of keys, as neighbours ask for the same blocks.
+        // In key order, because neighbouring keys read the same blocks.
         sort_by_key(&mut shadowing, taken);
         for going in shadowing {
             self.cover_older(going, taken, &mut groups)?;
@@ -188,7 +190,7 @@ impl Engine {
         Ok(groups)
     }
 
-    /// Adds tombstones over the older versions of a row in other buckets than its own.
+    /// Adds tombstones over the older versions of a row in buckets other than its own.
     fn cover_older(&self, going: Going, taken: &[TakenRow], groups: &mut Groups) -> Result<(), Error> {
         let Some(row) = taken.get(going.at) else { return Ok(()) };
         let (now_ms, target) = (self.time.now_ms(), bucket_of(&row.record));
@@ -201,10 +203,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Shows the new runs. From here on the rows are in the runs and in the live table.
+    /// Publishes the new runs and raises the generation. From here on the rows are in the runs and in the live table.
     pub(crate) fn publish_moved(&self, taken: &[TakenRow], runs: Vec<Arc<Run>>) {
         self.cold.publish(self.cold.set().with(runs, &[]));
-        // Of other namespaces the new runs have no records.
+        // The new runs have no records of other namespaces.
         let set = self.cold.set();
         for (id, sum) in moving(taken) {
             let in_runs = set.usage(id);
@@ -212,9 +214,10 @@ impl Engine {
         }
     }
 
-    /// Takes the rows out of the live table, or notes that an older version of them now lies in a run.
+    /// Removes the rows from the live table, or marks an entry that changed meanwhile: a run now has an older version
+    /// of it. Comes after [`publish_moved`](Engine::publish_moved) (hazard 2).
     ///
-    /// Usage follows when all of them left: until then what is in both places counts as moving, and so once.
+    /// Usage is updated at the end. Until then the rows that are in both places count as moving, and so once.
     pub(crate) fn leave_live(&self, taken: &[TakenRow]) {
         let mut left = Sums::new();
         for rows in taken.chunk_by(|one, next| share_a_shard(one.hash, next.hash)) {
@@ -236,8 +239,8 @@ impl Engine {
         self.live.each_shard(super::live::Shard::shrink);
     }
 
-    /// Changes several sums of one namespace at once: whoever checks a quota has the order lock, and would else see a
-    /// record in both places, or in none.
+    /// Changes several sums of one namespace in one step, under the order lock. A quota check holds that lock too;
+    /// otherwise it could count a record in both places, or in none.
     fn change_usage(&self, id: u32, change: impl Fn(&Usage)) {
         if let Some(space) = self.spaces.by_id(id) {
             let _order = self.commit.order();
@@ -245,9 +248,11 @@ impl Engine {
         }
     }
 
-    /// The same for rows of one shard; adds up what is gone.
+    /// The same for rows of one shard; adds the removed ones to `left`.
     fn leave_shard(&self, rows: &[TakenRow], left: &mut Sums) {
         let Some(first) = rows.first() else { return };
+        // No order lock: claims of other shards go on. A claim of this shard that looked its key up before finds the
+        // generation changed under the shard lock.
         let mut shard = self.live.shard(first.hash);
         for rows in rows.chunks(NEAR_AT_ONCE) {
             let found = rows.iter().filter_map(|row| shard.find(row.hash, &row.key));
@@ -266,7 +271,7 @@ impl Engine {
             entry.marks.spill_current = unchanged;
         } else if unchanged && !entry.marks.reserved {
             if let Some(entry) = self.live.remove(shard, row.hash, &row.key) {
-                // What came since the row was written goes on being counted.
+                // Claims counted since the row was copied are not in the run: keep their counts in memory.
                 let more = entry.repeats.get().since(row.repeats);
                 if more != Repeats::default() {
                     shard.cold_repeats.count(row.hash, &row.record, more, self.time.now_ms());
@@ -274,20 +279,21 @@ impl Engine {
             }
             count(left, row);
         } else {
-            // The newer version must be followed by a tombstone in the bucket just written.
+            // A newer version, or a reservation that may write one. The next checkpoint must write a tombstone over
+            // the row in the bucket just written; one over the row in the open bucket was written with it.
             entry.marks.may_shadow = true;
             entry.marks.spilled = false;
         }
     }
 }
 
-/// Has some entries and their bodies brought near, which lie anywhere.
+/// Prefetches some entries and their bodies, which are anywhere in memory.
 fn bring_bodies_near<'a>(entries: impl Iterator<Item = &'a Entry>) {
     let first_byte = |entry: &Entry| entry.record.body.first().copied().unwrap_or_default();
     black_box(entries.fold(0, |sum, entry| sum ^ first_byte(entry)));
 }
 
-/// Brings rows into the order of their keys.
+/// Sorts rows by their keys.
 fn sort_by_key(rows: &mut [Going], taken: &[TakenRow]) {
     let key = |at: usize| taken.get(at).map(|row| &*row.key);
     rows.sort_unstable_by(|one, other| {
@@ -295,7 +301,7 @@ fn sort_by_key(rows: &mut [Going], taken: &[TakenRow]) {
     });
 }
 
-/// How much of each namespace is in the live table and, once they are shown, in the new runs.
+/// How much of each namespace is in both the live table and the new runs, once these are published.
 fn moving(taken: &[TakenRow]) -> Sums {
     let mut sums = Sums::new();
     taken.iter().filter(|row| counts_in_runs(&row.record)).for_each(|row| count(&mut sums, row));
@@ -309,7 +315,7 @@ fn count(sums: &mut Sums, row: &TakenRow) {
     sum.bytes += (row.key.len() + row.body.len) as u64;
 }
 
-/// Where a record goes; tombstones of their own go nowhere.
+/// The bucket of a record; `None` for an erased record, which is written as a tombstone in other buckets only.
 fn bucket_of(record: &Record) -> Option<BucketId> {
     match record.state {
         State::Completed | State::Failed => Some(BucketId::for_expiry(record.until_ms, record.ttl_ms)),
@@ -319,7 +325,7 @@ fn bucket_of(record: &Record) -> Option<BucketId> {
     }
 }
 
-/// The first sixteen bytes of a key as a number that sorts like them.
+/// The first sixteen bytes of a key as a number that sorts like the bytes.
 fn head_of(key: &[u8]) -> u128 {
     let mut head = [0u8; 16];
     head.iter_mut().zip(key).for_each(|(to, from)| *to = *from);

@@ -1,13 +1,13 @@
-//! What the store tells `tracing`, with the feature of that name: what happens rarely, in counts and durations.
+//! Events for `tracing`, with the feature of that name: rare events only, with counts and durations.
 //!
-//! Never a key, a payload, a fingerprint, a namespace or a path, all of which may be somebody's secret. Without
+//! An event never has a key, a payload, a fingerprint, a namespace or a path: each of them may be a secret. Without
 //! the feature every call here is empty.
 
 use super::Opening;
 use super::upkeep::Pruned;
 use crate::error::ErrorKind;
 
-/// Where all events and spans are from, whatever module they are of.
+/// The target of all events and spans, independent of the module.
 #[cfg(feature = "tracing")]
 pub(super) const TARGET: &str = "claimstore";
 

@@ -1,22 +1,22 @@
-//! Which hash lies at which place: eight bytes a bucket, mostly in one cache line whether it is there or not.
+//! The index of a [`Dense`](super::dense::Dense) table: from a hash to the place of its item, eight bytes a bucket.
 //!
-//! An open table with linear probing. The search for an absent hash ends at the bucket that its insertion fills, so that
-//! the processor fetches one line for both; a found one is followed at once. In the tables of libraries control bytes
-//! and buckets are lines of their own (docs/decisions/0066).
+//! Open addressing with linear probing. A look-up, whether it finds the hash or not, mostly touches one cache line.
+//! The search for an absent hash ends at the bucket that an insertion fills, so both need the same line. The hash
+//! tables of libraries keep control bytes and buckets in separate lines and so need two (docs/decisions/0066).
 //!
 //! Invariants:
-//! - A bucket is empty, or has half of a hash and a place. Between the bucket that a hash would like best and the one
-//!   it is in, no bucket is empty.
-//! - At least a third of the buckets is empty.
+//! - A bucket is empty, or has half of a hash and a place. No bucket is empty between the home bucket of a hash and
+//!   the bucket it is in.
+//! - At least a third of the buckets is empty, so every probe ends.
 
-/// Half of a hash above, the place counted from 1 below. 0: empty.
+/// Upper 32 bits: half of a hash. Lower 32 bits: the place plus one. 0: empty.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Bucket(u64);
 
-/// Hashes and their places. Several places may have one hash.
+/// Hashes and their places. Several places may have the same hash.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// None, or a power of two.
+    /// Their number is 0 or a power of two.
     buckets: Box<[Bucket]>,
     len: usize,
 }
@@ -48,12 +48,12 @@ impl Places {
         self.len
     }
 
-    /// How many hashes there is room for.
+    /// How many hashes have room.
     pub(super) fn capacity(&self) -> usize {
         self.buckets.len() / 3 * 2
     }
 
-    /// The place of this hash that `is_it`.
+    /// The place with this hash for which `is_it` returns true.
     pub(super) fn find(&self, hash: u64, is_it: impl FnMut(usize) -> bool) -> Option<usize> {
         self.search(hash, is_it).map(|(_, place)| place)
     }
@@ -67,11 +67,12 @@ impl Places {
         self.len += 1;
     }
 
-    /// Takes out a place of this hash.
+    /// Removes a place of this hash.
     pub(super) fn remove(&mut self, hash: u64, place: usize) {
         let Some((mut hole, _)) = self.search(hash, |other| other == place) else { return };
         self.len -= 1;
-        // Whoever stands behind the hole and would rather be there, or before it, moves into it.
+        // Backward-shift deletion. Go on to the next empty bucket; each bucket whose home is at the hole or before it
+        // moves into the hole and leaves a new one. So no probe meets a gap, and there are no tombstones.
         let mut at = hole;
         loop {
             at = self.next(at);
@@ -80,6 +81,7 @@ impl Places {
                 break;
             }
             let mask = self.mask();
+            // It is at least as far from its home as from the hole. All distances are modulo the number of buckets.
             if at.wrapping_sub(self.best(bucket)) & mask >= at.wrapping_sub(hole) & mask {
                 self.set(hole, bucket);
                 hole = at;
@@ -88,14 +90,14 @@ impl Places {
         self.set(hole, Bucket::default());
     }
 
-    /// What lay at one place lies at another.
+    /// Notes that an item has moved from one place to another.
     pub(super) fn moved(&mut self, hash: u64, from: usize, to: usize) {
         if let Some((at, _)) = self.search(hash, |place| place == from) {
             self.set(at, Bucket::new(half_of(hash), to));
         }
     }
 
-    /// Gives back the room for all but `len` hashes, or those that are there.
+    /// Shrinks to room for `len` hashes, or for the present number if that is larger.
     pub(super) fn shrink_to(&mut self, len: usize) {
         self.resize(len.max(self.len));
     }
@@ -115,7 +117,7 @@ impl Places {
         }
     }
 
-    /// Room for `len` hashes, and as few buckets as that takes.
+    /// Rebuilds the table with the fewest buckets that have room for `len` hashes.
     fn resize(&mut self, len: usize) {
         let mut room = FEWEST;
         while room / 3 * 2 < len {
@@ -131,7 +133,7 @@ impl Places {
         old.into_iter().filter(|bucket| !bucket.is_empty()).for_each(|bucket| self.fill(bucket));
     }
 
-    /// Into the first empty bucket; there is one.
+    /// Puts a bucket into the first empty one from its home on; there is one by the second invariant.
     fn fill(&mut self, bucket: Bucket) {
         let mut at = self.best(bucket);
         while !self.bucket(at).is_empty() {
@@ -140,6 +142,7 @@ impl Places {
         self.set(at, bucket);
     }
 
+    /// The home bucket: where the search for its hash begins.
     fn best(&self, bucket: Bucket) -> usize {
         bucket.half() as usize & self.mask()
     }
@@ -152,7 +155,7 @@ impl Places {
         self.buckets.len().wrapping_sub(1)
     }
 
-    /// Empty where there are no buckets at all.
+    /// Returns the empty bucket if the table has no buckets at all.
     fn bucket(&self, at: usize) -> Bucket {
         self.buckets.get(at).copied().unwrap_or_default()
     }
@@ -164,7 +167,7 @@ impl Places {
     }
 }
 
-/// The lower half: the upper one says which shard.
+/// The lower half of a hash; the shard is chosen by bits of the upper one.
 fn half_of(hash: u64) -> u32 {
     hash as u32
 }
@@ -219,7 +222,7 @@ mod tests {
                 prop_assert!(places.buckets.iter().filter(|bucket| bucket.is_empty()).count() * 3 >= places.buckets.len());
                 for n in 0..161 {
                     let mut met = of(&places, hash(n));
-                    // The halves of two hashes may be one.
+                    // Two hashes may have the same half.
                     let same = |&&(other, _): &&(u64, usize)| other as u32 == hash(n) as u32;
                     let mut expected: Vec<usize> = list.iter().filter(same).map(|(_, place)| *place).collect();
                     met.sort_unstable();

@@ -1,5 +1,5 @@
-//! After a write or sync error of the journal the store stops: the kernel may have dropped the pages, so
-//! neither the batch nor anything behind it can be vouched for. Reopening tells.
+//! After a write or sync error of the journal the store stops. The kernel may have dropped the pages, so the state of
+//! the batch on the disk is unknown, and nothing may be written after it. Reopening tells.
 
 use crate::error::{Error, ErrorKind};
 use crate::sync::{AtomicU64, Mutex, Ordering};
@@ -13,9 +13,9 @@ const LOST: &str =
 /// The one failure of this handle, if there was one.
 #[derive(Debug)]
 pub(crate) struct Poison {
-    /// The last batch that may have been written, and was not committed. Everything behind it was not.
+    /// The last batch that may have been written but was not committed. Later batches were not written.
     last_unknown: AtomicU64,
-    /// What the operating system said, or what became of the files. There before the store is poisoned.
+    /// The error of the operating system, or the loss of the files. Set before `last_unknown`.
     cause: Mutex<Option<io::Error>>,
 }
 
@@ -29,6 +29,7 @@ impl Poison {
     /// Poisons the store: batches up to `last_unknown` that were not committed before are indeterminate. The
     /// first failure counts; nothing is written after it.
     pub(crate) fn set(&self, last_unknown: u64, cause: &io::Error) {
+        // The cause first: a caller that finds the store poisoned reads it.
         self.cause.lock().get_or_insert_with(|| again(cause));
         // An error means that the store is poisoned already.
         let _first =
@@ -39,7 +40,7 @@ impl Poison {
         self.last_unknown.load(Ordering::Acquire) != HEALTHY
     }
 
-    /// For calls that begin now: nothing of them has happened.
+    /// For calls that begin now, and so had no effect yet.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.is_set() { Err(self.error()) } else { Ok(()) }
     }
@@ -49,7 +50,8 @@ impl Poison {
         self.because(ErrorKind::Poisoned, "an earlier write failed; reopen the store")
     }
 
-    /// With the cause behind it; and in front, where the files are not where they were: reopening does not help there.
+    /// Adds the cause as source. If the files were moved or removed, the message says so: reopening does not help
+    /// then.
     fn because(&self, kind: ErrorKind, message: &'static str) -> Error {
         let Some(cause) = self.cause.lock().as_ref().map(again) else { return Error::new(kind, message) };
         let message = match cause.kind() {
@@ -59,8 +61,8 @@ impl Poison {
         Error::with_source(kind, message, cause)
     }
 
-    /// For an operation queued in `batch` that is not committed: of what may have been written nobody knows,
-    /// of later batches nothing was.
+    /// For an operation in `batch`, which is not committed: its state is unknown if the batch may have been written;
+    /// later batches were not written.
     pub(crate) fn check_batch(&self, batch: u64) -> Result<(), Error> {
         match self.last_unknown.load(Ordering::Acquire) {
             HEALTHY => Ok(()),
@@ -71,7 +73,7 @@ impl Poison {
     }
 }
 
-/// The same error once more, to be told to somebody else.
+/// A copy of an error, which is not `Clone`.
 fn again(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),

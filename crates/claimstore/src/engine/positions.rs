@@ -9,7 +9,7 @@ pub(crate) const WINDOW: u64 = 1_024;
 const WORDS: usize = (WINDOW / 64) as usize;
 const VERSION: u8 = 1;
 
-/// Everything below `next` is done; of `next` and what follows, what `ahead` says.
+/// Everything below `next` is done; for `next` and above, `ahead` has the bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Positions {
     next: u64,

@@ -1,8 +1,8 @@
-//! What the store hands to the `metrics` facade, with the feature of that name.
+//! Publication of the store's numbers to the `metrics` facade, with the feature of that name.
 //!
-//! Nothing is published where it happens: claims add to the store's own counts, and once a second the upkeep thread
-//! hands on what came since the last time. So a slow recorder never holds a claim up, and a label can only be what
-//! stands here: the name of the store, the metrics name of a policy, an outcome.
+//! Claims only increment the store's own counters. Once a second the upkeep thread publishes the difference since the
+//! last time. So a slow recorder never delays a claim. The only labels are those in this file: the name of the store,
+//! the metrics name of a policy, an outcome.
 #![expect(clippy::cast_precision_loss, reason = "the facade takes floats; counts stay below 2^53")]
 
 use super::Engine;
@@ -14,10 +14,10 @@ use std::collections::HashMap;
 
 /// How often the upkeep thread publishes.
 const EVERY_MS: u64 = 1_000;
-/// How often it counts who is on what, which takes a walk through the live table.
+/// How often it takes the census, which scans the live table.
 const CENSUS_EVERY_MS: u64 = 10_000;
 
-/// What has been handed on so far.
+/// The values published so far.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     outcomes: HashMap<Box<str>, Outcomes>,
@@ -45,7 +45,7 @@ impl Engine {
         }
     }
 
-    /// Hands on what came since the last time. Also called by the close, so that nothing is left behind.
+    /// Publishes the difference since the last time. The close calls it too, so that nothing is lost.
     pub(crate) fn publish(&self) {
         let mut published = self.published.lock();
         let label = &self.metrics_label;
@@ -62,7 +62,7 @@ impl Engine {
         self.publish_histograms(label, &mut published.histograms);
     }
 
-    /// Counts who is on what, if it has been a while.
+    /// Publishes the census when it is due.
     pub(crate) fn publish_census(self: &Arc<Self>) {
         let now_ms = self.time.boot_ms();
         let due = {
@@ -102,7 +102,7 @@ impl Engine {
     }
 }
 
-/// A new life of the same store begins its counts anew; a recorder's go on.
+/// The store's counters start from 0 at each open, a recorder's go on: so only differences are added.
 fn add(name: &'static str, label: &Arc<str>, before: u64, now: u64) {
     counter!(name, "store" => label.clone()).increment(now.saturating_sub(before));
 }

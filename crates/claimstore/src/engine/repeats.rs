@@ -1,62 +1,64 @@
-//! Claims that came again: counted in memory for each record, saved with the record's next version.
+//! Repeated claims (duplicates and mismatches): counted in memory per record, saved with the record's next version.
 //!
-//! A duplicate must not pay for being counted. So it is counted under the lock that its answer is read under anyway,
-//! that of the shard: in the key's entry, or, where the record lies in runs alone and has none, in a table of the shard
-//! that is one cache line away, of fixed size. A key whose two places there are taken is not counted. What is not saved
-//! ends with the process.
+//! Counting must not slow down a duplicate. So it needs no lock of its own: the answer is read under the shard's
+//! lock, and the count is updated under the same lock. If the key has an entry, the count is in the entry. If the
+//! record is in runs only, the count is in a table of the shard, which has a fixed size and costs one cache line per
+//! access. A key whose two places in that table are both taken is not counted. Counts that were not saved are lost
+//! with the process.
 //!
-//! Invariant: a count belongs to one version of one record, the one the answer was read from. Whoever writes the next
-//! version starts from [`Entry::known`] or [`ColdRepeats::known`], which have the counts in them; a new beginning of
-//! the key starts from nothing, and so from zero.
+//! Invariant: a count belongs to one version of one record, the one from which the answer was read. The next version
+//! is made from [`Entry::known`] or [`ColdRepeats::known`], which include the counts. A key that is claimed anew
+//! after its record ended starts from zero.
 
 use super::live::{Entry, Shard};
 use crate::codec::{Record, Repeats};
 use std::borrow::Cow;
 
-/// Places for checkpointed keys, over all shards: 2 MiB, once every shard has answered such a key again.
+/// Places for checkpointed keys, over all shards: 2 MiB, once every shard has counted one.
 const PLACES: usize = 65_536;
-/// Sets of one shard. A key has its place in one of them.
+/// Sets of one shard. The hash of a key chooses one of them, as in a two-way set-associative cache.
 const SETS: usize = PLACES / super::live::SHARDS / 2;
 
 /// Counts of records that have no entry in the live table.
 #[derive(Debug, Default)]
 pub(crate) struct ColdRepeats {
-    /// None before the first is counted.
+    /// Empty until the first claim is counted.
     sets: Box<[Set]>,
 }
 
-/// One cache line.
+/// Two places in one cache line.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(64))]
 struct Set([Place; 2]);
 
-/// The counts of one version. Its number makes sure of the key too: no two records of a store share one.
+/// The counts of one version. The hash may belong to several keys, but the sequence number identifies the version,
+/// and so the key: no two records of a store have the same.
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
     hash: u64,
     seq: u64,
-    /// From this store time on another may have the place. Free: 0.
+    /// From this store time on the place may be reused. 0: free.
     ends_ms: u64,
     repeats: Repeats,
 }
 
 impl Entry {
-    /// Counts claims that were answered from the record. Under the shard's lock, like everything about an entry.
+    /// Adds claims that were answered from the record. Under the shard's lock, as for all access to an entry.
     pub(crate) fn count(&self, more: Repeats) {
         self.repeats.set(self.repeats.get().and(more));
     }
 
-    /// The record, with what was counted since it was written.
+    /// The record, including the counts since it was written.
     pub(crate) fn known(&self) -> Cow<'_, Record> {
         with(Cow::Borrowed(&self.record), self.repeats.get())
     }
 
-    /// The same as a record of its own, without a body.
+    /// The same as an owned record, without the body.
     pub(crate) fn known_without_body(&self) -> Record {
         with(Cow::Owned(self.record.without_body()), self.repeats.get()).into_owned()
     }
 
-    /// The same, for good.
+    /// The same; consumes the entry.
     pub(crate) fn into_known(self) -> Record {
         let repeats = self.repeats.get();
         with(Cow::Owned(self.record), repeats).into_owned()
@@ -64,7 +66,8 @@ impl Entry {
 }
 
 impl Shard {
-    /// The newest version of a key with what was counted since it was written: that of its entry, or that of the runs.
+    /// The newest version of a key, including the counts since it was written: that of its entry, or else that of the
+    /// runs.
     pub(crate) fn known<'a>(
         &self,
         hash: u64,
@@ -79,7 +82,7 @@ impl Shard {
 }
 
 impl ColdRepeats {
-    /// Counts claims that were answered from `record`, at store time `now_ms`.
+    /// Adds claims that were answered from `record`, at store time `now_ms`.
     pub(crate) fn count(&mut self, hash: u64, record: &Record, more: Repeats, now_ms: u64) {
         if more == Repeats::default() {
             return;
@@ -92,23 +95,24 @@ impl ColdRepeats {
             place.repeats = place.repeats.and(more);
             return;
         }
-        // That of an older version of the key goes first: it was saved with this one, or is over.
+        // Prefer the place of an older version of the key: its counts were saved with this one, or its record has
+        // ended. Otherwise reuse a place whose record has ended.
         let older = places.iter().position(|place| place.hash == hash);
         let at = older.or_else(|| places.iter().position(|place| place.ends_ms <= now_ms));
         if let Some(place) = at.and_then(|at| places.get_mut(at)) {
-            // A record without an end keeps its place as long as one with the same ttl.
+            // A record that does not expire keeps its place for one ttl.
             let ends_ms =
                 if record.state.expires() { record.until_ms } else { now_ms.saturating_add(record.ttl_ms) };
             *place = Place { hash, seq: record.seq, ends_ms, repeats: more };
         }
     }
 
-    /// Has the line brought near that a count of a key goes to.
+    /// Prefetch: reads the cache line that a count of this key would be written to.
     pub(super) fn bring_near(&self, hash: u64) -> u64 {
         self.sets.get(set_of(hash)).map_or(0, |Set([place, _])| place.hash)
     }
 
-    /// `record`, with what was counted since it was written.
+    /// `record`, including the counts since it was written.
     pub(crate) fn known<'a>(&self, hash: u64, record: Cow<'a, Record>) -> Cow<'a, Record> {
         let places = self.sets.get(set_of(hash)).map(|set| &set.0);
         let place = places.and_then(|places| places.iter().find(|place| place.is_of(hash, &record)));
@@ -122,12 +126,12 @@ impl Place {
     }
 }
 
-/// The lowest bits: the shard is chosen by others.
+/// Uses the lowest bits of the hash; the shard is chosen by bits of the upper half.
 fn set_of(hash: u64) -> usize {
     hash as usize % SETS
 }
 
-/// Copies the record only if there is something to add.
+/// Adds counts to a record. Copies it only if there is something to add.
 fn with(mut record: Cow<'_, Record>, more: Repeats) -> Cow<'_, Record> {
     if more != Repeats::default() {
         let extra = record.to_mut().extra.get_or_insert_default();

@@ -1,21 +1,22 @@
-//! Streams of positions: one record for each, whose body says which positions are done.
+//! Streams of positions. Each stream is one record, whose body says which positions are done.
 //!
-//! A stream's record lies in a namespace of its own and is a claim in progress for as long as the stream exists;
-//! its *progress* is the value: the watermark and the window above it. So the journal, checkpoints, merges,
-//! recovery and backups carry it as they carry any claim, fenced by the token of this life's claim.
+//! The record is in a reserved namespace, and is a claim in progress as long as the stream exists. Its *progress* is
+//! the value: the watermark and the window above it. So the journal, checkpoints, merges, recovery and backups treat
+//! it like any claim, fenced by the token of this life's claim.
 //!
-//! Invariant: a position is answered as done only when an image that has it as done is durable.
+//! Invariant: a position is reported as done only when an image in which it is done is durable.
 //!
 //! - `complete` changes the value and queues its image under the stream's lock, then waits for the image's batch.
-//!   Images are queued in the order of the changes they hold, and each has all changes before it; the journal keeps
-//!   a prefix. So what is found after a crash is the value as of some change, at or behind the last acknowledged.
-//! - An image that is refused before it is queued changes nothing: the value is taken over only behind that.
-//! - A claim that finds its position done waits for the last image queued before it answers (no dirty answers).
-//! - A batch that fails poisons the store: no answer comes from a value that may not be there.
+//!   Images are queued in the order of the changes, and each includes all changes before it. The journal keeps a
+//!   prefix. So a crash leaves the value after some change, which is the last acknowledged one or a later one.
+//! - An image that is refused before it is queued changes nothing: the value in memory changes only after the
+//!   queueing.
+//! - A claim that finds its position done waits for the last queued image before it returns (no dirty reads).
+//! - A batch that fails poisons the store, so no answer depends on a value that may be lost.
 //!
-//! Claims of positions are not written. Only this process hands them out, and when it has ended nobody holds one:
-//! after a crash every position that is not done may be claimed at once. Their tokens are numbers of the store's one
-//! sequence, so they rise across lives like all tokens.
+//! Claims of positions are not written to the journal. Only this process grants them, and they end with it: after a
+//! crash every position that is not done may be claimed at once. Their tokens are sequence numbers of the store, so
+//! they rise across lives like all tokens.
 
 use super::claims::OP_BYTES;
 use super::commit::Waits;
@@ -31,7 +32,7 @@ use crate::sync::{Arc, Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-/// The namespace of streams. Nobody can open it by its name.
+/// The namespace of streams. It cannot be opened by its name.
 pub(crate) const SEQUENCES: &str = "claimstore/sequences";
 
 /// Streams opened in this life.
@@ -40,7 +41,7 @@ pub(crate) struct Sequences {
     streams: Mutex<HashMap<Box<[u8]>, Arc<Stream>>>,
 }
 
-/// One stream. Its lock comes before all locks of the engine; under it an image is queued, never waited for.
+/// One stream. Its lock comes before all locks of the engine. Under it an image may be queued, but not waited for.
 pub(crate) struct Stream {
     pub(crate) name: Box<[u8]>,
     held: Held,
@@ -55,7 +56,7 @@ struct State {
     holds: BTreeMap<u64, Hold>,
 }
 
-/// Who holds a position.
+/// The holder of a position.
 struct Hold {
     token: u64,
     since_ms: u64,
@@ -66,15 +67,15 @@ struct Hold {
 }
 
 impl Sequences {
-    /// How many positions somebody holds, over all streams.
+    /// How many positions are held, over all streams.
     pub(crate) fn held(&self) -> usize {
-        // One after the other: a stream's lock comes before all others.
+        // One lock at a time: no other lock may be held while a stream's is taken.
         let streams: Vec<Arc<Stream>> = self.streams.lock().values().cloned().collect();
         streams.iter().map(|stream| stream.state.lock().holds.len()).sum()
     }
 }
 
-/// What a claim of a position is answered.
+/// The answer to a claim of a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PositionAnswer {
     Claimed { token: u64 },
@@ -86,7 +87,7 @@ impl Engine {
     /// The stream `name`, made if there is none.
     pub(crate) fn stream(self: &Arc<Self>, name: &[u8]) -> Result<Arc<Stream>, Error> {
         self.check_changes()?;
-        // Held until the stream is known: two openings would else claim the record from each other.
+        // Held until the stream is inserted: otherwise two openings would take the record's claim from each other.
         let mut streams = self.sequences.streams.lock();
         if let Some(stream) = streams.get(name) {
             return Ok(stream.clone());
@@ -97,7 +98,7 @@ impl Engine {
         let Claim::Claimed(mut lease) = self.claim(&space, &ClaimRequest::new(name))? else {
             return Err(Error::corrupt("the record of a stream is not one"));
         };
-        // The claim stays for as long as the process lives: nothing abandons it.
+        // The claim lasts as long as the process: dropping the lease must not abandon it.
         lease.disarm();
         let positions = match lease.progress() {
             None => Positions::default(),
@@ -116,7 +117,7 @@ impl Engine {
         Ok(stream)
     }
 
-    /// Claims a position, or everything up to it. Answers the batch that must be committed before the answer is told.
+    /// Claims a position, or everything up to it. Returns the answer, and the batch that must be committed before it.
     pub(crate) fn claim_position(
         &self,
         stream: &Stream,
@@ -149,7 +150,7 @@ impl Engine {
         Ok((0, PositionAnswer::Claimed { token }))
     }
 
-    /// Marks a held position as done, or everything up to it. Answers the batch to wait for.
+    /// Marks a held position as done, or everything up to it. Returns the batch to wait for.
     pub(crate) fn complete_position(
         &self,
         stream: &Stream,
@@ -182,7 +183,7 @@ impl Engine {
         }
     }
 
-    /// Marks everything below `next` as done. Refused while somebody works on a position below.
+    /// Marks everything below `next` as done. Refused while a position below is held.
     pub(crate) fn skip_positions(&self, stream: &Stream, next: u64, waits: Waits) -> Result<u64, Error> {
         self.check_open()?;
         let boot_ms = self.time.boot_ms();
@@ -201,7 +202,7 @@ impl Engine {
         Ok(batch)
     }
 
-    /// What is durably done.
+    /// The positions that are durably done.
     pub(crate) fn positions(&self, stream: &Stream) -> Result<Positions, Error> {
         self.check_open()?;
         let (positions, batch) = {
@@ -212,7 +213,7 @@ impl Engine {
         Ok(positions)
     }
 
-    /// Queues the image, then takes the value over: a refused image leaves the value as it was.
+    /// Queues the image, then changes the value in memory: a refused image leaves the value unchanged.
     fn put_positions(
         &self,
         stream: &Stream,
@@ -234,7 +235,7 @@ impl State {
         held.ok_or_else(|| Error::new(ErrorKind::StaleLease, "the position was claimed again, or skipped"))
     }
 
-    /// The running hold that stands against a claim.
+    /// A hold that has not lapsed and conflicts with a claim.
     fn in_the_way(&self, position: u64, up_to: bool, boot_ms: u64) -> Option<&Hold> {
         let holds = self.holds.iter();
         let mut running = holds.filter(|(_, hold)| hold.until_boot_ms > boot_ms);
@@ -252,7 +253,7 @@ fn conflicts(one: u64, one_up_to: bool, other: u64, other_up_to: bool) -> bool {
     }
 }
 
-/// Shows shape, never the name.
+/// Without the name, which is the caller's.
 impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stream").finish_non_exhaustive()

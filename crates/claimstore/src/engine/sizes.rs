@@ -1,7 +1,7 @@
-//! How much an open store holds on to, by name: for tests that compare it with what there is to hold on to.
+//! How many items an open store retains, by kind, for tests that look for leaks.
 //!
-//! Nothing is decided by these numbers. Each is read under its own lock, so that they agree with each other only where
-//! nobody else is about.
+//! Nothing is decided by these numbers. Each is read under its own lock, so they are consistent with each other only
+//! while no other thread uses the store.
 
 use super::Engine;
 
@@ -21,7 +21,7 @@ impl Engine {
             there += set.usage(space.id).0;
         }
         vec![
-            // Who waits, and what is kept for waiting.
+            // Waiters, and the memory kept for them.
             ("waiters", usize_of(self.waiters.count())),
             ("keys waited for", usize_of(self.waiters.keys())),
             ("wakers of batches being written", usize_of(self.parked_wakers.lock().len())),
@@ -34,7 +34,7 @@ impl Engine {
             ("records counted against quotas", counted),
             ("records there are", there),
             ("positions held", usize_of(self.sequences.held())),
-            // Files and memory beside.
+            // Memory and files.
             ("cached bytes", usize_of(self.cold.cache.used_bytes())),
             ("files without a name", usize_of(self.graves.len())),
             ("spare segments", usize_of(self.upkeep.spare_segments())),

@@ -27,13 +27,13 @@ pub(crate) struct Space {
     /// Time-ordered keys with an earlier time may have been resolved and pruned.
     watermark_ms: AtomicU64,
     pub(crate) usage: Usage,
-    /// What became of its claims since the store was opened.
+    /// Outcomes of its claims since the store was opened.
     pub(crate) counters: Counters,
 }
 
-/// How much a namespace holds: versions in the live table and rows of runs, less what is in both because a
-/// checkpoint is just moving it. What moves changes several of these sums: under the order lock, like every check of a
-/// quota.
+/// How much a namespace holds: versions in the live table plus rows of runs, minus the records that are in both
+/// because a checkpoint is moving them. Such a move changes several of these sums. It happens under the order lock,
+/// which a quota check holds too, so that the check sees a consistent state.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     live_records: Balance,
@@ -58,7 +58,7 @@ pub(crate) struct Keyed {
 pub(crate) struct Spaces {
     by_name: RwLock<HashMap<Box<str>, Arc<Space>>>,
     by_id: RwLock<HashMap<u32, Arc<Space>>>,
-    /// One definition at a time, from its operation to its being seen.
+    /// Held for a definition, from its journal operation until it is visible.
     pub(crate) defining: Mutex<()>,
 }
 
@@ -82,12 +82,12 @@ impl Space {
         self.watermark_ms.load(Ordering::Acquire)
     }
 
-    /// Published before the runs it stands for are hidden, and persisted in the same catalogue commit.
+    /// Raises the watermark. A prune does this before it hides the runs, and persists both in one catalogue commit.
     pub(crate) fn raise_watermark(&self, to_ms: u64) {
         self.watermark_ms.fetch_max(to_ms, Ordering::AcqRel);
     }
 
-    /// The row that stands for the namespace in the journal and in the catalogue.
+    /// The encoded form of the namespace, for the journal and the catalogue.
     pub(crate) fn row(&self) -> Vec<u8> {
         row(&self.name, &self.policy(), self.watermark_ms())
     }
@@ -109,19 +109,20 @@ impl Usage {
         self.now().0
     }
 
-    /// A version came into the live table. Under the order lock, like [`replaced`](Usage::replaced).
+    /// A version was added to the live table. Under the order lock, like [`replaced`](Usage::replaced).
     pub(crate) fn added(&self, bytes: usize) {
         self.live_records.add(1);
         self.live_bytes.add(bytes as u64);
     }
 
-    /// A version was replaced by another, which was added.
+    /// A version was replaced by another one, which [`added`](Usage::added) has counted.
     pub(crate) fn replaced(&self, bytes: usize) {
         self.live_records.take_back(1);
         self.live_bytes.take_back(bytes as u64);
     }
 
-    /// So many records, and bytes, are in the live table and in runs, which have so many in all by now.
+    /// A checkpoint begins to move these records and bytes: they are in both the live table and the runs. `in_runs`
+    /// is what all runs have now.
     pub(crate) fn begin_moving(&self, (records, bytes): (u64, u64), in_runs: (u64, u64)) {
         self.moving_records.fetch_add(records, Ordering::AcqRel);
         self.moving_bytes.fetch_add(bytes, Ordering::AcqRel);
@@ -129,13 +130,13 @@ impl Usage {
         self.run_bytes.store(in_runs.1, Ordering::Release);
     }
 
-    /// They are no longer in both, or count twice from now on.
+    /// The move has ended. Records that stayed in the live table, because they changed, count twice from now on.
     pub(crate) fn end_moving(&self, (records, bytes): (u64, u64)) {
         self.moving_records.fetch_sub(records, Ordering::AcqRel);
         self.moving_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    /// So many versions left the live table.
+    /// Versions were removed from the live table.
     pub(crate) fn left(&self, records: u64, bytes: u64) {
         self.live_records.take_out(records);
         self.live_bytes.take_out(bytes);
@@ -157,7 +158,7 @@ impl Spaces {
         all
     }
 
-    /// Puts a namespace in place, or changes one: at open, and after its definition became durable.
+    /// Inserts or changes a namespace. Called at open, and after a definition became durable.
     pub(crate) fn define(&self, id: u32, name: &str, policy: Policy, watermark_ms: u64) -> Arc<Space> {
         if let Some(space) = self.by_id(id) {
             space.raise_watermark(watermark_ms);
@@ -204,7 +205,7 @@ impl Engine {
         self.any_space(name, policy)
     }
 
-    /// A namespace of the store's own.
+    /// A reserved namespace, which only the store itself uses.
     pub(crate) fn reserved_space(&self, name: &str, policy: Policy) -> Result<Arc<Space>, Error> {
         debug_assert!(is_reserved(name));
         self.any_space(name, Some(policy))
@@ -264,7 +265,8 @@ impl Engine {
             order.append_space(seq, &op, self.time.now_ms(), Waits::Here)
         };
         self.wait(batch)?;
-        // Under every durability level: the rows of a `transact`, durable by themselves, may name it next.
+        // A sync under every durability level: rows of a `transact`, which are durable by themselves, may refer to it
+        // next.
         self.commit.sync(self)?;
         Ok(self.spaces.define(id, name, policy, watermark_ms))
     }
@@ -352,7 +354,7 @@ impl Engine {
         self.refresh_run_usage();
     }
 
-    /// Takes over, per namespace, how much lies in the published runs.
+    /// Sets, per namespace, how much the published runs hold.
     pub(crate) fn refresh_run_usage(&self) {
         let set = self.cold.set();
         for space in self.spaces.all() {

@@ -1,8 +1,8 @@
 //! Long operations as spans of `tracing`, with the feature of that name; without it every call here is empty.
 //!
 //! The same rule as for events ([`observe`](super::observe)): counts, flags and kinds of errors, never a key, a
-//! payload, a fingerprint, a namespace or a path. Claims and settlements are spans at `TRACE` alone: where nobody asks
-//! for that level, a claim pays for one comparison.
+//! payload, a fingerprint, a namespace or a path. Claims and settlements are spans at level `TRACE`: if that level is
+//! disabled, they cost a claim one comparison.
 
 use crate::error::{Error, ErrorKind};
 

@@ -1,33 +1,33 @@
-//! [`Striped`]: counts that many threads add to at once, each on memory of its own.
+//! [`Striped`]: counters that many threads increment at once, with a copy per group of threads.
 //!
-//! A duplicate writes nothing but counts. On one word of memory they would be all that two processors ever wait for each
-//! other about: the line goes to and fro with every answer (docs/decisions/0067).
+//! Counters are the only shared memory that a duplicate writes. With one copy, its cache line would move from
+//! processor to processor with every answer (docs/decisions/0067).
 
 use crate::sync::{Ordering, Tally};
 use std::cell::Cell;
 
-/// Copies of each count. Threads beyond it share.
+/// Copies of each counter. More threads than this share copies.
 const STRIPES: usize = 8;
 
-/// Counts of one copy that no line of the next shares.
+/// The width of a copy is a multiple of this many counters, 128 bytes, so that copies are in different cache lines.
 const APART: usize = 16;
 
-/// A row of counts. They order nothing, and nothing is decided by them.
+/// A row of counters. All access is relaxed: no decision and no ordering depends on them.
 pub(crate) struct Striped {
     counts: Box<[Tally]>,
-    /// Counts of one copy, and what keeps it apart from the next.
+    /// Counters from the beginning of one copy to that of the next: `len` and the padding.
     width: usize,
     len: usize,
 }
 
 impl Striped {
-    /// `len` counts of zero.
+    /// `len` counters of zero.
     pub(crate) fn new(len: usize) -> Striped {
         let width = len.next_multiple_of(APART);
         Striped { counts: (0..STRIPES * width).map(|_| Tally::new(0)).collect(), width, len }
     }
 
-    /// Adds 1 to the count at a place; nothing if there is none.
+    /// Adds 1 to the counter at a place; does nothing if there is none.
     pub(crate) fn add(&self, at: usize) {
         if at < self.len
             && let Some(count) = self.counts.get(stripe() * self.width + at)
@@ -36,7 +36,7 @@ impl Striped {
         }
     }
 
-    /// The counts, each over all copies.
+    /// The counters, each summed over all copies. No snapshot: other threads go on counting.
     pub(crate) fn sums(&self) -> Vec<u64> {
         let count = |at: usize| self.counts.iter().skip(at).step_by(self.width);
         (0..self.len).map(|at| count(at).map(|count| count.load(Ordering::Relaxed)).sum()).collect()
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Striped {
     }
 }
 
-/// The copy of this thread: threads take turns when they first ask.
+/// The copy of this thread, assigned round-robin at its first call.
 fn stripe() -> usize {
     static NEXT: Tally = Tally::new(0);
     thread_local! {
@@ -60,7 +60,7 @@ fn stripe() -> usize {
         mine.set(Some(stripe));
         stripe
     });
-    // A thread that is ending, and counts in a destructor.
+    // The thread is ending, and its thread-locals are gone: it counts in a destructor.
     mine.unwrap_or(0)
 }
 

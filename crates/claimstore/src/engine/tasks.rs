@@ -1,7 +1,6 @@
 //! Calls that take long, on behalf of futures: a short queue that the upkeep thread serves.
 //!
-//! Every task is answered: by running it, or, when the store closes first, by dropping it, which its
-//! promise turns into `Closed`.
+//! Every task completes: it runs, or, if the store closes first, it is dropped, and its promise returns `Closed`.
 
 use super::Engine;
 use crate::error::{Error, ErrorKind};
@@ -60,7 +59,7 @@ impl Tasks {
             queue.ended = true;
             std::mem::take(&mut queue.waiting)
         };
-        // Dropped without the lock: their promises wake wakers.
+        // Dropped after the lock is released: their promises call wakers.
         drop(left);
     }
 }
@@ -76,7 +75,7 @@ impl Engine {
         }
         let (promise, future) = promise();
         let task: Task = Box::new(move |engine| promise.keep(run(engine)));
-        // The thread first: a task that was refused must not run later.
+        // Start the thread first: if that fails, the task is refused, and must not be in the queue.
         let started = if self.is_closed() { Ok(()) } else { self.serve_tasks() };
         match started.and_then(|()| self.upkeep.tasks.push(task)) {
             Ok(()) => {

@@ -1,16 +1,15 @@
 //! Store time: the clock that ttls run on.
 //!
-//! Invariant: store time never goes back, in this life or from one life to the next. It is the last
-//! persisted mark, carried forward by boot time, and drawn towards the wall clock at a bounded rate. A wall
-//! clock that stands further off than the allowed step is not followed at all: following it forward would
-//! forget keys early.
+//! Invariant: store time never goes back, in this life or from one life to the next. It is the last persisted mark,
+//! advanced by boot time and slewed towards the wall clock at a bounded rate. A wall clock that differs by more than
+//! the allowed step is not followed at all: if it were ahead, keys would expire too early.
 
 use crate::io::Clock;
 use crate::options::Limits;
 use crate::planted;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 
-/// Store time and the readings it was taken with: what is persisted.
+/// Store time, and the clock readings it was computed from. This is what gets persisted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) store_ms: u64,
@@ -19,32 +18,32 @@ pub(crate) struct Mark {
     pub(crate) boot_id: [u8; 16],
 }
 
-/// The readings one operation is decided and recorded with.
+/// The clock readings with which one operation is decided and recorded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
-    /// Store time: what ttls are judged by.
+    /// Store time: ttls run on it.
     pub(crate) store_ms: u64,
-    /// Boot time: what leases run on.
+    /// Boot time: leases run on it.
     pub(crate) boot_ms: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct StoreClock {
     clock: Arc<dyn Clock>,
-    /// Store time less boot time, wrapping. Changed under `slewing` only.
+    /// Store time minus boot time, wrapping. Changed only under `slewing`.
     offset_ms: AtomicU64,
     /// Boot time of the next correction.
     next_slew_ms: AtomicU64,
     /// Boot time of the last correction.
     slewing: Mutex<u64>,
-    /// The highest store time ever answered.
+    /// The highest store time ever returned.
     high_ms: AtomicU64,
     step_ms: u64,
 }
 
-/// The wall clock is approached by one part in this many of the time that passes.
+/// A correction is at most this fraction (one tenth) of the time since the last one.
 const SLEW_DIVISOR: u64 = 10;
-/// How much time passes between two corrections.
+/// The least time between two corrections.
 const SLEW_EVERY_MS: u64 = 1_000;
 
 impl StoreClock {
@@ -63,7 +62,8 @@ impl StoreClock {
         limits: &Limits,
     ) -> StoreClock {
         let (wall_ms, boot_ms, boot_id) = (clock.wall_ms(), clock.boot_ms(), clock.boot_id());
-        // Boot time as persisted may be ahead by what store time was drawn; within one boot it is never behind.
+        // `last.boot_ms` may be ahead of the clock: recovery advances the catalogue's reading by store time, which
+        // may have been slewed forward. Then the gap counts as 0.
         let same_boot = boot_id == last.boot_id && boot_id != [0; 16];
         let by_boot_time = last.store_ms + if same_boot { boot_ms.saturating_sub(last.boot_ms) } else { 0 };
         let ahead_ms = wall_ms.saturating_sub(by_boot_time);
@@ -104,7 +104,8 @@ impl StoreClock {
         if planted::active(27) {
             store_ms = store_ms.max(self.clock.wall_ms());
         }
-        // Slewing back may put the reading behind one already given; then time stands until it catches up.
+        // After a slew backwards the reading may be below one that was returned already. Then time stands still until
+        // it has caught up.
         let high_ms = self.high_ms.load(Ordering::Acquire);
         if store_ms > high_ms {
             self.high_ms.fetch_max(store_ms, Ordering::AcqRel);
@@ -113,9 +114,10 @@ impl StoreClock {
         Moment { store_ms: store_ms.max(high_ms), boot_ms }
     }
 
-    /// Draws store time towards the wall clock, at most once in a while.
+    /// Slews store time towards the wall clock, at most once in [`SLEW_EVERY_MS`].
     fn slew(&self, boot_ms: u64) {
-        // Whoever has it does the same; and a child of `fork()`, which may not have that thread, must not wait for it.
+        // A try-lock: the thread that holds it makes the same correction. And a child of `fork()` must not wait for a
+        // thread that it does not have.
         let Some(mut last_ms) = self.slewing.try_lock() else { return };
         let passed_ms = boot_ms.saturating_sub(*last_ms);
         if passed_ms < SLEW_EVERY_MS {
@@ -143,7 +145,7 @@ impl StoreClock {
         self.clock.wall_ms()
     }
 
-    /// Boot time: what leases run on.
+    /// Boot time: leases run on it.
     pub(crate) fn boot_ms(&self) -> u64 {
         if planted::active(17) {
             return self.clock.wall_ms();
@@ -151,7 +153,7 @@ impl StoreClock {
         self.clock.boot_ms()
     }
 
-    /// What to persist, taken so that nothing decided before has a later time.
+    /// The mark to persist: not earlier than any store time returned before.
     pub(crate) fn mark(&self) -> Mark {
         let store_ms = self.now_ms();
         Mark {
@@ -162,12 +164,12 @@ impl StoreClock {
         }
     }
 
-    /// For a clock that is moved by hand.
+    /// Has `wake` called when a clock that is moved by hand moves.
     pub(crate) fn on_move(&self, wake: Arc<dyn Fn() + Send + Sync>) {
         self.clock.on_move(wake);
     }
 
-    /// How far the wall clock stands ahead (positive) or behind.
+    /// How far the wall clock is ahead of store time; negative if it is behind.
     pub(crate) fn offset_ms(&self) -> i64 {
         self.clock.wall_ms().wrapping_sub(self.now_ms()) as i64
     }
@@ -265,7 +267,7 @@ mod tests {
     fn p9_a_wall_clock_behind_slows_time_down_and_never_turns_it_back() {
         let (manual, store) = clocks();
         manual.set_wall(UNIX_EPOCH + Duration::from_secs(START_S - 60));
-        // By the second second a tenth of it has been taken off: time stands until boot time has made up for it.
+        // After one second a tenth of it has been taken off: time stands still until boot time has caught up.
         assert_eq!(shown(&manual, &store, &[999, 1, 50, 49, 1, 1]), [999, 999, 999, 999, 1_000, 1_001]);
         assert_eq!(shown(&manual, &store, &[98_899]), [90_000], "a tenth of what has passed since");
     }

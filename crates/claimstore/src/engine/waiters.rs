@@ -1,7 +1,7 @@
-//! Who waits for a key to change hands.
+//! Callers that wait for a holder to finish.
 //!
-//! A waiter registers *before* it asks for the claim, and the bell rings *after* the live table changed, so
-//! a change falls either before the question (and is seen by it) or after the registration (and rings).
+//! No wake-up is lost: a waiter registers *before* it asks for the claim, and the bell rings *after* the live table
+//! changed. So a change either is before the question, which sees it, or is after the registration, and rings.
 
 use crate::planted;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Event, Mutex, Ordering};
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::task::Waker;
 use std::time::Duration;
 
-/// Waiters by key hash. Two keys of one hash wake each other, which costs a look and no more.
+/// Waiters by key hash. Two keys with the same hash wake each other: a spurious wake-up, which costs one look-up.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     count: AtomicUsize,
@@ -27,6 +27,8 @@ pub(crate) struct Bell {
 impl Waiters {
     pub(crate) fn register(&self, hash: u64) -> Arc<Bell> {
         let bell = Arc::new(Bell::default());
+        // Both steps come before the caller's question. A ring that misses them is of a change that the question
+        // sees.
         self.by_hash.lock().entry(hash).or_default().push(bell.clone());
         self.count.fetch_add(1, Ordering::SeqCst);
         bell
@@ -53,7 +55,7 @@ impl Waiters {
         self.by_hash.lock().len()
     }
 
-    /// Wakes who waits for the key.
+    /// Wakes the waiters of a key.
     pub(crate) fn ring(&self, hash: u64) {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
@@ -62,7 +64,7 @@ impl Waiters {
         bells.iter().for_each(|bell| bell.ring());
     }
 
-    /// Wakes everybody: the clock was moved, or the store closes.
+    /// Wakes all waiters: the clock was moved, or the store closes.
     pub(crate) fn ring_all(&self) {
         let bells: Vec<Arc<Bell>> = self.by_hash.lock().values().flatten().cloned().collect();
         bells.iter().for_each(|bell| bell.ring());
@@ -73,14 +75,14 @@ impl Bell {
     pub(crate) fn ring(&self) {
         self.rung.store(true, Ordering::SeqCst);
         self.event.signal_all();
-        // Not under the lock: a waker may poll, which comes back for it.
+        // Called without the lock: a waker may poll, and `poll` takes it.
         let waker = self.waker.lock().take();
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// To be called before the question whose answer may make the caller wait.
+    /// Resets the bell. Must come before the question whose answer may make the caller wait.
     pub(crate) fn silence(&self) {
         self.rung.store(false, Ordering::SeqCst);
     }
@@ -92,6 +94,7 @@ impl Bell {
 
     /// For futures: true if rung, else `waker` will be called.
     pub(crate) fn poll(&self, waker: &Waker) -> bool {
+        // The waker first, then the look: a ring in between finds the waker, an earlier one is seen here.
         *self.waker.lock() = Some(waker.clone());
         self.rung.load(Ordering::SeqCst)
     }

@@ -5,7 +5,7 @@ use std::io;
 
 /// Where random bytes come from.
 pub trait Entropy: Debug + Send + Sync + 'static {
-    /// Fills `buf` with bytes nobody can guess.
+    /// Fills `buf` with unpredictable bytes.
     fn fill(&self, buf: &mut [u8]) -> io::Result<()>;
 }
 

@@ -19,13 +19,13 @@ const LOCK_TRIES: usize = 8;
 
 /// A [`Storage`] over one directory.
 ///
-/// Files are created readable and writable by their owner only (mode 0600, directories 0700) and are closed
-/// on `exec`. Symbolic links are followed the natural way: two paths to one directory meet at one lock.
+/// Files are created readable and writable by their owner only (mode 0600, directories 0700) and are closed on
+/// `exec`. Symbolic links are followed, so two paths to one directory lead to the same lock.
 #[derive(Debug, Clone)]
 pub struct DirStorage<S = Kernel> {
     root: PathBuf,
     system: S,
-    /// A child of `fork()` changes nothing of it.
+    /// The process that may change files; a child of `fork()` may not.
     process: Process,
 }
 
@@ -42,7 +42,7 @@ impl<S: System> DirStorage<S> {
     #[doc(hidden)]
     pub fn on(system: S, path: impl AsRef<Path>) -> DirStorage<S> {
         let path = path.as_ref();
-        // Fails only where there is no current directory or no path; the first open will then say so.
+        // Fails only without a current directory, or for an empty path; the first open then returns the error.
         let root = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         DirStorage { root, system, process: Process::current() }
     }
@@ -74,12 +74,12 @@ impl<S: System> DirStorage<S> {
         if self.is_dir(&self.root) { Ok(()) } else { Err(ErrorKind::NotADirectory.into()) }
     }
 
-    /// Makes the name of a directory that was found durable. Whoever made it may have been killed before that, and what
-    /// is built in it would go with its name.
+    /// Makes the name of an existing directory durable. The process that created it may have been killed before it
+    /// synced the name, and everything in the directory would be lost with the name.
     ///
-    /// So nothing is made in a directory before its own name was synced, and by induction none of those above can be
-    /// lost either. A parent that is not ours to open, or that is on a file system without such a sync, is left to
-    /// who made it.
+    /// So nothing is created in a directory before its own name was synced; by induction this holds for all
+    /// directories above. A parent that we may not open, or on a file system without such a sync, is left to its
+    /// creator.
     fn settle_name(&self, dir: &Path) -> io::Result<()> {
         let Some(parent) = dir.parent().filter(|_| !planted::active(61)) else { return Ok(()) };
         match self.sync_path(parent) {
@@ -200,7 +200,7 @@ impl<S: System> Storage for DirStorage<S> {
             Ok(named) => Ok(named.id == id),
             Err(error) => match error.kind() {
                 ErrorKind::NotFound | ErrorKind::NotADirectory => Ok(false),
-                // Who may not look any more has no answer: links are counted then.
+                // We may not look the path up any more: then only the link count can tell.
                 _ => file.has_name(),
             },
         }
@@ -222,7 +222,7 @@ impl<S: System> Storage for DirStorage<S> {
         match self.lock_file(&self.path(name), Opening::ReadOnly, Locking::Shared) {
             Ok(guard) => Ok(Some(guard)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
-            // No such file, no right to it, or a file system without locks: whoever only reads goes without.
+            // No such file, no permission, or a file system without locks: a reader goes on without a lock.
             Err(_) => Ok(None),
         }
     }
@@ -232,11 +232,11 @@ impl<S: System> DirStorage<S> {
     fn lock_file(&self, path: &Path, how: Opening, locking: Locking) -> io::Result<LockGuard> {
         for _ in 0..LOCK_TRIES {
             let file = self.open_at(path, how)?;
-            // A lock of this kind belongs to the open file, not to the process: a second open in the same
-            // process is refused like any other, and closing some other handle does not give it up.
+            // `flock` belongs to the open file, not to the process: a second open in the same process is refused like
+            // any other, and closing another handle of the file does not release it.
             self.system.lock(&file, locking)?;
-            // Between open and lock somebody may have put another file in this place; whoever locks that
-            // one would not meet us.
+            // Second look. The file may have been replaced between open and lock; another process could then lock the
+            // new file, and both would own the store.
             let id = self.system.status(&file)?.id;
             let system = self.system.clone();
             let lock = DirLock { system, file, path: path.to_owned(), id, process: self.process };
@@ -248,22 +248,24 @@ impl<S: System> DirStorage<S> {
     }
 }
 
-/// Held until dropped by the process that took it, or until every process that has the open file has closed it.
+/// The lock is held until the process that took it drops this, or until every process with the open file has closed
+/// it.
 ///
-/// A child of `fork()` shares the open file, and so the lock. It must not give up what its parent still has: only the
-/// process that took the lock unlocks it, and that one does so whatever children it has left behind.
+/// A child of `fork()` shares the open file, and so the lock. It must not release its parent's lock: only the process
+/// that took the lock unlocks it. That process unlocks explicitly, so that the lock ends even if children still have
+/// the file.
 #[derive(Debug)]
 struct DirLock<S: System> {
     system: S,
     file: S::Handle,
     path: PathBuf,
-    /// Device and number of the file.
+    /// Device and inode number of the file.
     id: (u64, u64),
     process: Process,
 }
 
 impl<S: System> DirLock<S> {
-    /// Whether the path still leads to the file. An error that leaves it open says nothing.
+    /// Whether the path still leads to the file; an error if that cannot be decided.
     fn is_named(&self) -> io::Result<bool> {
         match self.system.status_of(&self.path) {
             Ok(named) => Ok(named.id == self.id),
@@ -276,10 +278,11 @@ impl<S: System> DirLock<S> {
 }
 
 impl<S: System> Ownership for DirLock<S> {
-    /// One look-up by the path answers for the file and for every directory above it: the number it finds is another
-    /// one, or none, once the file or a directory on the way was removed, renamed or replaced.
+    /// One look-up by path covers the file and every directory above it: if the file, or a directory on the way, was
+    /// removed, renamed or replaced, the look-up finds another inode number, or none.
     fn check(&self) -> io::Result<()> {
-        // Who may not look any more (another user or root directory since) has no answer: links are counted then.
+        // We may not look the path up any more (another user, or another root directory): then only the link count
+        // can tell.
         if self.is_named().or_else(|_| Ok::<_, io::Error>(self.system.status(&self.file)?.links > 0))? {
             return Ok(());
         }
@@ -292,14 +295,14 @@ impl<S: System> Ownership for DirLock<S> {
 impl<S: System> Drop for DirLock<S> {
     fn drop(&mut self) {
         if self.process.is_current() {
-            // Closing it does the same where nobody shares it.
+            // If no other process shares the file, closing it releases the lock too.
             let _ = self.system.unlock(&self.file);
         }
     }
 }
 
 impl Process {
-    /// Refuses to change files in a child of `fork()`: they are its parent's.
+    /// Refuses changes in a child of `fork()`: the files belong to its parent.
     fn may_write(self) -> io::Result<()> {
         if self.is_current() { Ok(()) } else { Err(io::Error::other(FORKED)) }
     }
@@ -308,14 +311,14 @@ impl Process {
 #[derive(Debug)]
 struct DirFile<S: System> {
     system: S,
-    /// Reads, sizes and syncs, and writes unless `direct` takes them.
+    /// For reads, lengths and syncs, and for writes that `direct` does not accept.
     buffered: S::Handle,
-    /// Writes past the page cache, where the file was opened so and the file system can.
+    /// For writes that bypass the page cache, if the file was opened so and the file system supports it.
     direct: Option<S::Handle>,
-    /// Set for good once the file system refused the alignment of a direct write.
+    /// Set for ever once the file system refused the alignment of a direct write.
     refused: AtomicBool,
     process: Process,
-    /// Device and number, once they were asked for.
+    /// Device and inode number, once they were read.
     id: OnceLock<(u64, u64)>,
 }
 
@@ -359,8 +362,7 @@ impl<S: System> File for DirFile<S> {
         self.process.may_write()?;
         if let Some(direct) = self.direct.as_ref().filter(|_| !self.refused.load(Ordering::Relaxed)) {
             match self.write_all(direct, data, offset) {
-                // Some devices ask for more than 512 bytes of alignment. What a partial write left behind
-                // is written again below.
+                // Some devices require an alignment of more than 512 bytes. A partial write is overwritten below.
                 Err(error) if error.kind() == ErrorKind::InvalidInput => {
                     self.refused.store(true, Ordering::Relaxed);
                 }
@@ -370,7 +372,7 @@ impl<S: System> File for DirFile<S> {
         self.write_all(&self.buffered, data, offset)
     }
 
-    /// Not tried again when it was interrupted: nobody knows what a second one would stand for.
+    /// Not repeated if it was interrupted: the success of a second sync would prove nothing about the first.
     fn sync_data(&self) -> io::Result<()> {
         if planted::active(63) && self.direct.is_some() {
             return Ok(());
@@ -405,11 +407,11 @@ impl<S: System> File for DirFile<S> {
         }
     }
 
-    /// The nearest thing without a system call of our own: dropping the cache of a dirty range makes the kernel
-    /// begin to write it, without waiting, and keeps what is dirty.
+    /// Uses `POSIX_FADV_DONTNEED`: for a dirty range it makes the kernel start write-back, without waiting, and keeps
+    /// the dirty pages.
     fn start_writeback(&self, offset: u64, len: u64) {
         if len > 0 {
-            // A hint that was not taken costs a longer sync later, nothing else.
+            // If the hint is ignored, a later sync takes longer; nothing else changes.
             let _ = self.system.dont_need(&self.buffered, offset, len);
         }
     }
@@ -435,7 +437,7 @@ impl<S: System> File for DirFile<S> {
         }
         let left = found.len.saturating_sub(bytes);
         self.resize(left)?;
-        // Where freed blocks are discarded, that is done with the sync: piece by piece, too.
+        // If the file system discards freed blocks, it does so with the sync, and so piece by piece too.
         self.system.sync_data(&self.buffered)?;
         Ok(left > 0)
     }

@@ -1,9 +1,9 @@
-//! A storage over another that is only read: what is written stays in memory.
+//! A storage on top of another one that is only read: all changes stay in memory.
 //!
-//! Invariant: nothing that this calls changes the storage below. Files are opened with [`OpenMode::ReadOnly`], and of the
-//! other calls only `list`, `size`, `free_bytes` and [`File::drop_cache`] go through, which change no byte, no length and
-//! no name. So an opening on it can replay a journal, cut a torn tail and let redb repair its file, as every opening
-//! does, and the directory stays as it was.
+//! Invariant: no call here changes the storage below. Files are opened with [`OpenMode::ReadOnly`], and of the other
+//! calls only `list`, `size`, `free_bytes` and [`File::drop_cache`] are passed on, which change no byte, no length
+//! and no name. So an opening can replay a journal, cut a torn tail and let redb repair its file, as every opening
+//! does, while the directory stays unchanged.
 
 use super::storage::{File, LockGuard, OpenMode, Storage};
 use crate::planted;
@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes that are kept together: a page of the file below, or what was written over it.
+/// The unit of changes: a page of the file below, or its changed copy.
 const PAGE_BYTES: u64 = 4_096;
 
 /// A read-only storage with changes in memory laid over it. They are gone with the last handle.
@@ -26,7 +26,7 @@ pub(crate) struct Overlay {
 /// Where names differ from those below.
 #[derive(Debug, Default)]
 struct Names {
-    /// Files opened or made here; `None` hides one below.
+    /// Files that were opened or created here; `None` hides a file below.
     files: BTreeMap<String, Option<Arc<OverlayFile>>>,
     dirs: BTreeSet<String>,
 }
@@ -112,7 +112,7 @@ impl Storage for Overlay {
         Ok(())
     }
 
-    /// There is nothing to make durable; a missing directory is told all the same.
+    /// Nothing has to be made durable, but a missing directory is an error here too.
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.list(dir).map(drop)
     }
@@ -130,7 +130,7 @@ impl Storage for Overlay {
     }
 }
 
-/// A file below, as long as it is needed, and the pages written over it.
+/// A file below, as long as it is needed, and the changed pages.
 #[derive(Default)]
 struct OverlayFile {
     below: Option<Arc<dyn File>>,
@@ -140,7 +140,7 @@ struct OverlayFile {
 #[derive(Default)]
 struct State {
     len: u64,
-    /// Bytes of the file below from here on are not shown: it was cut there once.
+    /// Bytes of the file below from here on are hidden: it was cut there once.
     below_len: u64,
     pages: BTreeMap<u64, Box<[u8]>>,
 }
@@ -156,7 +156,7 @@ impl OverlayFile {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fills `out` with what the file below has at `offset`, and with zeros behind its end.
+    /// Fills `out` with the bytes of the file below at `offset`, and with zeros after its end.
     fn read_below(&self, below_len: u64, out: &mut [u8], offset: u64) -> io::Result<()> {
         let there = below_len.saturating_sub(offset).min(out.len() as u64) as usize;
         let (shown, rest) = out.split_at_mut(there);
@@ -167,7 +167,7 @@ impl OverlayFile {
         }
     }
 
-    /// The page of a number, as it is shown now.
+    /// The present contents of a page.
     fn page<'s>(&self, state: &'s mut State, number: u64) -> io::Result<&'s mut [u8]> {
         if !state.pages.contains_key(&number) {
             let mut page = vec![0; PAGE_BYTES as usize];
@@ -178,8 +178,8 @@ impl OverlayFile {
     }
 }
 
-/// Pieces of `offset..offset + len`, each within a page: its number, where in it the piece begins, and where in the
-/// whole, and how long it is.
+/// Splits `offset..offset + len` at page boundaries. Each piece: the page's number, the offset in the page, the
+/// offset in the whole range, and the length.
 fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, usize, usize)> {
     let mut done = 0;
     std::iter::from_fn(move || {
@@ -244,7 +244,7 @@ impl File for OverlayFile {
         let mut state = self.state();
         if len < state.len {
             state.below_len = state.below_len.min(len);
-            // What is cut off and grown again is zero, also within a page.
+            // Bytes that are cut off and grown again are zero, also within a page.
             state.pages.split_off(&len.div_ceil(PAGE_BYTES));
             if let Some(page) = state.pages.get_mut(&(len / PAGE_BYTES)) {
                 page.get_mut((len % PAGE_BYTES) as usize..).unwrap_or_default().fill(0);
@@ -262,7 +262,7 @@ impl File for OverlayFile {
 
     fn start_writeback(&self, _offset: u64, _len: u64) {}
 
-    /// Goes through: after a failed sync, what is to be read is what the device holds.
+    /// Passed on: after a failed sync, reads must return the contents of the disk.
     fn drop_cache(&self) -> io::Result<()> {
         self.below.as_ref().map_or(Ok(()), |below| below.drop_cache())
     }

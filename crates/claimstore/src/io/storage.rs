@@ -45,22 +45,22 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// another owner, in this process or another, holds it. Ownership ends when the guard is dropped or the
     /// process dies.
     fn lock(&self, name: &str) -> io::Result<LockGuard>;
-    /// Whether `name` leads to this open file. Another one may stand there, or none, where the files of an open store were
-    /// moved. The default is for storages whose files nobody else can reach.
+    /// Whether `name` leads to this open file. If the files of an open store were moved, the name leads to another
+    /// file, or to none. The default is for storages whose files no other program can reach.
     fn leads_to(&self, name: &str, file: &dyn File) -> io::Result<bool> {
         let _ = name;
         file.has_name()
     }
     /// Takes a second ownership, of the file `name`, which must exist. Fails like [`lock`](Storage::lock).
     ///
-    /// Programs that clear away what they take for a stale lock file remove the file of the first one; this one they
-    /// leave, as it holds data. The default is for storages whose files nobody else can reach.
+    /// Programs that remove supposedly stale lock files remove the file of the first lock, but not this one, because
+    /// it has data. The default is for storages whose files no other program can reach.
     fn lock_also(&self, name: &str) -> io::Result<LockGuard> {
         let _ = name;
         Ok(Box::new(()))
     }
-    /// Shares the file `name` with other readers, and with nobody who owns it. Changes nothing. Fails with `WouldBlock`
-    /// when an owner holds it; `None` where there is no such file or no lock can be taken.
+    /// Locks the file `name` together with other readers, and against owners. Changes nothing. Fails with
+    /// `WouldBlock` if an owner holds it; `None` if there is no such file or no lock can be taken.
     fn lock_shared(&self, name: &str) -> io::Result<Option<LockGuard>> {
         let _ = name;
         Ok(None)
@@ -73,7 +73,7 @@ pub trait Storage: Debug + Send + Sync + 'static {
     fn size(&self, name: &str) -> io::Result<u64> {
         self.open(name, OpenMode::Existing)?.len()
     }
-    /// Bytes that may still be written; `None` where there is no saying.
+    /// Bytes that may still be written; `None` if unknown.
     fn free_bytes(&self) -> Option<u64> {
         None
     }
@@ -82,12 +82,12 @@ pub trait Storage: Debug + Send + Sync + 'static {
 /// Keeps the ownership that [`Storage::lock`] granted until it is dropped.
 pub type LockGuard = Box<dyn Ownership>;
 
-/// What was granted by [`Storage::lock`].
+/// The ownership that [`Storage::lock`] granted.
 pub trait Ownership: Debug + Send + Sync {
-    /// Whether the file that was locked still has its name. Another owner could come in where it has not: the error
-    /// says what happened, and its kind is `StaleNetworkFileHandle`.
+    /// Checks that the locked file still has its name. If not, another owner could open the store: the error says
+    /// what happened, and its kind is `StaleNetworkFileHandle`.
     ///
-    /// The default is for storages whose files nobody else can reach.
+    /// The default is for storages whose files no other program can reach.
     fn check(&self) -> io::Result<()> {
         Ok(())
     }
@@ -118,21 +118,21 @@ pub trait File: Debug + Send + Sync {
     fn allocate(&self, len: u64) -> io::Result<()>;
     /// Asks for write-back of a range to begin. A hint: no promise, no waiting.
     fn start_writeback(&self, offset: u64, len: u64);
-    /// Drops clean cached pages, so that the next read shows what the device holds.
+    /// Drops clean cached pages, so that the next read returns the contents of the disk.
     fn drop_cache(&self) -> io::Result<()>;
-    /// Which file it is on its disk, where that can be told: the same for all its names and handles.
+    /// The identity of the file on its disk, if known: the same for all its names and handles.
     fn id(&self) -> Option<(u64, u64)> {
         None
     }
-    /// Whether the file still has a name: bytes of one that has none are gone with its last handle.
+    /// Whether the file still has a name. The bytes of a file without a name are lost with its last handle.
     fn has_name(&self) -> io::Result<bool> {
         Ok(true)
     }
-    /// Gives the last `bytes` of a file that no name is left for back to the file system, and answers whether
-    /// more are left. A file that still has a name, another link say, is left as it is.
+    /// Frees the last `bytes` of a file without a name, and returns whether more are left. A file that still has a
+    /// name, such as another link, stays unchanged.
     ///
-    /// A hint, as such a file goes away with its last handle: a file system that is handed much at once may
-    /// keep everybody else's syncs waiting for tens of milliseconds.
+    /// A hint: such a file goes away with its last handle anyway. But a file system that frees much at once may delay
+    /// all other syncs by tens of milliseconds.
     fn cut_nameless(&self, bytes: u64) -> io::Result<bool> {
         let _ = bytes;
         Ok(false)

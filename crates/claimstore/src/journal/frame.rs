@@ -7,7 +7,7 @@ use crate::planted;
 
 /// A frame begins on a multiple of this: the unit a disk writes whole or not at all.
 pub(crate) const SECTOR_BYTES: usize = 512;
-/// What a frame takes before its payload.
+/// Bytes of a frame before its payload.
 pub(super) const HEADER_BYTES: usize = 96;
 
 const MAGIC: [u8; 4] = *b"CSJF";
@@ -26,23 +26,23 @@ const AT_RESERVED: usize = 76;
 const AT_NEXT_SALT: usize = 80;
 const AT_OFFSET: usize = 88;
 
-/// What a frame is for.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FrameKind {
     /// A batch of operations.
     Data = 1,
-    /// No batch: says where the journal goes on, because no frame before could.
+    /// Not a batch: names the next segment, which was not prepared yet when the last batch was written.
     Link = 2,
-    /// A clean close. The journal may go on behind it.
+    /// A clean close. The journal may continue after it.
     Seal = 3,
 }
 
-/// What a batch says of itself and of the store when it was written.
+/// The metadata of a batch, and of the store when it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct BatchHead {
     /// Rises by one with every data and seal frame, over the whole journal and across restarts.
     pub(crate) batch: u64,
-    /// The highest batch known to be durable at writing. Filled in by the writer, who knows it.
+    /// The highest batch known to be durable at the time of writing. Filled in by the writer.
     pub(crate) durable: u64,
     /// Store time.
     pub(crate) mark_ms: u64,
@@ -75,34 +75,34 @@ impl std::fmt::Debug for Frame<'_> {
     }
 }
 
-/// Where a frame stands. Part of the frame, so that a copy elsewhere is not the frame.
+/// The place of a frame. It is covered by the frame's checksum, so a copy at another place is not valid.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) salt: u64,
     /// From the start of the segment.
     pub(super) offset: usize,
-    /// Length of the segment: bounds what a length may say.
+    /// Length of the segment: the bound for a frame's length.
     pub(super) capacity: usize,
 }
 
 /// Why there is no frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reject {
-    /// Nothing that was wholly written as a frame of this segment at this place.
+    /// The bytes are not a complete frame of this segment at this place.
     NotAFrame,
-    /// There may be one, but the bytes given end before it does.
+    /// There may be a frame, but the given bytes end before it does.
     Short,
-    /// Written as a frame, and saying what no writer says.
+    /// A complete frame with contents that no writer produces.
     Nonsense(&'static str),
 }
 
-/// What a frame with `payload` bytes takes on the disk.
+/// Bytes on the disk of a frame with `payload` bytes.
 pub(crate) const fn framed_bytes(payload: usize) -> usize {
     (HEADER_BYTES.saturating_add(payload)).div_ceil(SECTOR_BYTES).saturating_mul(SECTOR_BYTES)
 }
 
-/// How far behind a frame the next one begins: on a fresh sector, so that writing it never touches a sector
-/// that holds an acknowledged batch.
+/// The distance from a frame to the next one. The next one begins on a fresh sector, so that writing it never touches
+/// a sector with an acknowledged batch.
 pub(super) fn stride_bytes(payload: usize) -> usize {
     if planted::active(23) {
         return (HEADER_BYTES.saturating_add(payload)).next_multiple_of(8);
@@ -110,7 +110,7 @@ pub(super) fn stride_bytes(payload: usize) -> usize {
     framed_bytes(payload)
 }
 
-/// Writes `frame` to the beginning of `out` and zeros behind it. False when it does not fit.
+/// Writes `frame` to the beginning of `out`, and zeros after it. `false` if it does not fit.
 pub(super) fn encode(frame: &Frame<'_>, place: Place, out: &mut [u8]) -> bool {
     let (Ok(length), Some(room)) = (u32::try_from(frame.payload.len()), out.len().checked_sub(HEADER_BYTES))
     else {

@@ -42,7 +42,7 @@ fn check(segment: &[u8]) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Found {
     frames: usize,
-    /// Offset behind the last frame.
+    /// Offset after the last frame.
     end: usize,
     batch: u64,
 }
@@ -136,7 +136,7 @@ fn following(last: &BatchHead, orders: &mut Orders<'_>) -> (BatchHead, Vec<u8>) 
     (head, vec![0x11; 8 * usize::from(orders.byte())])
 }
 
-/// Writes a frame, if there is room for it; answers what it takes.
+/// Writes a frame if there is room for it; returns its size.
 fn write_frame(segment: &mut [u8], place: Place, head: &BatchHead, kind: u8, payload: &[u8]) -> usize {
     let (kind, payload) = match kind {
         2 => (FrameKind::Link, &[][..]),

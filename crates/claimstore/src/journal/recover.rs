@@ -1,4 +1,4 @@
-//! Opening a journal: replay what counts, mend the end, and go on behind it.
+//! Opening a journal: replay the frames, repair the end, and continue after it.
 
 use super::frame::{BatchHead, Frame, FrameKind, Place, SECTOR_BYTES};
 use super::scan::{self, Chain, Step, Tail};
@@ -11,14 +11,14 @@ use crate::sync::Arc;
 use std::collections::VecDeque;
 use std::io;
 
-/// A clean journal is read in pieces of this size, as far as its seal; doubled as more is needed.
+/// A cleanly closed journal is read only as far as its seal: first this much, then twice as much as long as needed.
 const FIRST_READ_BYTES: usize = 1 << 20;
 
-/// What was found, and the writer that goes on behind it.
+/// The result of a recovery, and the writer that continues after the last frame.
 #[derive(Debug)]
 pub(crate) struct Recovered {
     pub(crate) writer: Writer,
-    /// Of the last frame kept; none when the journal has no frame.
+    /// Head of the last frame that was kept; `None` if the journal has no frame.
     pub(crate) last: Option<BatchHead>,
     /// Whether that frame is a seal.
     pub(crate) sealed: bool,
@@ -30,8 +30,8 @@ pub(crate) struct Recovered {
     pub(crate) segments: Vec<LiveSegment>,
     /// The bytes of each of them, and of the prepared successor if there is one.
     pub(crate) capacities: Vec<u64>,
-    /// Segment files below the chain, which may be recycled or removed. Files above it are left out: they are
-    /// replaced when their number comes, and recycling one by then would take a living segment.
+    /// Segment files with numbers below the chain, which may be recycled or removed. Files above it are left out:
+    /// each is replaced when its number comes up, and by then it would be a segment in use.
     pub(crate) spare: Vec<u64>,
 }
 
@@ -46,14 +46,14 @@ pub(crate) struct LiveSegment {
     pub(crate) last_seq: u64,
 }
 
-/// Reads the journal from `start`, gives every frame to `visit` in order, and makes it ready to be appended.
+/// Reads the journal from `start`, passes every frame to `visit` in order, and prepares it for appending.
 ///
-/// `expect_seal` is the batch of the seal when the catalogue says that the store was closed cleanly: then
-/// the journal ends in exactly that seal, or it is [`ErrorKind::Corrupt`]. Without it the end is judged: a
-/// torn tail is cut off and what stays is made durable, before anything can be appended.
+/// `expect_seal` is the batch of the seal if the catalogue says that the store was closed cleanly: then the journal
+/// must end in exactly that seal, otherwise it is [`ErrorKind::Corrupt`]. Without it the end is judged: a torn tail
+/// is cut off and the rest is made durable before anything can be appended.
 ///
-/// After an error some frames may have been visited; nothing that counts was changed. Doing it again, also
-/// after a crash half-way, finds the same frames.
+/// After an error some frames may have been visited, but no frame that counts was changed. A repetition, also after a
+/// crash half-way, finds the same frames.
 pub(crate) fn recover(
     storage: &Arc<dyn Storage>,
     store_id: [u8; 16],
@@ -79,10 +79,11 @@ pub(crate) fn recover(
     walk.finish(end, offset, cut, &files)
 }
 
-/// Makes the next reads show what the disk holds.
+/// Makes the following reads return the contents of the disk, not of the page cache.
 ///
-/// After a failed sync the page cache shows bytes the disk never got, marked clean: without this they would
-/// be believed now and be gone after the next power cut.
+/// After a failed sync the page cache may have pages that never reached the disk but are marked clean. Recovery would
+/// trust them now, and they would be gone after the next power loss. So first write back what is dirty, then drop the
+/// cache.
 fn show_the_disk(storage: &Arc<dyn Storage>, files: &[u64]) -> io::Result<()> {
     for &number in files {
         let file = storage.open(&segment::segment_name(number), OpenMode::Existing)?;
@@ -92,7 +93,7 @@ fn show_the_disk(storage: &Arc<dyn Storage>, files: &[u64]) -> io::Result<()> {
     Ok(())
 }
 
-/// Goes along the chain.
+/// A walk along the chain of segments.
 struct Walk<'a> {
     storage: &'a Arc<dyn Storage>,
     store_id: [u8; 16],
@@ -102,7 +103,7 @@ struct Walk<'a> {
     frames: u64,
     segments: Vec<LiveSegment>,
     capacities: Vec<u64>,
-    /// Batch and offset of the frames of this segment that no later frame has called durable.
+    /// Batch and offset of those frames of this segment that no later frame declares durable.
     unproven: VecDeque<(u64, usize)>,
     /// Offset of the last frame of this segment.
     last_offset: Option<usize>,
@@ -112,9 +113,9 @@ struct Walk<'a> {
 struct End {
     reader: Reader,
     offset: usize,
-    /// The first frame that must be written again to be sure of it.
+    /// Offset of the first frame that is not proven durable, and so must be written again.
     unproven: usize,
-    /// The named successor, which holds no frame that counts.
+    /// The named successor, which has no frame that counts.
     next: Option<Reader>,
 }
 
@@ -151,7 +152,8 @@ impl<'a> Walk<'a> {
                 self.judge(&mut next, FIRST_FRAME)?;
                 return Ok(self.end(reader, offset, Some(next)));
             }
-            // Rotation syncs first: a frame over there means that nothing here was still being written.
+            // A rotation syncs this segment before it writes to the next one. So a frame there means that no write
+            // was in progress here: a torn tail is damage.
             if tail == Tail::Torn && !planted::active(9) {
                 return Err(Error::corrupt("a journal segment is damaged before its end"));
             }
@@ -160,7 +162,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Visits the frames of one segment; answers where they end.
+    /// Visits the frames of one segment; returns the offset where they end.
     fn read_segment(
         &mut self,
         reader: &mut Reader,
@@ -206,7 +208,7 @@ impl<'a> Walk<'a> {
         self.frames += 1;
     }
 
-    /// What stands behind the last frame. A clean journal ends in its seal, so nobody looks behind it.
+    /// Judges the bytes after the last frame. A clean journal ends in its seal, so they are not read there.
     fn judge(&self, reader: &mut Reader, offset: usize) -> Result<Tail, Error> {
         if self.clean {
             return Ok(Tail::Clean);
@@ -219,10 +221,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The segment behind `reader`, if it is part of the chain.
+    /// The segment after `reader`, if it is part of the chain.
     ///
-    /// A successor is durable before a frame names it, so a named one must be there. One that was never
-    /// named was never written to: if it holds a frame, then the frame that named it is lost.
+    /// A successor is durable before a frame names it, so a named one must exist. A segment that was never named was
+    /// never written to; if it has a frame, the frame that named it is lost.
     fn successor(&self, reader: &Reader) -> Result<Option<Reader>, Error> {
         let Some(number) = reader.number.checked_add(1) else { return Ok(None) };
         if self.chain.next_salt != 0 {
@@ -242,7 +244,8 @@ impl<'a> Walk<'a> {
     }
 
     fn end(&self, reader: Reader, offset: usize, next: Option<Reader>) -> End {
-        // The last frame is never proven by itself, even if it repeats an older batch number.
+        // The last frame is never proven, as no later one can declare it durable. That goes for a link too, although
+        // it repeats an older batch number.
         let last = self.last_offset.unwrap_or(offset);
         let unproven = self.unproven.front().map_or(last, |&(_, first)| first.min(last));
         End { reader, offset, unproven, next }
@@ -269,17 +272,16 @@ impl<'a> Walk<'a> {
 }
 
 impl End {
-    /// Cuts the torn tail off and makes sure of the rest. Answers where to go on, and whether there was a
-    /// tail.
+    /// Cuts the torn tail off and makes the rest durable. Returns where to continue, and whether there was a tail.
     ///
-    /// Order: all of it is synced before anything is appended, else later batches would stand behind damage.
-    /// A crash in between leaves some sectors cut and others not; the same tail is found again, shorter.
+    /// Order: everything is synced before anything is appended; otherwise a later batch could follow damage. A crash
+    /// in between leaves some sectors cleared and others not: the next recovery finds the same tail, shorter.
     fn mend(&self, rewrite: bool) -> Result<(usize, bool), Error> {
         let failed = |error| Error::io("the journal cannot be mended", error);
         let here = place(&self.reader, self.offset);
         if rewrite {
-            // What was read may have been written by a sync that failed and was taken for done: these bytes
-            // are about to be believed, so they go to the disk once more.
+            // A failed sync may have left these frames in the page cache only, marked clean. Recovery is about to
+            // rely on them, so write them again, to be synced below.
             self.reader.rewrite(self.unproven, self.offset).map_err(failed)?;
         }
         if planted::active(8) {
@@ -297,7 +299,7 @@ impl End {
     }
 }
 
-/// Makes everything from `end` on unreadable as frames. Answers whether there was anything of ours.
+/// Makes everything from `end` on unreadable as frames. Returns whether there were bytes of our frames.
 fn clear(reader: &Reader, end: Place) -> io::Result<bool> {
     let torn = scan::judge(reader.bytes(), end, u64::MAX) == Tail::Torn;
     for offset in scan::sectors_to_clear(reader.bytes(), end) {
@@ -306,7 +308,7 @@ fn clear(reader: &Reader, end: Place) -> io::Result<bool> {
     Ok(torn)
 }
 
-/// Whether the first frame of a segment is whole. Wants the first piece read; reads more if it must.
+/// Whether the first frame of a segment is whole. The first piece must have been read; reads more if needed.
 fn holds_a_frame(reader: &mut Reader) -> Result<bool, Error> {
     loop {
         match super::frame::decode(reader.bytes(), place(reader, FIRST_FRAME)) {

@@ -1,15 +1,16 @@
-//! Reading a journal back: which frames follow each other, and what the bytes behind the last one mean.
+//! Reading a journal back: which frames follow each other, and what the bytes after the last one mean.
 //! Pure: bytes in, verdict out.
 
 use super::frame::{self, BatchHead, Frame, FrameKind, Place, Reject, SECTOR_BYTES, stride_bytes};
 use crate::planted;
 
-/// The state of the journal between two frames: what the next one has to agree with.
+/// The state of the journal between two frames, which the next frame must match.
 ///
-/// The writer asks before it writes, recovery after it read, so nothing is written that would be refused.
+/// The writer checks before it writes, recovery after it read, with the same code: nothing is written that recovery
+/// would refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chain {
-    /// The last frame's; before the first frame only `batch` says something.
+    /// Head of the last frame. Before the first frame only `batch` has a meaning.
     pub(super) last: BatchHead,
     /// The highest sequence so far.
     last_seq: u64,
@@ -18,17 +19,17 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// The chain behind batch `batch`.
+    /// The chain after batch `batch`.
     pub(super) fn behind(batch: u64) -> Chain {
         Chain { last: BatchHead { batch, ..BatchHead::default() }, last_seq: 0, next_salt: 0 }
     }
 
-    /// The head of a frame that is no batch of its own.
+    /// The head for a link, which is not a batch and repeats the last number.
     pub(super) fn link_head(&self) -> BatchHead {
         BatchHead { ops: 0, ..self.last }
     }
 
-    /// Goes over `frame`, or says why it cannot follow.
+    /// Advances over `frame`, or returns why it cannot follow.
     pub(super) fn admit(&mut self, frame: &Frame<'_>) -> Result<(), &'static str> {
         let (head, last) = (&frame.head, &self.last);
         let due = if frame.kind == FrameKind::Link { Some(last.batch) } else { last.batch.checked_add(1) };
@@ -52,13 +53,13 @@ impl Chain {
         Ok(())
     }
 
-    /// Goes on in the named successor.
+    /// Continues in the named successor.
     pub(super) fn enter_next(&mut self) {
         self.next_salt = 0;
     }
 }
 
-/// What stands at a place where a frame may be.
+/// The result of reading a place where a frame may be.
 #[derive(Debug)]
 pub(super) enum Step<'a> {
     /// A frame that follows, and where the next one would begin.
@@ -69,7 +70,7 @@ pub(super) enum Step<'a> {
     Short,
 }
 
-/// Takes the frame at `place` into the chain. An error means corruption: a whole frame that cannot be there.
+/// Advances the chain over the frame at `place`. An error means corruption: a complete frame that cannot be there.
 pub(super) fn step<'a>(segment: &'a [u8], place: Place, chain: &mut Chain) -> Result<Step<'a>, &'static str> {
     match frame::decode(segment, place) {
         Ok(frame) => {
@@ -82,23 +83,23 @@ pub(super) fn step<'a>(segment: &'a [u8], place: Place, chain: &mut Chain) -> Re
     }
 }
 
-/// What the bytes behind the last frame of a segment mean.
+/// The meaning of the bytes after the last frame of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tail {
-    /// Nothing of this segment.
+    /// No bytes of this segment's frames.
     Clean,
-    /// Frames that were being written at a crash, damaged or whole; none was acknowledged as durable.
+    /// Frames that were being written at a crash, damaged or complete. None was acknowledged as durable.
     Torn,
-    /// A frame that was durable is damaged.
+    /// A durable frame is damaged.
     Corrupt,
 }
 
-/// Judges everything from `end` on, where batch `missing` would have to stand.
+/// Judges all bytes from `end` on, where batch `missing` would have to be.
 ///
-/// A later whole frame that says `missing` was durable when it was written proves damage. Without such
-/// a witness, everything from here on was never acknowledged as durable: with a sync before every
-/// acknowledgement the next frame is that witness; with less, the tail may be longer than one frame.
-/// Damaged lengths are not used to find a witness: every sector is looked at.
+/// A later complete frame is a witness: if it says that `missing` was durable when it was written, the journal is
+/// damaged. Without a witness, nothing from here on was acknowledged as durable. With a sync before every
+/// acknowledgement, the next frame is always such a witness; with weaker durability the tail may be longer than one
+/// frame. The search for a witness looks at every sector and does not rely on lengths, which may be damaged.
 pub(super) fn judge(segment: &[u8], end: Place, missing: u64) -> Tail {
     let mut tail = Tail::Clean;
     let mut offset = end.offset;
@@ -118,8 +119,8 @@ pub(super) fn judge(segment: &[u8], end: Place, missing: u64) -> Tail {
     tail
 }
 
-/// The sectors from `end` on that a reader could take for the beginning of a frame of this segment, and the
-/// first one, unless it is empty.
+/// The sectors to clear: all from `end` on that could be taken for the beginning of a frame of this segment, and the
+/// first one unless it is all zeros.
 pub(super) fn sectors_to_clear(segment: &[u8], end: Place) -> impl Iterator<Item = usize> {
     let first = end.offset / SECTOR_BYTES * SECTOR_BYTES;
     let sectors = segment.get(first..).unwrap_or_default().chunks(SECTOR_BYTES).enumerate();
@@ -137,7 +138,7 @@ mod tests {
     const SALT: u64 = 0x5a17;
     const CAPACITY: usize = 16 * SECTOR_BYTES;
 
-    /// Behind batch 5, of which 3 are known to be durable, with sequences up to 50 and no successor named.
+    /// After batch 5, with batches up to 3 known to be durable, sequences up to 50 and no successor named.
     fn chain() -> Chain {
         let last =
             BatchHead { batch: 5, durable: 3, first_seq: 41, last_seq: 50, ops: 2, ..BatchHead::default() };
@@ -153,7 +154,7 @@ mod tests {
         Frame { kind: FrameKind::Data, head, next_salt: 0, payload: b"" }
     }
 
-    /// What the chain is behind `frame`; a refusal leaves it as it is.
+    /// The chain after `frame`; a refusal leaves it unchanged.
     fn admitted(frame: &Frame<'_>) -> Option<Chain> {
         let mut chain = chain();
         let admitted = chain.admit(frame).is_ok();
@@ -255,7 +256,7 @@ mod tests {
         let cleared = |segment: &[u8], end| sectors_to_clear(segment, end).collect::<Vec<_>>();
         let mut segment = segment(&[(1, 5, 3), (3, 7, 3), (6, 8, 3)]);
         assert_eq!(cleared(&segment, place(2)), [3 * 512, 6 * 512]);
-        // Bytes of others in the sector of the end, and in one behind it.
+        // Foreign bytes in the sector of the end, and in a later one.
         (segment[2 * 512 + 300], segment[4 * 512 + 300]) = (1, 1);
         assert_eq!(cleared(&segment, place(2)), [2 * 512, 3 * 512, 6 * 512]);
         let inside = Place { offset: 2 * 512 + 100, ..place(2) };

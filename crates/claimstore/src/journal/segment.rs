@@ -1,4 +1,4 @@
-//! Segment files: names, the header sector, and making one ready for use.
+//! Segment files: their names, the header sector, and their preparation.
 
 use super::JOURNAL_DIR;
 use super::frame::{SECTOR_BYTES, put};
@@ -9,11 +9,11 @@ use crate::planted;
 use crate::sync::Arc;
 use std::io;
 
-/// Where the frames begin.
+/// Offset of the first frame.
 pub(super) const FIRST_FRAME: usize = SECTOR_BYTES;
-/// A segment has a header, room for one frame, and what a writer keeps back.
+/// Room for the header, a frame, and the sectors that a writer reserves.
 pub(crate) const MIN_SEGMENT_BYTES: u64 = 8 * SECTOR_BYTES as u64;
-/// Bounds what recovery reads into memory at once.
+/// Bounds the memory of a recovery, which reads whole segments.
 pub(crate) const MAX_SEGMENT_BYTES: u64 = 1 << 30;
 
 const MAGIC: [u8; 8] = *b"CSJOURNL";
@@ -28,7 +28,7 @@ const HEADER_END: usize = 56;
 
 const ZERO_CHUNK: usize = 1 << 20;
 
-/// Where replay begins: kept in the catalogue.
+/// Where replay begins. Stored in the catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Start {
     /// Number of the segment.
@@ -49,15 +49,15 @@ pub(crate) struct Prepared {
     pub(super) file: Arc<dyn File>,
 }
 
-/// Makes segment `number` ready: `bytes` long, its header written, file and name durable.
+/// Prepares segment `number`: `bytes` long, with its header written, file and name durable.
 ///
-/// `recycle` names a retired segment, of a lower number, whose file is taken over: its blocks are there
-/// already, and its old frames do not count under the new `salt`, which must be fresh and not zero. Without
-/// it (or when that file is gone) the file is new. Whatever stands under `number` is replaced, so neither
-/// number may be part of the living journal. When `zeroed`, the file is filled with zeros first, so that no later write has to
-/// allocate; without it space is only reserved, which is quick and makes the first writes slower.
+/// `recycle` names a retired segment with a lower number whose file is reused: its blocks are allocated already. Its
+/// old frames are invalid under the new `salt`, which must be fresh and not zero. Without `recycle`, or if that file
+/// is gone, a new file is created. An existing file with this `number` is replaced, so neither number may belong to a
+/// segment in use. With `zeroed`, the file is filled with zeros, so that no later write has to allocate blocks.
+/// Otherwise space is only reserved, which is fast but makes the first writes slower.
 ///
-/// After an error nothing of the journal has changed; a file that is left behind is a spare one.
+/// After an error the journal is unchanged; a file that is left over is a spare one.
 pub(crate) fn prepare(
     storage: &Arc<dyn Storage>,
     store_id: [u8; 16],
@@ -79,19 +79,21 @@ pub(crate) fn prepare(
     };
     let header = Header { store_id, number, salt, capacity: bytes };
     write_segment(&*file, &header, zeroed)?;
-    // Both before anything names this segment: a named segment that is missing counts as damage.
+    // The file and its name must be durable before a frame names this segment: a named segment that is missing is
+    // damage.
     file.sync_data()?;
     if !planted::active(13) {
         storage.sync_dir(JOURNAL_DIR)?;
     }
-    // The zeros are of no use to anybody in memory.
+    // The zeros need not stay in the page cache.
     file.drop_cache()?;
     drop(file);
     let file = storage.open(&name, OpenMode::Direct)?;
     Ok(Prepared { number, salt, capacity: bytes as usize, file })
 }
 
-/// Renames the recycled file into place. What it was cannot come back: its header names another number.
+/// Renames the recycled file. Until the new header is durable the file is no valid segment: its old header has
+/// another number than its name.
 fn take_over(
     storage: &Arc<dyn Storage>,
     recycle: Option<u64>,
@@ -105,7 +107,8 @@ fn take_over(
     storage.open(&segment_name(number), OpenMode::Existing).map(Some)
 }
 
-/// A new file: a leftover of a preparation that failed may hold pages the disk never got, so it is not used.
+/// Creates a new file. A leftover of a failed preparation is removed, not reused: the page cache may have pages of it
+/// that never reached the disk.
 fn create(storage: &Arc<dyn Storage>, name: &str) -> io::Result<Arc<dyn File>> {
     match storage.open(name, OpenMode::CreateNew) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => storage.remove(name)?,
@@ -138,7 +141,7 @@ fn write_zeros(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
         let len = (to - at).min(ZERO_CHUNK as u64);
         file.write_all_at(zeros.get(..len as usize).unwrap_or_default(), at)?;
         at += len;
-        // One sync of everything would hold the device against the commits of the living segment.
+        // Sync piece by piece: one sync of the whole file would delay the commits in the current segment.
         if at < to {
             file.sync_data()?;
         }
@@ -151,7 +154,7 @@ pub(crate) fn segment_name(number: u64) -> String {
     format!("{JOURNAL_DIR}/{number:016}.seg")
 }
 
-/// The numbers of all segment files, rising.
+/// The numbers of all segment files, ascending.
 pub(super) fn list(storage: &Arc<dyn Storage>) -> io::Result<Vec<u64>> {
     let mut numbers: Vec<u64> =
         storage.list(JOURNAL_DIR)?.iter().filter_map(|name| number_of(name)).collect();
@@ -162,7 +165,7 @@ pub(super) fn list(storage: &Arc<dyn Storage>) -> io::Result<Vec<u64>> {
 fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg")?;
     let number = digits.parse().ok()?;
-    // Only the one spelling: `+1` and `1` are not names of ours.
+    // Only the canonical spelling: `+1` and `1` are not our names.
     (format!("{number:016}") == digits).then_some(number)
 }
 
@@ -175,7 +178,7 @@ struct Header {
     capacity: u64,
 }
 
-/// Why a header is none.
+/// Why a header is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BadHeader {
     Damaged(&'static str),
@@ -202,8 +205,8 @@ impl Header {
         sector
     }
 
-    /// Over the whole sector but the checksum itself. The same in every version of the format, so that
-    /// damage never looks like a newer version.
+    /// Covers the whole sector except the checksum itself. The same in every version of the format, so that damage is
+    /// never taken for a newer version.
     fn checksum(sector: &[u8; SECTOR_BYTES]) -> u32 {
         let (before, behind) = (sector.get(..AT_CRC), sector.get(AT_STORE_ID..));
         crc32(&[before.unwrap_or_default(), behind.unwrap_or_default()])
@@ -236,7 +239,7 @@ impl Header {
     }
 }
 
-/// A segment opened for reading, with as much of it in memory as was asked for.
+/// A segment opened for reading. Its first part is in memory, as far as [`read_to`](Reader::read_to) was called.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) number: u64,
@@ -261,7 +264,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The same, whatever its salt.
+    /// The same with any salt.
     pub(super) fn open_any(
         storage: &Arc<dyn Storage>,
         store_id: [u8; 16],
@@ -277,7 +280,7 @@ impl Reader {
         if header.store_id != store_id || header.number != number {
             return Err(Error::corrupt("a journal segment stands in the place of another"));
         }
-        // Also keeps a capacity from allocating more than there is to read.
+        // Also bounds the allocation: no more than the file has.
         if file.len().map_err(missing_is_damage)? < header.capacity {
             return Err(Error::corrupt("a journal segment was cut short"));
         }
@@ -289,12 +292,12 @@ impl Reader {
         &self.bytes
     }
 
-    /// Whether there is nothing more to read.
+    /// Whether the whole segment is in memory.
     pub(super) fn is_whole(&self) -> bool {
         self.bytes.len() >= self.capacity
     }
 
-    /// Reads as far as `end`, if the segment goes so far.
+    /// Reads up to `end`, or to the end of the segment.
     pub(super) fn read_to(&mut self, end: usize) -> Result<(), Error> {
         let (have, end) = (self.bytes.len(), end.min(self.capacity));
         if have < end {
@@ -316,7 +319,7 @@ impl Reader {
         if bytes.is_empty() { Ok(()) } else { self.file.write_all_at(bytes, from as u64) }
     }
 
-    /// Overwrites the sector at `offset` with zeros, on the disk only.
+    /// Overwrites the sector at `offset` with zeros in the file; the copy in memory stays.
     pub(super) fn clear_sector(&self, offset: usize) -> io::Result<()> {
         self.file.write_all_at(&[0; SECTOR_BYTES], offset as u64)
     }
@@ -325,14 +328,14 @@ impl Reader {
         self.file.sync_data()
     }
 
-    /// The same segment, for writing. Frees the memory.
+    /// Reopens the segment for writing. Frees the memory.
     pub(super) fn into_prepared(self, storage: &Arc<dyn Storage>) -> Result<Prepared, Error> {
         let file = storage.open(&segment_name(self.number), OpenMode::Direct).map_err(missing_is_damage)?;
         Ok(Prepared { number: self.number, salt: self.salt, capacity: self.capacity, file })
     }
 }
 
-/// For files that the chain says are there.
+/// For files that must exist: a missing or short one is damage.
 fn missing_is_damage(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => {

@@ -1,4 +1,4 @@
-//! Writing: one frame after the other, and on into the next segment.
+//! Appending frames to the journal, and rotating to the next segment.
 
 use super::frame::{self, BatchHead, Frame, FrameKind, HEADER_BYTES, Place, SECTOR_BYTES, framed_bytes};
 use super::scan::Chain;
@@ -7,40 +7,43 @@ use crate::io::File;
 use crate::planted;
 use std::io;
 
-/// Batches leave this much free behind them: one sector for the seal of a close, one for a link.
+/// A batch must leave this much of the segment free: one sector for the seal of a close, one for a link.
 const KEPT_FOR_SEAL_AND_LINK: usize = 2 * SECTOR_BYTES;
 /// A seal leaves the sector of the link free.
 const KEPT_FOR_LINK: usize = SECTOR_BYTES;
-/// Direct writes want their memory aligned to a page at most.
+/// Direct writes need aligned memory; a page is the strictest alignment.
 const ALIGN: usize = 4096;
-/// What is kept in memory between two writes; a larger batch gives its memory back.
+/// The most memory that is kept between two writes; the buffer of a larger batch is freed.
 const KEEP_BYTES: usize = 1 << 20;
 
-/// Appends to the journal. One at a time: whoever leads the commit has it.
+/// Appends to the journal. Exclusive: the leader of a commit holds it under the journal's lock.
 #[derive(Debug)]
 pub(crate) struct Writer {
     segment: Prepared,
+    /// The name of `segment`, which every batch is compared with.
+    name: String,
     /// The last batch before this segment.
     base: u64,
-    /// Where the next frame goes. Always the beginning of a sector that holds nothing acknowledged.
+    /// Where the next frame goes: always the beginning of a sector without acknowledged bytes.
     offset: usize,
     next: Option<Prepared>,
     chain: Chain,
     /// The highest batch that is durable.
     durable: u64,
-    /// Whether something was written and not synced.
+    /// Whether there are writes without a sync.
     dirty: bool,
-    /// After a failed write or sync nobody knows what is on the disk, and trying again proves nothing.
+    /// Set by the first failed write or sync, for ever: the contents of the disk are unknown then, and a later
+    /// success would prove nothing.
     broken: bool,
     staging: Staging,
 }
 
-/// What one data frame may hold.
+/// The largest payload of one data frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Room {
-    /// Payload bytes in the segment being written; zero when it is full.
+    /// In the current segment; zero if it is full.
     pub(crate) current: u64,
-    /// Payload bytes in its successor, when one is prepared.
+    /// In its successor, if one is prepared.
     pub(crate) next: Option<u64>,
 }
 
@@ -51,7 +54,8 @@ impl Writer {
         Writer::resume(first, last_batch, FIRST_FRAME, None, chain)
     }
 
-    /// Goes on at `offset` behind what recovery kept, all of it durable. `next` is the named successor.
+    /// Continues at `offset`, after the frames that recovery kept, all of which are durable. `next` is the named
+    /// successor.
     pub(super) fn resume(
         segment: Prepared,
         base: u64,
@@ -61,14 +65,14 @@ impl Writer {
     ) -> Writer {
         let durable = chain.last.batch;
         let staging = Staging::default();
-        Writer { segment, base, offset, next, chain, durable, dirty: false, broken: false, staging }
+        let name = segment_name(segment.number);
+        Writer { segment, name, base, offset, next, chain, durable, dirty: false, broken: false, staging }
     }
 
-    /// Writes one batch, into the successor when it does not fit here. Does not sync.
+    /// Writes one batch, into the successor if it does not fit into this segment. Does not sync.
     ///
-    /// `head.batch` is the last batch plus one, and sequences rise; else `InvalidInput`, and nothing is
-    /// written. `StorageFull` when neither segment has room: nothing is written either. After any other
-    /// error the writer refuses everything.
+    /// `InvalidInput` unless `head.batch` is the last batch plus one and sequences rise; `StorageFull` if neither
+    /// segment has room. In both cases nothing is written. After any other error the writer refuses everything.
     pub(crate) fn append(&mut self, head: &BatchHead, payload: &[u8]) -> io::Result<()> {
         self.put(FrameKind::Data, head, payload, KEPT_FOR_SEAL_AND_LINK)
     }
@@ -76,6 +80,7 @@ impl Writer {
     /// Makes everything written durable.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.usable()?;
+        // A failed sync is never repeated: see `broken`.
         let done = self.segment.file.sync_data();
         self.note(&done);
         if done.is_ok() {
@@ -85,12 +90,12 @@ impl Writer {
         done
     }
 
-    /// Whether the segment being written can be found again.
+    /// Checks that the current segment's name still leads to its file, so that an opening would find it.
     pub(crate) fn check_name(
         &self,
         leads_to: impl FnOnce(&str, &dyn File) -> io::Result<bool>,
     ) -> io::Result<()> {
-        if planted::active(54) || leads_to(&segment_name(self.segment.number), &*self.segment.file)? {
+        if planted::active(54) || leads_to(&self.name, &*self.segment.file)? {
             return Ok(());
         }
         let text =
@@ -104,7 +109,7 @@ impl Writer {
         self.sync()
     }
 
-    /// What the next data frame may hold.
+    /// The largest payload of the next data frame.
     pub(crate) fn room(&self) -> Room {
         let room = |segment: &Prepared, offset: usize| {
             let kept = KEPT_FOR_SEAL_AND_LINK + HEADER_BYTES;
@@ -114,12 +119,12 @@ impl Writer {
         Room { current: room(&self.segment, self.offset), next }
     }
 
-    /// How far the segment being written is used.
+    /// How many bytes of the current segment are used.
     pub(crate) fn used_bytes(&self) -> u64 {
         self.offset as u64
     }
 
-    /// Takes over the successor. Must be segment [`next_number`](Writer::next_number); there is at most one.
+    /// Installs the successor, which must be segment [`next_number`](Writer::next_number). There is at most one.
     pub(crate) fn install_next(&mut self, next: Prepared) {
         let fits = self.next.is_none() && next.number == self.next_number() && next.salt != self.segment.salt;
         debug_assert!(fits, "a successor nobody asked for");
@@ -133,7 +138,7 @@ impl Writer {
         self.next.is_some()
     }
 
-    /// The segment being written, as the place where a replay could begin.
+    /// The current segment, as a place where a replay could begin.
     pub(crate) fn current(&self) -> Start {
         Start { segment: self.segment.number, salt: self.segment.salt, batch: self.base }
     }
@@ -145,7 +150,8 @@ impl Writer {
 
     fn put(&mut self, kind: FrameKind, head: &BatchHead, payload: &[u8], keep: usize) -> io::Result<()> {
         self.usable()?;
-        // Asked before a rotation too: a batch that is refused leaves nothing behind.
+        // Checked before a rotation too, so that a refused batch changes nothing. After a rotation the frame would
+        // name another successor, or none yet: hence no salt.
         let mut trial = self.chain;
         trial.next_salt = 0;
         admit(&mut trial, &self.frame(kind, head, payload))?;
@@ -161,12 +167,13 @@ impl Writer {
         self.write(kind, head, payload)
     }
 
-    /// Goes on in the successor.
+    /// Rotates to the successor.
     ///
-    /// Order: the successor is named in a frame, everything in this segment is synced, and only then is
-    /// the first frame written over there. So a reader that finds a frame there knows that this segment
-    /// was durable to its end, and a reader of this segment knows where to look.
+    /// Order: a frame of this segment names the successor, everything in this segment is synced, and only then is the
+    /// first frame written to the successor. So if a reader finds a frame in the successor, this segment was durable
+    /// to its end; and this segment tells a reader where to continue.
     pub(crate) fn rotate(&mut self) -> io::Result<()> {
+        // No frame of this segment has named the successor, which was installed after the last one: write a link.
         if self.chain.next_salt == 0 {
             let head = self.chain.link_head();
             self.write(FrameKind::Link, &head, &[])?;
@@ -175,6 +182,7 @@ impl Writer {
             self.sync()?;
         }
         if let Some(next) = self.next.take() {
+            self.name = segment_name(next.number);
             self.segment = next;
             self.base = self.chain.last.batch;
             self.offset = FIRST_FRAME;
@@ -194,7 +202,8 @@ impl Writer {
         if !within || !frame::encode(&frame, place, bytes) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a batch is too large for a frame"));
         }
-        // The whole frame in one write, on sectors of its own: no acknowledged batch is touched.
+        // One write for the whole frame, on sectors of its own: no sector with an acknowledged batch is written
+        // again.
         let done = if planted::active(23) {
             share_a_sector(&*self.segment.file, bytes, self.offset)
         } else {
@@ -209,7 +218,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The frame as it will stand on the disk.
+    /// The frame as it will be on the disk.
     fn frame<'a>(&self, kind: FrameKind, head: &BatchHead, payload: &'a [u8]) -> Frame<'a> {
         let next_salt = self.next.as_ref().map_or(0, |next| next.salt);
         Frame { kind, head: BatchHead { durable: self.durable, ..*head }, next_salt, payload }
@@ -246,7 +255,7 @@ fn fits(segment: &Prepared, offset: usize, payload: usize, keep: usize) -> bool 
     offset.saturating_add(framed_bytes(payload)).saturating_add(keep) <= segment.capacity
 }
 
-/// Reusable memory at an address that direct writes accept.
+/// A reusable buffer, aligned for direct writes.
 #[derive(Default)]
 struct Staging {
     bytes: Vec<u8>,
@@ -257,7 +266,7 @@ impl Staging {
         if self.bytes.len() < len + ALIGN {
             self.bytes = vec![0; len + ALIGN];
         }
-        // An address that cannot be aligned is only slower: the storage falls back to its cache.
+        // An unaligned buffer is only slower: the storage then writes through the page cache.
         let skip = self.bytes.as_ptr().align_offset(ALIGN).min(ALIGN);
         self.bytes.get_mut(skip..skip + len).unwrap_or_default()
     }

@@ -1,7 +1,8 @@
-//! The file `STORE`: whose directory this is.
+//! The identity file `STORE`.
 //!
-//! A store is born under the name `STORE.new` and gets its own name last, when everything else is durable.
-//! So a directory with `STORE.new` alone never held a claim, and one without either is not ours to touch.
+//! A store is created with a file `STORE.new`, which is renamed to `STORE` last, when everything else is durable. So
+//! a directory with `STORE.new` alone never held a claim, and a directory with neither is not ours and stays
+//! untouched.
 
 use crate::codec::{Cursor, Malformed, crc32};
 use crate::error::{Error, ErrorKind};
@@ -14,7 +15,7 @@ const NEWBORN: &str = "STORE.new";
 const MAGIC: &[u8; 8] = b"CLMSTORE";
 /// The version of the directory as a whole.
 const VERSION: u32 = 1;
-/// Magic, version, store id, CRC-32 of what stands before it.
+/// Magic, version, store id, CRC-32 of the bytes before it.
 const IDENTITY_BYTES: usize = 8 + 4 + 16 + 4;
 
 /// Every name a store may have in its directory.
@@ -36,10 +37,10 @@ const OUR_FILES: [&str; 14] = [
     "admin.new",
 ];
 
-/// What a directory is.
+/// The kind of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Identity {
-    /// Empty, or a birth that was interrupted: nothing in it was ever acknowledged.
+    /// Empty, or an interrupted creation: nothing in it was ever acknowledged.
     Unborn,
     /// A store.
     Store([u8; 16]),
@@ -86,7 +87,7 @@ fn parse(bytes: &[u8; IDENTITY_BYTES]) -> Result<[u8; 16], Error> {
     if magic != *MAGIC || sum != crc32(&[body]) {
         return Err(Error::corrupt("STORE is damaged, or is not a claim store's"));
     }
-    // A version is believed only under its checksum: damage must not pass for the future.
+    // The checksum is verified first: damage must not be taken for a newer version.
     if version > VERSION {
         return Err(Error::new(ErrorKind::TooNew, "the store was written by a newer version"));
     }
@@ -101,8 +102,8 @@ fn identity_bytes(store_id: [u8; 16]) -> Vec<u8> {
     bytes
 }
 
-/// Marks the directory as unborn, then clears away what an interrupted birth left. The marker is durable
-/// before anything else is made, so that a birth can be told from damage at every point.
+/// Marks the directory as unborn, then removes the leftovers of an interrupted creation. The marker is durable before
+/// anything else is created, so that an interrupted creation can be distinguished from damage at every point.
 pub(crate) fn begin_birth(storage: &Arc<dyn Storage>, store_id: [u8; 16]) -> Result<(), Error> {
     let begin = || {
         let leftovers = storage.list("")?;
@@ -141,10 +142,10 @@ pub(crate) fn finish_birth(storage: &Arc<dyn Storage>) -> Result<(), Error> {
     finish().map_err(|error| Error::io("a new store cannot be created", error))
 }
 
-/// Writes the identity of a store that is complete otherwise: the last step of a backup.
+/// Writes the identity of a store that is otherwise complete: the last step of a backup.
 ///
-/// Not by way of the name of the unborn: whoever opened a copy that was cut off there would begin an empty store
-/// in its place. Until the name is durable with all its bytes, the copy is refused.
+/// Does not use `STORE.new`: if the copy were interrupted then, an opening would create an empty store in its place.
+/// Until `STORE` is durable with all its bytes, the copy is refused.
 pub(crate) fn write_identity(storage: &Arc<dyn Storage>, store_id: [u8; 16]) -> std::io::Result<()> {
     storage.sync_dir("")?;
     let file = storage.open(STORE, OpenMode::CreateNew)?;

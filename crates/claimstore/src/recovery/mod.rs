@@ -1,7 +1,7 @@
 //! From files to an open store.
 //!
-//! [`identity`] says whether the directory is ours, [`plan`] what the parts found mean together, [`open`]
-//! puts the engine together.
+//! [`identity`] tells whether the directory is a store, [`plan`] evaluates together what its parts say, and
+//! [`open`](mod@open) assembles the engine.
 
 mod identity;
 mod open;

@@ -1,8 +1,8 @@
 //! Opening: lock, identity, catalogue, runs, claims in progress, journal, tables; then a new life.
 //!
-//! Replay applies what was decided, it never decides again: a record takes the place of an older version of
-//! its key, by sequence number, wherever each was found. The new life is durable in the catalogue before the
-//! first claim, so that no token is ever given twice.
+//! Replay only applies records, it never decides again: of two versions of a key the one with the higher sequence
+//! number wins, wherever each was found. The new life is durable in the catalogue before the first claim, so that no
+//! token is ever assigned twice.
 
 use super::identity::{self, Identity, LOCK, STORE};
 use super::plan::{self, Evidence};
@@ -75,18 +75,20 @@ fn begin(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<Engine>, Err
     Ok(engine)
 }
 
-/// A storage, what is held of it, and what was found there.
+/// A storage, the locks that are held on it, and the recovered state.
 type Held = (Arc<dyn Storage>, Vec<LockGuard>, Opened);
 
 /// Opens or creates the store as its one owner.
 ///
-/// Two files are locked. Who clears away `LOCK`, taking it for a leftover, and opens the store meets the second lock, of
-/// `STORE`: that file cannot be missed without the store being refused. It is there, and locked, before anything is
-/// recovered or acknowledged. Of two births in one directory, possible while there is no `STORE` yet, one finds its own
-/// lock file gone afterwards, or the other's lock on `STORE`.
+/// Two files are locked, `LOCK` and `STORE`. If `LOCK` is deleted as a supposed leftover, another process can create
+/// and lock it again, but then fails at the lock of `STORE`. If `STORE` is deleted too, the directory is refused.
+/// `STORE` exists and is locked before anything is recovered or acknowledged.
+///
+/// While there is no `STORE` yet, two processes can create a store in one directory at the same time. One of them
+/// then finds that its `LOCK` has lost its name, or that the other one has locked `STORE`.
 fn take(options: &Options, storage: Arc<dyn Storage>) -> Result<Held, Error> {
-    // Before anything is created: a foreign directory stays as it is. Whatever else may be wrong is judged
-    // under the lock.
+    // Before anything is created, so that a foreign directory stays unchanged. All other errors are judged under the
+    // lock.
     if let Err(error) = identity::identify(&storage)
         && error.kind() == ErrorKind::Misuse
     {
@@ -103,11 +105,12 @@ fn take(options: &Options, storage: Arc<dyn Storage>) -> Result<Held, Error> {
             (identity, recover_told(options, &storage, store_id)?)
         }
     };
+    // After both locks are held: see above.
     lock.check().map_err(|error| Error::io("the store's directory changed while it was opened", error))?;
     Ok((storage, vec![lock, identity], opened))
 }
 
-/// Opens the store without changing anything: what recovery writes goes to memory laid over the storage.
+/// Opens the store without changing it: everything that recovery writes stays in an overlay in memory.
 fn look(options: &Options, storage: Arc<dyn Storage>) -> Result<Held, Error> {
     let mut shared = Vec::new();
     for name in [LOCK, STORE] {
@@ -140,7 +143,7 @@ fn recover_told(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16
     })
 }
 
-/// Everything recovery or creation found out.
+/// The result of recovery or creation.
 struct Opened {
     store_id: [u8; 16],
     life: u64,
@@ -184,6 +187,8 @@ fn create(options: &Options, storage: &Arc<dyn Storage>) -> Result<Opened, Error
         namespaces: vec![crate::bucket::NamespaceRow { id: 0, bytes: default.row() }],
         runs: Vec::new(),
     };
+    // The name `STORE` comes last, when everything else is durable: a directory without it never acknowledged a
+    // claim.
     let catalog = Catalog::create(storage, store_id, &state)?;
     identity::finish_birth(storage)?;
     Ok(Opened {
@@ -215,6 +220,8 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
         evidence: evidence_of(&state),
         copied: Vec::new(),
     };
+    // Open runs, journal, tables: in each of them a record is applied only if its sequence number is higher than what
+    // is there.
     replay.load_open_runs(&set)?;
     let (segment, salt, batch) = state.journal;
     let recovered =
@@ -229,12 +236,14 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
     let Replay { live, evidence, copied, .. } = replay;
     let outcome = plan::weigh(&evidence)?;
     if let Some(tables) = &tables {
-        // Only now: a store that is refused stays as it was.
+        // Only after the last check: a store that is refused stays unchanged.
         tables.admit()?;
         tables.remove_claims(&copied)?;
     }
     let time = resume_clock(options, &state.mark, outcome.mark_ms);
     let life = if planted::active(6) { outcome.life - 1 } else { outcome.life };
+    // The new life is durable before any token of it is assigned. Leftover run files are removed last: if the opening
+    // fails, they stay.
     let mut home = Home::new(catalog, state);
     begin_life(&mut home, &time, outcome.life)?;
     remove_strangers(storage, &home.state);
@@ -257,8 +266,9 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
     })
 }
 
-/// Names that a killed process left in the page cache become durable before anything is built on them: a
-/// store whose own name, or whose tables, went away with a later power loss would take every claim along.
+/// Makes all names in the store's directories durable before anything relies on them. A killed process may have left
+/// names in the page cache only. If the name of the store or of its tables were lost at a later power loss, every
+/// claim since then would be lost with it.
 fn settle_names(storage: &Arc<dyn Storage>) -> Result<(), Error> {
     let settle = || ["", "journal", "runs"].into_iter().try_for_each(|dir| storage.sync_dir(dir));
     settle().map_err(|error| match error.kind() {
@@ -315,7 +325,8 @@ fn open_tables(
 }
 
 fn resume_clock(options: &Options, mark: &ClockMark, latest_ms: u64) -> StoreClock {
-    // The catalogue's mark has the readings; frames and rows may have carried store time further.
+    // The catalogue's mark has all clock readings. Frames and rows may have later store times; advance all readings
+    // by the difference.
     let ahead_ms = latest_ms - mark.store_ms;
     let last = Mark {
         store_ms: latest_ms,
@@ -326,12 +337,13 @@ fn resume_clock(options: &Options, mark: &ClockMark, latest_ms: u64) -> StoreClo
     StoreClock::resume(options.clock.clone(), &last, options.accept_clock_step, &options.limits)
 }
 
-/// Raises the life in the catalogue, durably, before any token of it can be given.
+/// Raises the life in the catalogue, durably, before any token of it can be assigned.
 fn begin_life(home: &mut Home, time: &StoreClock, life: u64) -> Result<(), Error> {
     home.begin_life(life as u32, clock_mark(time.mark()))
 }
 
-/// Run files that no catalogue names: of checkpoints and merges that did not finish. Best effort.
+/// Removes run files that the catalogue does not name: leftovers of checkpoints and merges that did not finish. Best
+/// effort.
 fn remove_strangers(storage: &Arc<dyn Storage>, state: &CatalogState) {
     let named: HashSet<String> = state
         .runs
@@ -350,18 +362,18 @@ fn remove_strangers(storage: &Arc<dyn Storage>, state: &CatalogState) {
     }
 }
 
-/// The live table as it fills.
+/// The live table while it is rebuilt.
 struct Replay<'a> {
     live: Live,
     hasher: &'a KeyHasher,
     spaces: &'a Spaces,
     evidence: Evidence,
-    /// Rows of the tables that a run has already.
+    /// Rows of the tables that are in a run already.
     copied: Vec<(Vec<u8>, u64)>,
 }
 
 impl Replay<'_> {
-    /// Claims that were in progress when their journal segments were retired.
+    /// Loads the claims that were still in progress when their journal segments were retired.
     fn load_open_runs(&mut self, set: &RunSet) -> Result<(), Error> {
         let mut newest: HashMap<Box<[u8]>, Record> = HashMap::new();
         for run in set.runs().iter().filter(|run| run.bucket() == BucketId::Open) {
@@ -372,8 +384,8 @@ impl Replay<'_> {
                 }
             }
         }
-        // A tombstone here says that the claim ended, not that the key is unknown: its record is in a run of
-        // another bucket, and must not be hidden.
+        // A tombstone in the open bucket means that the claim has ended, not that the key is unknown. Its record is
+        // in a run of another bucket and must not be hidden.
         newest.retain(|_, record| record.state == State::InProgress);
         for (key, record) in newest {
             let marks = Marks { spilled: true, spill_current: true, may_shadow: true, ..Marks::default() };
@@ -400,8 +412,8 @@ impl Replay<'_> {
                 OP_RECORD => {
                     let key = cursor.bytes("key")?;
                     let record = Record::decode(&mut cursor, &base)?;
-                    // What a checkpoint covers is in the runs: applying it again would bring back what was
-                    // pruned since.
+                    // Operations up to `checkpoint_seq` are in the runs. Applied again, they would bring back records
+                    // that were pruned since.
                     if record.seq > self.evidence.checkpoint_seq || planted::active(15) {
                         self.apply(key, record, Marks { may_shadow: true, ..Marks::default() });
                     }
@@ -418,8 +430,8 @@ impl Replay<'_> {
         cursor.finish("batch")
     }
 
-    /// The rows that `transact` left. Those that a run already has are removed for good: were they kept, a
-    /// later forget of the key, whose tombstone a merge drops in time, would bring them back.
+    /// Loads the rows that `transact` wrote. Rows that are in a run already are collected for removal. If they
+    /// stayed, they could come back: after a later `forget` of the key, once a merge has dropped its tombstone.
     fn load_tables(&mut self, tables: &Tables, cold: &Cold) -> Result<(), Error> {
         tables.claims(&mut |key, seq, bytes| {
             let record = read_claim_row(bytes)?;
@@ -433,11 +445,11 @@ impl Replay<'_> {
                 self.copied.push((key.to_vec(), seq));
                 return Ok(());
             }
-            // Planted: whatever the journal says of the key is taken for newer.
+            // Planted bug 28: any record from the journal counts as newer.
             if !(planted::active(28) && self.live.shard(hash).find(hash, key).is_some()) {
                 self.apply(key, record, Marks { may_shadow: true, ..Marks::default() });
             }
-            // Also where the journal knew better: the row must go before what hides it goes.
+            // Also if the journal has a newer version: the row must be removed before the version that hides it is.
             if let Some(entry) = self.live.shard(hash).find_mut(hash, key) {
                 entry.marks.in_tables = true;
             }
@@ -445,7 +457,7 @@ impl Replay<'_> {
         })
     }
 
-    /// Puts a version in place if it is newer than what is there.
+    /// Inserts a version if it is newer than the present one.
     fn apply(&mut self, key: &[u8], record: Record, marks: Marks) {
         let hash = self.hasher.hash(key);
         let mut shard = self.live.shard(hash);

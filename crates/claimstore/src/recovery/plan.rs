@@ -1,9 +1,9 @@
-//! What the parts found at open mean together. Pure.
+//! Evaluates together what the parts of a store say at open. Pure.
 
 use crate::engine::{LAST_LIFE, SEQ_BITS};
 use crate::error::{Error, ErrorKind};
 
-/// What the catalogue, the journal and the tables say of themselves.
+/// The claims of the catalogue, the journal and the tables about themselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Evidence {
     pub(crate) catalogue_generation: u64,
@@ -21,7 +21,7 @@ pub(crate) struct Evidence {
     pub(crate) row_mark_ms: u64,
 }
 
-/// What to go on from.
+/// The life and store time to continue from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) life: u64,

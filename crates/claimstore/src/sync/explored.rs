@@ -1,9 +1,9 @@
-//! The same names on top of shuttle or loom, which run all threads on one and decide at every lock, atomic and
-//! wake-up who goes on. Only in the builds of `explored/`: with `--cfg shuttle` for claimstore-sim's `tests/schedules.rs`, with
-//! `--cfg loom` for the smallest core (`engine/baton.rs`).
+//! The same names on top of shuttle or loom. These run all threads on one thread, and choose the next one at every
+//! lock, atomic and wake-up. Only in the builds of `explored/`: with `--cfg shuttle` for claimstore-sim's
+//! `tests/schedules.rs`, with `--cfg loom` for the smallest core (`engine/baton.rs`).
 //!
-//! Time stands still there unless a clock is moved by hand, and a wait with a limit never reaches it: who is
-//! not woken sleeps for ever, and the explorer reports it. That is what makes a lost wake-up visible.
+//! Time stands still there unless a clock is moved by hand, and a wait with a limit never times out. So a thread that
+//! misses its wake-up sleeps for ever, and the explorer reports it as a deadlock.
 
 #[cfg(loom)]
 use loom as explorer;

@@ -8,9 +8,8 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 pub(super) use std::sync::{Condvar, Mutex as Gate};
 pub(crate) use std::thread::{JoinHandle, ThreadId, yield_now};
 
-/// A value that is read all the time and replaced now and then. A lock, even one that readers share, has every reader
-/// write to the memory that all of them read; whoever asks this one for [`now`](Published::now) writes to memory of their
-/// own.
+/// A value that is read often and replaced rarely. With a lock, even a reader-writer lock, every reader writes to a
+/// cache line that all readers share. A reader of [`now`](Published::now) writes to memory of its own thread only.
 #[derive(Debug)]
 pub(crate) struct Published<T>(ArcSwap<T>);
 
@@ -22,12 +21,12 @@ impl<T> Published<T> {
         Published(ArcSwap::from_pointee(value))
     }
 
-    /// For a look at it.
+    /// The value, for short use.
     pub(crate) fn now(&self) -> Now<T> {
         self.0.load()
     }
 
-    /// To be kept.
+    /// The value, for longer use.
     pub(crate) fn get(&self) -> Arc<T> {
         self.0.load_full()
     }

@@ -1,4 +1,4 @@
-//! What a script of calls may do, and the directory that it does it in.
+//! Scripts of calls: their actions, and the directory of the store, which can be occupied.
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -10,15 +10,15 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// A file as redb sees it, with a memory of what went wrong.
+/// A file as redb sees it. Remembers the first failure.
 pub(in crate::bucket) struct Guarded {
     file: Paged,
-    /// Once true, what redb writes is written.
+    /// Whether redb's writes go to the file. Before that they are kept in `trial`.
     live: AtomicBool,
-    /// Until then, what redb wrote, in order.
+    /// The writes of the trial, in order.
     trial: Mutex<Vec<Change>>,
-    /// Set once and for ever: no write and no sync gets through any more. A failed sync may have lost any
-    /// earlier write, so a later one that succeeds would prove nothing.
+    /// Set once and for ever: all further writes and syncs are refused. A failed sync may have lost any earlier
+    /// write, so the success of a later one would prove nothing.
     condemned: AtomicBool,
     trouble: Mutex<Option<Trouble>>,
 }
@@ -29,7 +29,7 @@ enum Change {
     Sync,
 }
 
-/// An [`io::Error`] that can be told again.
+/// An [`io::Error`] that can be copied.
 #[derive(Debug, Clone, Copy)]
 struct Trouble {
     kind: io::ErrorKind,
@@ -37,12 +37,12 @@ struct Trouble {
 }
 
 impl Guarded {
-    /// A new file, which there is nothing to find out about.
+    /// A new file, which needs no trial.
     pub(super) fn live(file: Arc<dyn File>) -> Arc<Guarded> {
         Guarded::new(file, true)
     }
 
-    /// A file that may yet be refused: until [`admit`](Guarded::admit) nothing is written to it.
+    /// A file that may still be refused: until [`admit`](Guarded::admit) nothing is written to it.
     pub(super) fn on_trial(file: Arc<dyn File>) -> Arc<Guarded> {
         Guarded::new(file, false)
     }
@@ -63,17 +63,17 @@ impl Guarded {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(fault)) => Err(fault.into_error(self)),
             Err(_panic) => {
-                // What redb holds in memory may be half changed: none of it may reach the file.
+                // redb's memory may be in an inconsistent state: none of it may reach the file.
                 self.condemn();
                 Err(Error::corrupt("redb stumbled over its file"))
             }
         }
     }
 
-    /// Commits; see [`Db::commit`].
+    /// Commits; see [`Db::commit`](super::Db::commit).
     pub(in crate::bucket) fn commit(&self, transaction: WriteTransaction) -> Result<(), CommitFailed> {
         if self.is_condemned() {
-            // Nothing was let through since, so the commit cannot have begun.
+            // All writes since were refused, so nothing of this transaction is in the file.
             return Err(CommitFailed::Absent(self.failed_earlier()));
         }
         let mut rolled_back = false;
@@ -90,7 +90,7 @@ impl Guarded {
         })
     }
 
-    /// What was committed into a file without a name is gone with this handle.
+    /// Fails if the file has lost its name: a commit into such a file is lost with this handle.
     fn check_name(&self) -> Result<(), Error> {
         let checked = self.file.has_name().and_then(|named| {
             let text = "a redb file was removed while the store was open";
@@ -106,7 +106,7 @@ impl Guarded {
         }
     }
 
-    /// Lets no write and no sync through from now on.
+    /// Refuses all further writes and syncs.
     pub(in crate::bucket) fn condemn(&self) {
         self.condemned.store(true, Ordering::Release);
     }
@@ -125,8 +125,8 @@ impl Guarded {
         self.live.load(Ordering::Acquire)
     }
 
-    /// Writes what redb wrote on trial, in its order and with its syncs, so that a crash in between finds what
-    /// redb allows for. Nobody else may be using the file yet.
+    /// Writes redb's changes of the trial, in redb's order and with redb's syncs, so that redb can handle a crash in
+    /// between. No other thread may be using the file yet.
     pub(super) fn admit(&self) -> io::Result<()> {
         for change in self.trial.lock().drain(..) {
             self.noted(|| self.put(&change))?;
@@ -154,10 +154,10 @@ impl Guarded {
         }
     }
 
-    /// Keeps the first error, and condemns the file over it.
+    /// Keeps the first error, and condemns the file after any.
     fn noted<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         act().inspect_err(|error| {
-            // The reason first: whoever meets a condemned file asks for it.
+            // The reason first: a caller that finds the file condemned reads it.
             self.note(error);
             self.condemn();
         })
@@ -177,7 +177,7 @@ impl Guarded {
         Ok(if self.is_live() { stored } else { trial_len(stored, &self.trial.lock()) })
     }
 
-    /// What the file system says, which after a shutdown of XFS is `EIO`.
+    /// The length by the file system. After a shutdown of XFS this call fails with `EIO`.
     fn stored_len(&self) -> io::Result<u64> {
         self.noted(|| self.file.len())
     }
@@ -192,17 +192,17 @@ impl Guarded {
     fn read_file(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let read = self.file.read(offset, out);
         read.inspect_err(|error| {
-            // A page that is not what was written, and a way beyond the end of a cut file, are the bytes' fault.
+            // A wrong page, and an offset beyond the end of a cut file, are damage, not failures of the disk.
             if !matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) {
-                // redb answers nothing more after it: only a handle of its own makes up for what may pass.
+                // The disk failed, perhaps only once. redb returns errors from here on, so the file must be reopened.
                 self.note(error);
                 self.condemn();
             }
         })
     }
 
-    /// The file's bytes with the changes laid over them. Page by page: of a page that was written on trial the
-    /// file may hold anything.
+    /// The file's bytes, overlaid with the changes. Goes page by page, because a page that was written on trial must
+    /// not be read from the file.
     fn read_on_trial(&self, changes: &[Change], offset: u64, out: &mut [u8]) -> io::Result<()> {
         let stored = self.stored_len()?;
         let end = offset.checked_add(out.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -213,7 +213,7 @@ impl Guarded {
             match last_change(changes, offset) {
                 Some(Change::Write(at, data)) => copy_from(data, offset - at, page),
                 None if offset < stored => self.read_file(offset, page)?,
-                // Cut off and grown again, or grown on trial.
+                // Cut off and grown again, or grown, during the trial.
                 Some(_) | None => page.fill(0),
             }
         }
@@ -235,7 +235,7 @@ fn trial_len(stored: u64, changes: &[Change]) -> u64 {
     })
 }
 
-/// What last happened to the page at `offset`, which was written whole or not at all.
+/// The last change of the page at `offset`. Pages are written whole.
 fn last_change(changes: &[Change], offset: u64) -> Option<&Change> {
     changes.iter().rev().find(|change| match change {
         Change::Write(at, data) => (*at..at.saturating_add(data.len() as u64)).contains(&offset),
@@ -244,7 +244,7 @@ fn last_change(changes: &[Change], offset: u64) -> Option<&Change> {
     })
 }
 
-/// Copies what stands at `skip` in `data`; a header may be shorter than what is asked for.
+/// Copies `data` from `skip` on, and fills the rest with zeros: a header may be shorter than `out`.
 fn copy_from(data: &[u8], skip: u64, out: &mut [u8]) {
     let data = data.get(skip as usize..).unwrap_or_default();
     let shared = data.len().min(out.len());
@@ -253,7 +253,7 @@ fn copy_from(data: &[u8], skip: u64, out: &mut [u8]) {
     rest.fill(0);
 }
 
-/// What redb is given. Locks are left to the store's own [`Storage::lock`].
+/// The backend that redb gets. It does not lock: the store has its own [`Storage::lock`](crate::io::Storage::lock).
 #[derive(Debug)]
 pub(super) struct RedbFile(pub(super) Arc<Guarded>);
 

@@ -1,20 +1,20 @@
-//! A file of redb's pages, each under a checksum of ours.
+//! A file of redb's pages, each with a checksum of ours.
 //!
-//! redb looks at its own checksums only when it repairs a file, and it believes a page number before it knows
-//! whether there is such a page: one damaged byte could have it ask for gigabytes. So every page is checked here
-//! before redb sees it.
+//! redb verifies its own checksums only when it repairs a file, and it uses a page number before it knows whether
+//! there is such a page: one damaged byte could make it allocate gigabytes. So every page is verified here before
+//! redb sees it.
 //!
-//! Behind the first page, which has redb's header, every [`GROUP_PAGES`] pages are preceded by a page with their
-//! checksums. docs/file-format.md has the bytes. Two arguments make this safe in a crash:
+//! After the first page, which has redb's header, every [`GROUP_PAGES`] pages are preceded by a page with their
+//! checksums. docs/file-format.md has the bytes. Two arguments show that this is crash-safe:
 //!
-//! - **Pages.** redb never overwrites a page that a durable commit can reach, and lets a commit reach a page only
-//!   after a sync. [`Paged::sync`] writes the checksums before it syncs, so the checksums of such pages are as
-//!   durable as the pages. Where a page of checksums is torn, each of its sectors is the old or the new one, and
-//!   both say the same of every page that can be reached.
-//! - **The header** is overwritten in place, and a write that fails may leave half of it. So there are two copies,
-//!   each with a number that rises and a checksum; the good one with the highest number counts, and it is the
-//!   last to be overwritten. Before a sync either may be the old one, which is what redb expects of its header;
-//!   after it both are the new one, and damage to one of them is repaired from the other.
+//! - **Pages.** redb never overwrites a page that a durable commit can reach, and makes a page reachable only after a
+//!   sync. [`Paged::sync`] writes the checksums before it syncs, so the checksums of such pages are as durable as the
+//!   pages. If a page of checksums is torn, each of its sectors is the old or the new one, and both have the same
+//!   checksums for every page that is reachable.
+//! - **The header** is overwritten in place, and a failed write may leave half of it. So there are two copies, each
+//!   with an ascending number and a checksum. The valid copy with the highest number counts, and it is overwritten
+//!   last. Before a sync either copy may be the old one, as redb expects of its header; after it both are the new
+//!   one, and if one is damaged, the other is used.
 
 use crate::codec::crc32;
 use crate::io::File;
@@ -23,32 +23,32 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
-/// Bytes of a page of redb's and of one of ours.
+/// Bytes of a page, redb's or ours.
 pub(super) const PAGE_BYTES: usize = 4096;
-/// How many pages one page of checksums speaks of.
+/// Pages that one page of checksums covers.
 const GROUP_PAGES: u64 = (PAGE_BYTES / SUM_BYTES) as u64;
 const SUM_BYTES: usize = 4;
 /// Bytes of a copy of the header.
 const COPY_BYTES: usize = 512;
-/// Where the copies stand in the first page.
+/// Offsets of the copies in the first page.
 const COPIES: [u64; 2] = [0, 2048];
-/// What redb may use at the front of a copy; redb 4.4 uses 320 bytes. The copy's number and checksum follow.
+/// Bytes that redb may use at the front of a copy; redb 4.4 uses 320. The copy's number and checksum follow.
 const HEADER_BYTES: usize = COPY_BYTES - SUM_BYTES - 8;
 /// Pages of checksums kept in memory beyond those that must be written: one for 4 MiB of file.
 const CACHED_GROUPS: usize = 256;
 
-/// A file as redb lays it out, on a file that has checksums in between.
+/// Maps the file that redb sees to the real file, which has pages of checksums in between.
 pub(super) struct Paged {
     file: Arc<dyn File>,
     groups: Mutex<BTreeMap<u64, Group>>,
-    /// The newest copy of the header; `None` until it was looked for.
+    /// The newest copy of the header; `None` until the header was read.
     newest: Mutex<Option<Newest>>,
 }
 
 /// A page of checksums.
 struct Group {
     sums: Box<[u8; PAGE_BYTES]>,
-    /// Whether the file's are older.
+    /// Whether they are newer than the ones in the file.
     dirty: bool,
 }
 
@@ -140,7 +140,7 @@ impl Paged {
     pub(super) fn set_len(&self, len: u64) -> io::Result<()> {
         let pages = whole_pages(len)?;
         self.file.set_len(stored_len(pages)?)?;
-        // A page that is cut off and comes back is one that was never written.
+        // A page that is cut off and added again later counts as never written: its checksum becomes 0.
         let (group, first) = group_of(pages.max(1));
         self.groups.lock().retain(|number, _| *number <= group);
         if first == 0 {
@@ -177,7 +177,7 @@ impl Paged {
         copy.extend_from_slice(&number.to_le_bytes());
         let sum = sum_of(0, &copy);
         copy.extend_from_slice(&sum.to_le_bytes());
-        // The other copy first: at every moment one of the two is good.
+        // The older copy first, so that one of the two is valid at every moment.
         let others = COPIES.into_iter().filter(|place| *place != newest.place);
         for place in others.chain([newest.place]) {
             self.file.write_all_at(&copy, place)?;
@@ -186,8 +186,7 @@ impl Paged {
         Ok(())
     }
 
-    /// The good copy of the header with the highest number; `None` in a file that never had one, or where both
-    /// are damaged.
+    /// The valid copy of the header with the highest number; `None` if the file never had one, or both are damaged.
     fn newest_header(&self) -> io::Result<Option<(Newest, [u8; HEADER_BYTES])>> {
         let mut found = None;
         for place in COPIES {
@@ -202,7 +201,7 @@ impl Paged {
         Ok(found)
     }
 
-    /// Shows the checksums of a group, from memory or from the file.
+    /// Calls `act` with the checksums of a group, from memory or from the file.
     fn with_group<T>(&self, number: u64, act: impl FnOnce(&mut Group) -> io::Result<T>) -> io::Result<T> {
         let mut groups = self.groups.lock();
         if let Some(group) = groups.get_mut(&number) {
@@ -241,7 +240,7 @@ impl Group {
         }
     }
 
-    /// Whether `page` is what was written last, or was never written and is zeros.
+    /// Whether `page` has its last written contents, or was never written and is zeros.
     fn vouches(&self, at: u64, number: u64, page: &[u8]) -> bool {
         match self.sum(at) {
             0 => page.iter().all(|byte| *byte == 0),
@@ -256,20 +255,20 @@ impl Stretch {
         1 + self.group * GROUP_PAGES + at
     }
 
-    /// Where the first page stands in the file.
+    /// Offset of the first page in the file.
     fn place(&self) -> io::Result<u64> {
         let sums = place_of_sums(self.group)?;
         sums.checked_add((1 + self.first) * PAGE_BYTES as u64).ok_or_else(beyond)
     }
 }
 
-/// The checksum of a page; it covers the page's number, so that none can stand in another's place. Never 0,
-/// which means that the page was not written.
+/// The checksum of a page. It covers the page's number, so that a page in the wrong place is detected. Never 0, which
+/// means that the page was not written.
 fn sum_of(number: u64, page: &[u8]) -> u32 {
     crc32(&[&number.to_le_bytes(), page]).max(1)
 }
 
-/// Number and content of a copy of the header, if it is what was written.
+/// Number and contents of a copy of the header, if its checksum is right.
 fn checked_header(copy: &[u8; COPY_BYTES]) -> Option<(u64, [u8; HEADER_BYTES])> {
     let (covered, sum) = copy.split_last_chunk()?;
     let (header, number) = covered.split_last_chunk()?;
@@ -277,7 +276,7 @@ fn checked_header(copy: &[u8; COPY_BYTES]) -> Option<(u64, [u8; HEADER_BYTES])> 
     Some((u64::from_le_bytes(*number), header.try_into().ok()?)).filter(|_| good)
 }
 
-/// Group and place within it of a page behind the header.
+/// Group, and place within it, of a page after the header.
 fn group_of(page: u64) -> (u64, u64) {
     ((page - 1) / GROUP_PAGES, (page - 1) % GROUP_PAGES)
 }
@@ -311,13 +310,13 @@ fn whole_pages(bytes: u64) -> io::Result<u64> {
     }
 }
 
-/// The length of a file for so many pages of redb's.
+/// The length of the real file for this many pages of redb's.
 fn stored_len(pages: u64) -> io::Result<u64> {
     let groups = pages.saturating_sub(1).div_ceil(GROUP_PAGES);
     pages.checked_add(groups).and_then(|pages| pages.checked_mul(PAGE_BYTES as u64)).ok_or_else(beyond)
 }
 
-/// What redb sees of a file so long. A page that is there in part counts, and fails to be read.
+/// The length that redb sees of a real file with this length. A partial page counts, and cannot be read.
 fn shown_len(stored: u64) -> u64 {
     let pages = stored.div_ceil(PAGE_BYTES as u64);
     let behind = pages.saturating_sub(1);

@@ -1,4 +1,4 @@
-//! Rows that prove themselves, and tallies that prove that none is missing.
+//! Rows with checksums, and tallies that prove that no row is missing.
 
 use crate::codec::{Cursor, Malformed, crc32};
 use crate::error::Error;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::vec;
 
-/// A read transaction keeps redb from reusing pages: it ends after so many rows or bytes.
+/// The most rows and bytes of one page. A read transaction keeps redb from reusing pages, so it ends after each page.
 const PAGE_ROWS: usize = 1_000;
 const PAGE_BYTES: usize = 1 << 20;
 pub(super) type Row = (Vec<u8>, Vec<u8>);
