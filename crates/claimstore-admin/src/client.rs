@@ -1,8 +1,7 @@
 //! The asking side.
 
-use crate::answer::{Answer, Refusal};
-use crate::ask::Request;
 use crate::socket;
+use crate::wire::{Answer, Refusal, Request};
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;

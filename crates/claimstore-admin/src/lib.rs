@@ -68,38 +68,28 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic"))]
 
+// In layers, each of which names only those above it: hex, millis; wire (what is written and read); socket; answer (a
+// request answered about a store), client; serve (the thread behind the socket).
 mod answer;
-mod ask;
 mod client;
-mod decide;
-mod decision;
-mod export;
-mod guest;
-mod host;
-mod jobs;
-mod label;
-mod live;
-mod page;
-mod peer;
+mod hex;
+mod millis;
 mod planted;
-mod policy;
 mod serve;
 mod socket;
-mod view;
+mod wire;
 
-pub use answer::{Answer, Refusal, RefusalKind, Served, answer};
-pub use ask::{Dir, Key, Listing, Request, Show, State, Which, from_hex};
+pub use answer::{Export, Served, answer, is_cursor, resolve};
 pub use client::{AskError, Client};
-pub use decision::{Decision, MAX_TARGETS, Response, Seen, Target, Verb, Verdict};
-pub use export::{Export, ExportView, FingerprintView, Page, RulesView};
-pub use label::{KeyLabel, resolve};
-pub use live::{BucketView, CensusView, Live, Numbers, OutcomesView, QuantilesView};
-pub use page::is_cursor;
-pub use policy::{OrphanRule, PolicyChange};
+pub use hex::{from_hex, hex};
+pub use millis::ms;
 pub use serve::{Admin, ServeAdmin};
 pub use socket::SOCKET;
-pub use view::{
-    BackoffView, PastView, PolicyView, QuotaView, RecordView, cause_name, happened_name, hex, key_hash, ms,
+pub use wire::{
+    Answer, BackoffView, BucketView, CensusView, Decision, Dir, ExportView, FingerprintView, Key, KeyLabel,
+    Listing, Live, MAX_TARGETS, Numbers, OrphanRule, OutcomesView, Page, PastView, PolicyChange, PolicyView,
+    QuantilesView, QuotaView, RecordView, Refusal, RefusalKind, Request, Response, RulesView, Seen, Show,
+    State, Target, Verb, Verdict, Which, cause_name, happened_name, key_hash,
 };
 
 /// The program in the README compiles.

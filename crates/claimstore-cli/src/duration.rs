@@ -32,6 +32,11 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(total_ms))
 }
 
+/// A duration in whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// How long a key may be remembered: what the store accepts, said before the store is touched.
 pub(crate) fn parse_ttl(text: &str) -> Result<Duration, String> {
     let ttl = parse(text)?;
@@ -45,7 +50,7 @@ pub(crate) fn parse_ttl(text: &str) -> Result<Duration, String> {
 /// The two largest units of a duration, as [`parse`] reads them: `3d4h`, `12s`, `0ms`.
 pub(crate) fn format(duration: Duration) -> String {
     let units = [(DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"), (MS, "ms")];
-    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut rest = millis(duration);
     let mut text = String::new();
     // From the first unit that fits, and the one below it.
     let first = units.iter().position(|(ms, _)| rest >= *ms).unwrap_or(units.len() - 1);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use claimstore_admin::hex;
 use claimstore_hash::{composite, digest_key};
 
 use crate::record::json::{Found, Pointer};
@@ -73,7 +74,7 @@ fn digest_names(names: &[String]) -> String {
     let mut names = names.to_vec();
     names.sort_unstable();
     let digest = digest_key(&names);
-    digest.iter().take(16).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    hex(digest.get(..16).unwrap_or_default())
 }
 
 fn find_columns(names: Vec<String>, columns: &[Vec<u8>]) -> Result<Vec<(String, usize)>, UnknownColumn> {
@@ -375,10 +376,6 @@ mod tests {
             let refused = columns(&[name]).bind(&head("a;b;a"), SYNTAX).unwrap_err();
             assert_eq!(refused, UnknownColumn { name: name.into(), twice, json: false });
         }
-    }
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
     }
 
     /// Stores in the field hold these bytes: another key would pass every event a second time.

@@ -1,8 +1,10 @@
 //! The `claimstore` command. What it promises and how it is used: `claimstore help`, and this package's README.
 #![forbid(unsafe_code)]
 
+// In layers, each of which names only those above it: exit, duration, visible, human, print; store, source (who
+// answers); show, look, verdict, repair (what subcommands share); the subcommands, each with its arguments; args (all of
+// them), command_line.
 mod args;
-mod batch;
 mod codes;
 mod command_line;
 mod commands;
@@ -12,23 +14,19 @@ mod descriptors;
 mod duration;
 mod exec;
 mod exit;
-#[cfg(test)]
-mod feed;
 mod human;
 mod input;
 mod key;
 mod look;
-mod output;
 mod planted;
 mod print;
-mod progress;
 mod record;
 mod repair;
 mod shell;
 mod show;
-mod side;
 mod signals;
 mod source;
+mod state;
 mod stats;
 mod store;
 mod store_args;
@@ -41,7 +39,9 @@ mod writer;
 
 use std::process::ExitCode;
 
-use crate::args::Command;
+use clap::CommandFactory as _;
+
+use crate::args::{Cli, Command};
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
@@ -70,7 +70,7 @@ fn told(result: anyhow::Result<Exit>) -> Exit {
 fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Dedupe(args) => dedupe::run(args),
-        Command::Exec(args) => args.run(),
+        Command::Exec(args) => exec::run(args),
         Command::Stats(args) => args.run(),
         Command::List(args) => args.run(),
         Command::Get(args) => args.run(),
@@ -90,8 +90,8 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Backup(args) => args.run(),
         Command::Restore(args) => args.run(),
         Command::Policy(args) => args.run(),
-        Command::Completions(args) => args.run(),
-        Command::Man(args) => args.run(),
+        Command::Completions(args) => args.run(Cli::command()),
+        Command::Man(args) => args.run(Cli::command()),
         Command::Export(args) => args.run(),
         Command::Import(args) => args.run(),
         Command::Clock(args) => args.run(),

@@ -14,30 +14,19 @@ use claimstore_admin::{
 };
 use clap::Args;
 
-use crate::commands::list::{millis, state_parser};
 use crate::confirm::ConfirmArgs;
 use crate::duration;
 use crate::exit::{Exit, Failure};
 use crate::human::counted;
 use crate::show::namespace_name;
 use crate::source::{Source, unexpected};
+use crate::state::state_parser;
 use crate::store_args::StoreArgs;
 use crate::target::given;
 use crate::verdict::{Tally, Telling, short_name};
 
 /// Most keys that are listed at a time.
 const PAGE: u64 = 1_000;
-
-/// The exit codes that all decisions have of their own.
-pub(crate) const CODES: [(u8, &str); 4] = [
-    (0, "done; with --all also when there was nothing to do"),
-    (1, "there is no such key or namespace"),
-    (4, "the key is in another state"),
-    (
-        75,
-        "a holder is trusted with the key; or the store is open elsewhere, and the program allows no decisions",
-    ),
-];
 
 /// What every decision takes.
 #[derive(Debug, Args)]
@@ -159,8 +148,8 @@ impl KeysArgs {
             force,
             states: self.state.clone(),
             prefix: self.prefix.clone(),
-            older_than_ms: self.older_than.map(millis),
-            newer_than_ms: self.newer_than.map(millis),
+            older_than_ms: self.older_than.map(duration::millis),
+            newer_than_ms: self.newer_than.map(duration::millis),
         };
         let limit = u32::try_from(limit.min(PAGE)).unwrap_or(1);
         let show = Show { keys: true, payload: false };

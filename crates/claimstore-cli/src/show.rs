@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use claimstore::RecordState;
-use claimstore_admin::{PastView, RecordView, Show, State};
-pub(crate) use claimstore_admin::{cause_name, happened_name, hex, ms};
+use claimstore_admin::{PastView, RecordView, Show, hex};
 use clap::Args;
 
 use crate::human::{self, age, utc, when};
@@ -34,10 +32,6 @@ pub(crate) fn readable(bytes: &[u8]) -> String {
         Ok(text) => visible(text).into_owned(),
         Err(_) => format!("0x{}", hex(bytes)),
     }
-}
-
-pub(crate) fn state_name(state: RecordState) -> &'static str {
-    State::from(state).name()
 }
 
 pub(crate) fn namespace_name(name: &str) -> &str {

@@ -9,10 +9,10 @@ use claimstore_admin::{
     Answer, AskError, Client, Listing, Live, RecordView, RefusalKind, Request, Served, answer,
 };
 
-use crate::args::StoreArgs;
 use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
 use crate::store;
+use crate::store_args::StoreArgs;
 
 /// Who answers.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::{codes, print};
 ///
 /// And, where a program has it open and serves it, what it is doing.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "shown"), (75, codes::UNSERVED)]))]
+#[command(after_long_help = codes::STATS.listed())]
 pub(crate) struct Stats {
     #[command(flatten)]
     store: StoreArgs,

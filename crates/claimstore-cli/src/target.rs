@@ -54,7 +54,7 @@ pub(crate) fn namespace(store: &Store, name: &str) -> anyhow::Result<Namespace> 
     store.namespace(name).context("opening the namespace")
 }
 
-pub(crate) fn from_hex(digits: &[u8]) -> Result<Vec<u8>, Failure> {
+fn from_hex(digits: &[u8]) -> Result<Vec<u8>, Failure> {
     let bytes = std::str::from_utf8(digits).ok().and_then(claimstore_admin::from_hex);
     bytes.ok_or_else(|| Failure::new(Exit::Usage, "KEY is no even number of hex digits"))
 }

@@ -129,9 +129,10 @@ impl Line {
                 let answer = catch_unwind(AssertUnwindSafe(|| question.answer())).unwrap_or(Answer::Panicked);
                 let call = of_thread.lock().unwrap_or_else(PoisonError::into_inner);
                 if *call == Call::LeftBehind {
-                    if !planted::active(68) {
-                        left_behind.now.fetch_sub(1, Ordering::AcqRel);
+                    if planted::active(68) {
+                        return;
                     }
+                    left_behind.now.fetch_sub(1, Ordering::AcqRel);
                     return;
                 }
                 // Sent under the lock: an asker that abandons the call under this lock knows that no answer was sent.

@@ -153,12 +153,19 @@ impl Rules {
                     }
                 }
                 Sentence::Wait(due, reason) => {
-                    let dues = first_due.into_iter().chain(due);
-                    first_due = if planted::active(67) { dues.max() } else { dues.min() };
+                    let before = first_due;
+                    first_due = before.into_iter().chain(due).min();
+                    if planted::active(67) {
+                        first_due = before.max(due);
+                    }
                     self.tell(&record, Outcome::Waiting, reason);
                 }
             }
-            if (page.len() >= PAGE || page_bytes >= PAGE_BYTES) && !planted::active(69) {
+            let mut is_full = page.len() >= PAGE || page_bytes >= PAGE_BYTES;
+            if planted::active(69) {
+                is_full = false;
+            }
+            if is_full {
                 self.end(&page, &rulings);
                 page.clear();
                 page_bytes = 0;

@@ -5,7 +5,6 @@
 //!   find after losing power (fault levels L0 to L4, and the lying flush of L6 as a control);
 //! - [`model`]: what a claim store answers, as a state machine of one key;
 //! - [`history`] and [`checker`]: what many threads saw, and whether one order of operations explains it;
-//! - [`oracle`]: what a script was told, and whether a reopened store still says so;
 //! - [`gate`]: a disk that stops a thread between two operations, so that others go on meanwhile;
 //! - [`kill`]: the same for a process of its own, on a real file system.
 //!
@@ -21,7 +20,6 @@ pub mod gate;
 pub mod history;
 pub mod kill;
 pub mod model;
-pub mod oracle;
 mod rng;
 #[expect(
     clippy::missing_errors_doc,

@@ -1,6 +1,5 @@
 //! `claimstore backup`: a copy that opens.
 
-use std::fs;
 use std::path::{self, PathBuf};
 
 use anyhow::Context as _;
@@ -9,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::codes;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::source::{Source, unexpected};
 use crate::store_args::StoreArgs;
 use crate::{print, store};
@@ -19,7 +18,7 @@ use crate::{print, store};
 /// The copy is a store; `claimstore restore` puts it into the place of a lost one. Of a store that a program has open and
 /// lets be decided about, the program makes it: with its own permissions, at DIR as it sees the file system.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "done"), (73, "the directory is not empty"), (74, "it failed; the directory is no backup"), (75, codes::UNDECIDED)]))]
+#[command(after_long_help = codes::BACKUP.listed())]
 pub(crate) struct Backup {
     #[command(flatten)]
     store: StoreArgs,
@@ -57,18 +56,4 @@ impl Backup {
         }
         print::line(&format!("{rows} rows copied to {}", self.to.display()))
     }
-}
-
-/// A directory that is not there, or empty, may be written to.
-pub(crate) fn refuse_occupied(dir: &std::path::Path) -> anyhow::Result<()> {
-    let occupied = match fs::read_dir(dir) {
-        Ok(mut entries) => entries.next().is_some(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        Err(error) => return Err(error).with_context(|| format!("looking at {}", dir.display())),
-    };
-    if occupied {
-        let message = format!("{} is not empty", dir.display());
-        return Err(Failure::new(Exit::CannotCreate, message).into());
-    }
-    Ok(())
 }

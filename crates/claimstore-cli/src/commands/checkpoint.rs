@@ -14,7 +14,7 @@ use crate::{human, print};
 ///
 /// The next open then has less to read back.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "done"), (75, codes::UNSERVED)]))]
+#[command(after_long_help = codes::CHECKPOINT.listed())]
 pub(crate) struct Checkpoint {
     #[command(flatten)]
     store: StoreArgs,

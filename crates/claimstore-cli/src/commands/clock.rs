@@ -1,13 +1,13 @@
 //! `claimstore clock`: what the store takes the time for.
 
 use anyhow::Context as _;
+use claimstore_admin::ms;
 use clap::Args;
 use serde_json::json;
 
 use crate::codes;
 use crate::exit::Exit;
 use crate::human::{span, utc};
-use crate::show::ms;
 use crate::store_args::StoreArgs;
 use crate::{print, store};
 
@@ -18,7 +18,7 @@ use crate::{print, store};
 /// A wall clock that jumped far ahead is not followed (docs/operations.md). --accept takes it at its word, once: store time
 /// becomes the wall clock's, and what has expired by it is forgotten. Store time never goes back.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "shown, or accepted")]))]
+#[command(after_long_help = codes::CLOCK.listed())]
 pub(crate) struct Clock {
     #[command(flatten)]
     store: StoreArgs,

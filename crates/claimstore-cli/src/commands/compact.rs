@@ -14,7 +14,7 @@ use crate::{human, print, store};
 /// Until there is one for each stretch of time that gets no more records. Needs room for a copy of the largest; an
 /// interruption leaves the store as it was.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "done")]))]
+#[command(after_long_help = codes::COMPACT.listed())]
 pub(crate) struct Compact {
     #[command(flatten)]
     store: StoreArgs,

@@ -5,14 +5,14 @@ use clap::Args;
 
 use crate::codes;
 use crate::exit::Exit;
-use crate::repair::{CODES, OutcomeArgs};
+use crate::repair::OutcomeArgs;
 
 /// Says that the work of parked or orphaned keys is done.
 ///
 /// From now on claims are duplicates. An orphan is parked first: a crash in between leaves it parked. With several keys
 /// the exit code is the largest that one of them alone would have had.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&CODES))]
+#[command(after_long_help = codes::REPAIR.listed())]
 pub(crate) struct Complete {
     #[command(flatten)]
     outcome: OutcomeArgs,

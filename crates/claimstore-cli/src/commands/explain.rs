@@ -18,11 +18,7 @@ use crate::{codes, print, shell, show};
 ///
 /// The history has the last 16 entries. The lines at the end can be pasted into a shell; each decision asks first.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[
-    (0, "shown"),
-    (1, "there is no such key, or no such namespace"),
-    (75, codes::UNSERVED),
-]))]
+#[command(after_long_help = codes::EXPLAIN.listed())]
 pub(crate) struct Explain {
     #[command(flatten)]
     look: LookArgs,

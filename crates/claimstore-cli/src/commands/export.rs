@@ -25,7 +25,7 @@ const WRITE_BYTES: usize = 256 << 10;
 /// A program that has the store open goes on meanwhile; it must allow decisions, as all that is stored goes out. It ends
 /// an export that is read more slowly than 256 KiB a second.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "all was written"), (1, "there is no such namespace"), (74, "it failed, and the output is cut: its last line is missing"), (75, codes::UNDECIDED)]))]
+#[command(after_long_help = codes::EXPORT.listed())]
 pub(crate) struct Export {
     #[command(flatten)]
     store: StoreArgs,

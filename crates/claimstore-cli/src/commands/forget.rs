@@ -5,14 +5,14 @@ use clap::Args;
 
 use crate::codes;
 use crate::exit::Exit;
-use crate::repair::{CODES, RepairArgs};
+use crate::repair::RepairArgs;
 
 /// Makes keys unknown, whatever they are: their work may be done again.
 ///
 /// Nothing is left that could keep --by and --why. With several keys the exit code is the largest that one of them alone
 /// would have had.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&CODES))]
+#[command(after_long_help = codes::REPAIR.listed())]
 pub(crate) struct Forget {
     #[command(flatten)]
     repair: RepairArgs,

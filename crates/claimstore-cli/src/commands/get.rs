@@ -9,7 +9,7 @@ use crate::{print, show};
 
 /// Shows what the store knows of one key.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "shown"), (1, "there is no such key, or no such namespace"), (75, codes::UNSERVED)]))]
+#[command(after_long_help = codes::GET.listed())]
 pub(crate) struct Get {
     #[command(flatten)]
     look: LookArgs,

@@ -8,13 +8,14 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::args::StoreArgs;
+use crate::codes;
 use crate::exit::{Exit, Failure};
 use crate::input::Input;
 use crate::record::{Format, Head, Layout, Reader, RecordArgs, looks_like_json, parse_names};
 use crate::signals::Signals;
-use crate::transfer::foreign::{Reading, Source, Unsaid};
+use crate::store_args::StoreArgs;
 use crate::transfer::load::{Loader, Tally};
+use crate::transfer::reading::{Reading, Source, Unsaid};
 use crate::transfer::row::{self, Name, Nulls};
 use crate::transfer::run::Run;
 use crate::transfer::said::Language;
@@ -37,11 +38,8 @@ use crate::{descriptors, duration, print, store};
 /// A row that does not say until when it is remembered is remembered for --ttl after it was done, else for the ttl of
 /// the namespace: a new namespace remembers for a day, so rows that are older than that are left out without --ttl. "For
 /// ever" (`infinity`, 9999-12-31) is as long as a store remembers anything, 10 years.
-///
-/// Exit codes: 0 all done; 3 some lines refused, each named on standard error; 64 usage; 65 the input is empty or cut
-/// before the last line of an export, its header cannot be read, it is a dump, or the store is damaged; 74 input or store
-/// failed; 75 the store is open elsewhere; 130, 143 SIGINT, SIGTERM, after what was read is written.
 #[derive(Debug, Args)]
+#[command(after_long_help = codes::IMPORT.listed())]
 pub(crate) struct Import {
     #[command(flatten)]
     store: StoreArgs,

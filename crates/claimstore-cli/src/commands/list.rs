@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use claimstore_admin::{Listing, State, Which, is_cursor};
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _, ValueParser};
 use serde_json::json;
 
 use crate::codes;
 use crate::exit::{Exit, Failure};
 use crate::show::ShowArgs;
 use crate::source::Source;
+use crate::state::state_parser;
 use crate::store_args::StoreArgs;
 use crate::{duration, print, show};
 
@@ -19,14 +19,10 @@ use crate::{duration, print, show};
 /// A page ends with a cursor if there is more; --after takes it. A cursor holds a time and a digest, no key. A key
 /// that is claimed again between two pages moves to the end and may show twice.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "listed, also when nothing fits"), (1, "there is no such namespace"), (75, codes::UNSERVED)]))]
+#[command(after_long_help = codes::LIST.listed())]
 pub(crate) struct List {
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
     page: PageArgs,
-    #[command(flatten)]
-    show: ShowArgs,
 
     /// Only records in this state; several times, in any of the given.
     #[arg(long, value_name = "STATE", value_parser = state_parser())]
@@ -45,9 +41,12 @@ pub(crate) struct List {
     newer_than: Option<Duration>,
 }
 
-/// Which part of a listing is shown.
+/// Which part of a listing of which store is shown, and how.
 #[derive(Debug, Args)]
 pub(crate) struct PageArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+
     /// Only records of this namespace; the default one is written "". Left out, of all.
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
@@ -59,13 +58,9 @@ pub(crate) struct PageArgs {
     /// The cursor that the page before ended with.
     #[arg(long, value_name = "CURSOR", value_parser = parse_cursor)]
     after: Option<String>,
-}
 
-/// The states by their words.
-pub(crate) fn state_parser() -> ValueParser {
-    let values = State::ALL.map(|state| PossibleValue::new(state.name()).help(state.meaning()));
-    let to_state = |name: String| State::named(&name).ok_or("this is no state");
-    ValueParser::new(PossibleValuesParser::new(values).try_map(to_state))
+    #[command(flatten)]
+    show: ShowArgs,
 }
 
 impl List {
@@ -73,37 +68,30 @@ impl List {
         let which = Which::Records {
             states: self.state.clone(),
             prefix: self.prefix.clone(),
-            older_than_ms: self.older_than.map(millis),
-            newer_than_ms: self.newer_than.map(millis),
+            older_than_ms: self.older_than.map(duration::millis),
+            newer_than_ms: self.newer_than.map(duration::millis),
         };
-        show(&self.store, &self.page.listing(which, self.show), self.show)
+        self.page.show(which)
     }
-}
-
-/// Asks for a page and shows it.
-pub(crate) fn show(store: &StoreArgs, listing: &Listing, show: ShowArgs) -> anyhow::Result<Exit> {
-    let mut source = Source::open(store)?;
-    let page = source.list(listing)?;
-    source.close()?;
-    if show.json {
-        return print::json(&json!({ "records": page.records, "next": page.next }));
-    }
-    let exit = print::text(&show::table(&page, show))?;
-    if let Some(next) = &page.next {
-        // Not among the records: whoever counts or cuts lines of a listing has nothing else in it.
-        print::note(&format!("more: --after {next}"));
-    }
-    Ok(exit)
-}
-
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl PageArgs {
-    pub(crate) fn listing(&self, which: Which, show: ShowArgs) -> Listing {
+    /// Asks for a page and shows it.
+    pub(crate) fn show(&self, which: Which) -> anyhow::Result<Exit> {
         let (namespace, after) = (self.namespace.clone(), self.after.clone());
-        Listing { which, namespace, limit: self.limit, after, show: show.shown() }
+        let listing = Listing { which, namespace, limit: self.limit, after, show: self.show.shown() };
+        let mut source = Source::open(&self.store)?;
+        let page = source.list(&listing)?;
+        source.close()?;
+        if self.show.json {
+            return print::json(&json!({ "records": page.records, "next": page.next }));
+        }
+        let exit = print::text(&show::table(&page, self.show))?;
+        if let Some(next) = &page.next {
+            // Not among the records: whoever counts or cuts lines of a listing has nothing else in it.
+            print::note(&format!("more: --after {next}"));
+        }
+        Ok(exit)
     }
 }
 

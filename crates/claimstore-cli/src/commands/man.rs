@@ -1,9 +1,8 @@
 //! `claimstore man`: the manual page of the command, or of one subcommand.
 
 use anyhow::Context as _;
-use clap::{Args, Command, CommandFactory as _};
+use clap::{Args, Command};
 
-use crate::args::Cli;
 use crate::codes;
 use crate::exit::{Exit, Failure};
 use crate::print;
@@ -12,7 +11,7 @@ use crate::print;
 ///
 /// In the format of man(1): `claimstore man list | man -l -`.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::without_store(&[(0, "done"), (64, "there is no such subcommand")]))]
+#[command(after_long_help = codes::MAN.listed())]
 pub(crate) struct Man {
     /// The subcommand; left out, the command as a whole.
     #[arg(value_name = "SUBCOMMAND")]
@@ -20,8 +19,8 @@ pub(crate) struct Man {
 }
 
 impl Man {
-    pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let mut command = Cli::command();
+    /// `command`: the command line that is described.
+    pub(crate) fn run(&self, mut command: Command) -> anyhow::Result<Exit> {
         // Gives each subcommand its full name.
         command.build();
         let page = match &self.subcommand {

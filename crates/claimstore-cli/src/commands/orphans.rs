@@ -3,30 +3,24 @@
 use claimstore_admin::Which;
 use clap::Args;
 
-use super::list::{self, PageArgs};
+use super::list::PageArgs;
 use crate::codes;
 use crate::exit::Exit;
-use crate::show::ShowArgs;
-use crate::store_args::StoreArgs;
 
 /// Lists claims whose holder is gone, and why.
 ///
 /// A claim of an earlier life of the store (`earlier-life`), one that its program dropped (`abandoned`), and one whose
 /// lease is over (`lapsed`). Oldest claim first.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "listed, also when there are none"), (1, "there is no such namespace"), (75, codes::UNSERVED)]))]
+#[command(after_long_help = codes::ORPHANS.listed())]
 pub(crate) struct Orphans {
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
     page: PageArgs,
-    #[command(flatten)]
-    show: ShowArgs,
 }
 
 impl Orphans {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         let which = Which::Unheld;
-        list::show(&self.store, &self.page.listing(which, self.show), self.show)
+        self.page.show(which)
     }
 }

@@ -3,24 +3,18 @@
 use claimstore_admin::{State, Which};
 use clap::Args;
 
-use super::list::{self, PageArgs};
+use super::list::PageArgs;
 use crate::codes;
 use crate::exit::Exit;
-use crate::show::ShowArgs;
-use crate::store_args::StoreArgs;
 
 /// Lists parked keys: those held for review.
 ///
 /// Oldest claim first. `claimstore explain` tells why one is here, and what can be done.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "listed, also when there are none"), (1, "there is no such namespace"), (75, codes::UNSERVED)]))]
+#[command(after_long_help = codes::PARKED.listed())]
 pub(crate) struct Parked {
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
     page: PageArgs,
-    #[command(flatten)]
-    show: ShowArgs,
 }
 
 impl Parked {
@@ -31,6 +25,6 @@ impl Parked {
             older_than_ms: None,
             newer_than_ms: None,
         };
-        list::show(&self.store, &self.page.listing(which, self.show), self.show)
+        self.page.show(which)
     }
 }

@@ -6,7 +6,6 @@ use claimstore_admin::{Answer, PolicyChange, PolicyView, QuotaView, Request};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::list::millis;
 use crate::codes;
 use crate::exit::{self, Exit};
 use crate::human::{bytes, limit, span};
@@ -22,7 +21,7 @@ use crate::{duration, print};
 ///
 /// A program that opens a namespace with a policy of its own sets it again.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "done"), (1, "there is no such namespace"), (75, codes::UNDECIDED)]))]
+#[command(after_long_help = codes::POLICY.listed())]
 pub(crate) struct Policy {
     #[command(flatten)]
     store: StoreArgs,
@@ -130,8 +129,8 @@ impl Changes {
             Some(Quota::None) | None => None,
         };
         PolicyChange {
-            ttl_ms: self.ttl.map(millis),
-            lease_ms: self.lease.map(millis),
+            ttl_ms: self.ttl.map(duration::millis),
+            lease_ms: self.lease.map(duration::millis),
             max_attempts: self.attempts,
             on_orphan: self.on_orphan.map(Into::into),
             quota,

@@ -15,7 +15,7 @@ use crate::store_args::StoreArgs;
 ///
 /// They go by time buckets: what has ended, and whose files can go as a whole.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "done, also when there was nothing"), (75, codes::UNSERVED)]))]
+#[command(after_long_help = codes::PRUNE.listed())]
 pub(crate) struct Prune {
     #[command(flatten)]
     store: StoreArgs,

@@ -5,14 +5,14 @@ use clap::Args;
 
 use crate::codes;
 use crate::exit::Exit;
-use crate::repair::{CODES, RepairArgs};
+use crate::repair::RepairArgs;
 
 /// Lets orphaned claims go: the keys may be claimed again at once.
 ///
 /// As many more times as the policy allows. First a claim is parked, then let go: a crash in between leaves it parked,
 /// for `claimstore requeue`. With several keys the exit code is the largest that one of them alone would have had.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&CODES))]
+#[command(after_long_help = codes::REPAIR.listed())]
 pub(crate) struct Release {
     #[command(flatten)]
     repair: RepairArgs,

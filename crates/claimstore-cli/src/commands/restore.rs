@@ -13,7 +13,6 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde_json::json;
 
-use super::backup::refuse_occupied;
 use crate::codes;
 use crate::exit::{Exit, Failure};
 use crate::store_args::StoreArgs;
@@ -27,7 +26,7 @@ use crate::{print, store};
 /// verified, and only then it gets its name: an interruption leaves --store as it was, and a kill beside it a directory
 /// `.NAME.restoring-PID`, which may be removed.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "done"), (65, "the backup is damaged"), (66, "there is no store in BACKUP"), (73, "--store is not empty"), (75, "BACKUP is still open elsewhere after --wait")]))]
+#[command(after_long_help = codes::RESTORE.listed())]
 pub(crate) struct Restore {
     #[command(flatten)]
     store: StoreArgs,
@@ -59,6 +58,20 @@ impl Restore {
         }
         print::line(&format!("{rows} rows restored to {}, in life {life}", self.store.store.display()))
     }
+}
+
+/// A directory that is not there, or empty, may be written to.
+fn refuse_occupied(dir: &Path) -> anyhow::Result<()> {
+    let occupied = match fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error).with_context(|| format!("looking at {}", dir.display())),
+    };
+    if occupied {
+        let message = format!("{} is not empty", dir.display());
+        return Err(Failure::new(Exit::CannotCreate, message).into());
+    }
+    Ok(())
 }
 
 /// The copy while it is no store yet; removed when dropped.

@@ -5,26 +5,20 @@ use std::time::Duration;
 use claimstore_admin::Which;
 use clap::Args;
 
-use super::list::{self, PageArgs, millis};
+use super::list::PageArgs;
 use crate::codes;
 use crate::duration;
 use crate::exit::Exit;
-use crate::show::ShowArgs;
-use crate::store_args::StoreArgs;
 
 /// Lists keys whose work was begun and does not end.
 ///
 /// These are keys that are in-progress or orphaned, and those in retry that are due and not taken up; oldest claim
 /// first. Parked keys: `claimstore parked`.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "listed, also when nothing is stuck"), (1, "there is no such namespace"), (75, codes::UNSERVED)]))]
+#[command(after_long_help = codes::STUCK.listed())]
 pub(crate) struct Stuck {
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
     page: PageArgs,
-    #[command(flatten)]
-    show: ShowArgs,
 
     /// For how long it has been so: since the claim, or since the retry was due.
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration::parse)]
@@ -33,7 +27,7 @@ pub(crate) struct Stuck {
 
 impl Stuck {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
-        let which = Which::Stuck { older_than_ms: millis(self.older_than) };
-        list::show(&self.store, &self.page.listing(which, self.show), self.show)
+        let which = Which::Stuck { older_than_ms: duration::millis(self.older_than) };
+        self.page.show(which)
     }
 }

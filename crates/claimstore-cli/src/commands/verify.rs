@@ -13,7 +13,7 @@ use crate::{print, store};
 ///
 /// Every run, every row of the catalogue and of the tables.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "all is in order")]))]
+#[command(after_long_help = codes::VERIFY.listed())]
 pub(crate) struct Verify {
     #[command(flatten)]
     store: StoreArgs,

@@ -20,12 +20,14 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::Origin;
 
+use super::args::Exec;
 use super::hold::{Answer, Grant, Hold, Settlement};
 use super::machine::{Delivery, End, Event, Machine, Note, Step, Terms};
 use super::outcome::{Outcome, Stream};
 use super::pump::Patience;
+use super::say::say;
 use super::threads::{self, Job, News, Shared, Which, make_ready, report, spawn};
-use super::{Exec, program, say, told};
+use super::{program, told};
 use crate::exit::{self, Exit, Failure};
 use crate::signals::{Signals, heeded};
 use crate::{descriptors, duration};
@@ -34,7 +36,7 @@ use crate::{descriptors, duration};
 const PASSED_ON: [(i32, Signal); 4] =
     [(SIGHUP, Signal::HUP), (SIGINT, Signal::INT), (SIGQUIT, Signal::QUIT), (SIGTERM, Signal::TERM)];
 
-pub(super) fn run(exec: &Exec) -> anyhow::Result<Exit> {
+pub(crate) fn run(exec: &Exec) -> anyhow::Result<Exit> {
     let numbers = heeded(&PASSED_ON.map(|(number, _)| number));
     // Once all is decided, a signal ends a process that is still writing its last line.
     let is_over = Arc::new(AtomicBool::new(false));

@@ -11,16 +11,17 @@ use claimstore::{
 };
 use claimstore_admin::KeyLabel;
 
+use super::args::Exec;
 use super::machine::Verdict;
 use super::outcome::{Outcome, Stream};
-use super::{Exec, say};
-use crate::args::StoreArgs;
+use super::say::say;
 use crate::duration;
 use crate::exit::{Exit, Failure};
 use crate::planted;
 use crate::shell;
 use crate::signals::Signals;
 use crate::store::{is_open_elsewhere, open_waiting, rules_of};
+use crate::store_args::StoreArgs;
 
 /// After how long in the queue for the directory it is said that there is one.
 const SAY_AFTER: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use super::OnFailure;
+use super::args::OnFailure;
 use crate::exit::Exit;
 use crate::planted;
 
@@ -341,10 +341,13 @@ impl Machine {
     }
 
     fn drain(&mut self, now: Duration, end: End) -> Vec<Step> {
+        let mut until = Some(now + GRACE);
+        if planted::active(43) {
+            until = None;
+        }
         match self.is_open {
             Some(is_open) => self.record(end, is_open),
-            None if planted::active(43) => self.go(State::Draining { end, until: None }, []),
-            None => self.go(State::Draining { end, until: Some(now + GRACE) }, []),
+            None => self.go(State::Draining { end, until }, []),
         }
     }
 
@@ -446,14 +449,15 @@ impl End {
 
 /// What a run comes to that ended so.
 pub(super) fn verdict(end: End, on_failure: OnFailure) -> Verdict {
-    if planted::active(42) && matches!(end, End::Signal(_)) {
-        return Verdict::Release;
-    }
-    match (end, on_failure) {
+    let verdict = match (end, on_failure) {
         (End::Code(0), _) => Verdict::Complete,
         (End::Code(_), OnFailure::Store) => Verdict::Fail,
         (End::Code(_), OnFailure::Retry) | (End::Signal(_), _) => Verdict::Retry,
+    };
+    if planted::active(42) {
+        return if matches!(end, End::Signal(_)) { Verdict::Release } else { verdict };
     }
+    verdict
 }
 
 /// The exit code, given what became of the output. Whoever reads the output of a command may go, and its work still

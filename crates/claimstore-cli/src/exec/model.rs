@@ -5,123 +5,28 @@
 //! What is taken for granted: a caller that lives does what it can do before time goes on, and nobody keeps the
 //! directory for longer than a quarter of the lease at a time.
 
+mod script;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use claimstore::ManualClock;
 use claimstore::io::MemoryStorage;
-use claimstore::{ManualClock, Options, Store};
 use clap::Parser as _;
 use proptest::prelude::*;
 
-use super::hold::{Answer, Directory, Grant, Hold, Settlement};
+use super::args::{AfterCrash, Exec, OnFailure};
+use super::hold::{Answer, Grant, Hold, Settlement};
 use super::machine::{Delivery, End, Event, GRACE, Machine, Step, Terms, Verdict};
 use super::outcome::{Outcome, Stream};
-use super::{AfterCrash, Exec, OnFailure};
 use crate::exit::Exit;
 use crate::signals::Signals;
+use script::{Action, Leaves, Place, SLOTS, TERM, action};
 
 const LEASE: Duration = Duration::from_secs(8);
 const ATTEMPTS: u32 = 3;
-const SLOTS: usize = 3;
-const TERM: u8 = 15;
-
-#[derive(Debug, Clone)]
-enum Action {
-    /// Somebody calls, where nobody does.
-    Call {
-        slot: usize,
-        waits: bool,
-        starts: bool,
-    },
-    /// One thing that this caller waits for happens.
-    Work(usize),
-    /// The caller dies; perhaps just after it had done something at the store.
-    Kill {
-        slot: usize,
-        after_work: bool,
-    },
-    Tell {
-        slot: usize,
-        has_it: bool,
-    },
-    /// Its command ends.
-    End {
-        slot: usize,
-        end: End,
-        leaves: Leaves,
-    },
-    /// What the command left is closed.
-    Close(usize),
-    /// Somebody else opens the store, for so many sixteenths of a lease.
-    Occupy(u32),
-    Pass(u64),
-}
-
-/// What a command leaves behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leaves {
-    Nothing,
-    /// A process that has its output open.
-    Process,
-    /// Output that nobody reads.
-    Unread,
-}
-
-fn action() -> impl Strategy<Value = Action> {
-    let slot = 0..SLOTS;
-    let end = prop_oneof![Just(End::Code(0)), Just(End::Code(3)), Just(End::Signal(TERM))];
-    let leaves = prop_oneof![Just(Leaves::Nothing), Just(Leaves::Process), Just(Leaves::Unread)];
-    prop_oneof![
-        4 => (slot.clone(), any::<bool>(), prop::bool::weighted(0.9))
-            .prop_map(|(slot, waits, starts)| Action::Call { slot, waits, starts }),
-        8 => slot.clone().prop_map(Action::Work),
-        1 => (slot.clone(), any::<bool>()).prop_map(|(slot, after_work)| Action::Kill { slot, after_work }),
-        2 => (slot.clone(), any::<bool>()).prop_map(|(slot, has_it)| Action::Tell { slot, has_it }),
-        3 => (slot.clone(), end, leaves).prop_map(|(slot, end, leaves)| Action::End { slot, end, leaves }),
-        1 => slot.prop_map(Action::Close),
-        2 => (1..=4_u32).prop_map(Action::Occupy),
-        6 => prop_oneof![1..300_u64, 1_000..9_000_u64].prop_map(Action::Pass),
-    ]
-}
-
-/// The directory: in memory, and at times occupied.
-#[derive(Debug)]
-struct Place {
-    storage: Arc<MemoryStorage>,
-    clock: ManualClock,
-    now: Cell<Duration>,
-    occupied_until: Cell<Duration>,
-    /// Whether the last to ask for it is to wait.
-    queued: Cell<bool>,
-}
-
-impl Place {
-    fn is_free(&self) -> bool {
-        self.now.get() >= self.occupied_until.get()
-    }
-
-    fn open_now(&self) -> Store {
-        let options = Options::new().background(false).clock(self.clock.clone());
-        let options = options.max_response_bytes(4_096).max_progress_bytes(4_096);
-        options.segment_bytes(64 << 10).open_on(self.storage.clone()).unwrap()
-    }
-}
-
-impl Directory for Place {
-    fn open(&self, wait: Duration, queue: &Signals) -> anyhow::Result<Store> {
-        queue.check()?;
-        if self.is_free() {
-            return Ok(self.open_now());
-        }
-        // Whoever waits long enough is asked again when it is free, or when a signal came.
-        let is_for_ever = self.occupied_until.get() == Duration::MAX;
-        let left = self.occupied_until.get().saturating_sub(self.now.get());
-        self.queued.set(left <= wait || is_for_ever && !wait.is_zero());
-        anyhow::bail!("occupied")
-    }
-}
 
 /// What a caller does at the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

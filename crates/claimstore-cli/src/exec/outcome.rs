@@ -103,7 +103,7 @@ mod tests {
     /// Stores in the field hold these bytes.
     #[test]
     fn the_layout_stays() {
-        let hex = crate::show::hex(&outcome().encode());
+        let hex = claimstore_admin::hex(&outcome().encode());
         assert_eq!(
             hex,
             "636c7831030b00000000000000080000000000000068656c6c6f20776f02000000000000000200000000000000 6f68"

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::Exec;
+use super::args::Exec;
 use super::hold::Grant;
 use crate::exit::{Exit, Failure};
 

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use signal_hook::low_level::siginfo::Origin;
 
-use super::Exec;
+use super::args::Exec;
 use super::hold::{Answer, Hold, Settlement};
 use super::machine::Delivery;
 use super::outcome::{Outcome, Stream};

@@ -2,7 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Header, Layout, Syntax, fields};
+use super::fields::fields;
+use super::syntax::{Header, Layout, Syntax};
 use crate::exit::{Exit, Failure};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

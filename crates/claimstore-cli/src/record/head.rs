@@ -5,9 +5,12 @@ use std::io::{self, Read};
 use anyhow::Context as _;
 
 use super::fault::Measure;
+use super::fields::fields;
 use super::foreign;
 use super::line_end::first_line;
-use super::{Basis, Header, Layout, Reader, Record, Syntax, fields, looks_like_json};
+use super::raw::{Record, looks_like_json};
+use super::reader::Reader;
+use super::syntax::{Basis, Header, Layout, Syntax};
 use crate::exit::{Exit, Failure};
 use crate::planted;
 

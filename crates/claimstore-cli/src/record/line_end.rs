@@ -5,12 +5,12 @@ use crate::planted;
 
 /// The length of the line end that begins at `at`, where a `\r` or `\n` stands. `None`: that depends on bytes that are
 /// not there yet.
-pub(super) fn line_end(bytes: &[u8], at: usize, at_end: bool) -> Option<usize> {
+pub(super) fn line_end(bytes: &[u8], at: usize, mut at_end: bool) -> Option<usize> {
     if bytes.get(at) == Some(&b'\n') {
         return Some(1);
     }
-    if planted::active(47) && bytes.get(at + 1).is_none() {
-        return Some(1);
+    if planted::active(47) {
+        at_end |= bytes.get(at + 1).is_none();
     }
     match (bytes.get(at + 1), bytes.get(at + 2)) {
         (Some(b'\n'), _) => Some(2),

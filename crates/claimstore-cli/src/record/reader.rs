@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use super::fault::{At, Fault, Measure, RECORD_BYTES};
 use super::fields::escape_fault;
 use super::line_end::{count_lines, first_line};
+use super::raw::{BYTE_ORDER_MARK, Record};
 use super::scan::{Broken, Scan, Verdict};
 use super::syntax::{Layout, Syntax};
 use super::window::Window;
-use super::{BYTE_ORDER_MARK, Record};
 use crate::planted;
 
 /// A resumable reader: an error of the input (`WouldBlock` among them) loses nothing, the next call goes on where it

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use proptest::prelude::*;
 
+use super::raw::BYTE_ORDER_MARK;
 use super::*;
 use crate::exit::{self, Exit};
 

@@ -27,7 +27,7 @@ const GLANCE: Duration = Duration::from_millis(50);
 ///
 /// `q` and Ctrl-C end it. Where standard output is no terminal, --once or --json is needed.
 #[derive(Debug, Args)]
-#[command(after_long_help = codes::with_store(&[(0, "shown, or ended by `q` or Ctrl-C"), (75, "the store is open elsewhere without a socket, or was closed meanwhile"), (129, "ended by SIGHUP"), (143, "ended by SIGTERM")]))]
+#[command(after_long_help = codes::TOP.listed())]
 pub(crate) struct Top {
     #[command(flatten)]
     store: StoreArgs,

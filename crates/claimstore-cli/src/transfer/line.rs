@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use claimstore::{FieldDigests, Fingerprint, Happened, Import, Orphaned, Past, Record};
+use claimstore_admin::{cause_name, from_hex, happened_name, hex, ms};
 use serde::{Deserialize, Serialize};
 
 mod shown;
 
 use super::rules::Rules;
-use crate::show::{cause_name, happened_name, hex, ms, state_name};
-use crate::target::from_hex;
+use crate::state::state_name;
 
 /// What the note of a key says whose claim was not settled when it was exported.
 pub(crate) const UNSETTLED: &str = "was in progress when it was exported";
@@ -234,7 +234,7 @@ impl<'a> FingerprintLine<'a> {
     }
 
     fn add(&self, import: Import) -> Result<Import, String> {
-        let digest = from_hex(self.digest_hex.as_bytes()).ok().and_then(|digest| digest.try_into().ok());
+        let digest = from_hex(&self.digest_hex).and_then(|digest| digest.try_into().ok());
         let digest: [u8; 32] = digest.ok_or("`digest_hex` is not of 32 bytes")?;
         let import = import.fingerprint(Fingerprint::with_scheme(self.scheme, digest));
         let Some(fields) = &self.fields_base64 else { return Ok(import) };

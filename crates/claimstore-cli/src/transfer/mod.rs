@@ -5,9 +5,10 @@
 //! and times; [`load`] writes batches of either into a store, and [`run`] takes an input through all of it.
 
 mod columns;
-pub(crate) mod foreign;
+mod foreign;
 pub(crate) mod line;
 pub(crate) mod load;
+pub(crate) mod reading;
 mod redis;
 pub(crate) mod row;
 pub(crate) mod rules;

@@ -7,10 +7,9 @@
 
 use std::time::Duration;
 
-use super::foreign::{Reading, Taken};
+use super::reading::{Reading, Taken, import};
 use super::row::Row;
 use super::said::{Ended, Why, is_nothing};
-use super::sql::import;
 use super::words;
 
 /// The record; nothing where the key was gone when it was read (`pttl` -2), or ends now (0).
@@ -90,7 +89,8 @@ fn is_token(word: &str) -> bool {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use super::super::foreign::{Source, Unsaid};
+    use super::super::foreign::record;
+    use super::super::reading::{Source, Unsaid};
     use super::super::row::Nulls;
     use super::super::said::Language;
     use super::super::time::Times;
@@ -112,7 +112,7 @@ mod tests {
 
     fn shown(unsaid: Option<Unsaid>, row: &str) -> String {
         let reading = reading(unsaid);
-        match reading.record(&Row::from_json(row.as_bytes(), &reading.nulls).unwrap()) {
+        match record(&reading, &Row::from_json(row.as_bytes(), &reading.nulls).unwrap()) {
             Ok(Some(taken)) => format!("{:?} assumed {}", taken.import.state(), taken.is_assumed),
             Ok(None) => "over".to_owned(),
             Err(error) => error,

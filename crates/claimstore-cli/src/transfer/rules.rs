@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use claimstore::{KeySpec, OnOrphan, Policy, TimeOrdered};
-use claimstore_admin::RulesView;
+use claimstore_admin::{RulesView, from_hex, hex};
 use serde::{Deserialize, Serialize};
 
-use crate::show::hex;
-use crate::target::from_hex;
+use crate::duration::millis;
 
 /// A namespace and its rules, under the names that `claimstore policy --json` gives them.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,13 +123,9 @@ impl Rules {
         });
         let policy = self.metrics_name.iter().fold(policy, |policy, name| policy.metrics_name(name));
         let Some(rule) = &self.key_rule_hex else { return Some(policy) };
-        let rule = KeySpec::from_bytes(&from_hex(rule.as_bytes()).ok()?).ok()?;
+        let rule = KeySpec::from_bytes(&from_hex(rule)?).ok()?;
         Some(policy.key_spec(rule))
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::foreign::{NO_KEY, Reading, Source};
+use super::foreign;
 use super::line::Line;
 use super::load::Loader;
+use super::reading::{NO_KEY, Reading, Source};
 use super::row::{NO_OBJECT, Name, Row};
 use super::words::Unknown;
 use crate::exit::Exit;
@@ -192,7 +193,7 @@ impl<'a> Run<'a> {
             (Some(header), Some(syntax)) => Row::from_text(header, content, syntax, &self.reading.nulls)?,
             _ => Row::from_json(content, &self.reading.nulls)?,
         };
-        let Some(taken) = self.reading.record(&row)? else {
+        let Some(taken) = foreign::record(&self.reading, &row)? else {
             self.loader.tally.expired += 1;
             return Ok(());
         };

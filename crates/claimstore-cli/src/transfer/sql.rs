@@ -6,10 +6,8 @@
 //! (`MessageId`, `ConsumerId`, `Consumed`), NServiceBus's outbox (`MessageId`, `Dispatched`), Spring Modulith's
 //! `event_publication` (`id`, `listener_id`, `completion_date`), and the job tables of queues (`id`, `state`).
 
-use claimstore::Import;
-
 use super::columns;
-use super::foreign::{Reading, Taken, as_json};
+use super::reading::{Reading, Taken, as_json, import};
 use super::row::Row;
 use super::said::{Ended, Why, is_nothing};
 use super::words;
@@ -55,14 +53,6 @@ pub(super) fn processed_message(reading: &Reading, row: &Row) -> Result<Taken, S
     };
     let taken = reading.taken(row, import(key, &ended, body), &ended)?;
     Ok(taken.assumed(is_assumed))
-}
-
-pub(super) fn import(key: Vec<u8>, ended: &Ended, body: Vec<u8>) -> Import {
-    match ended {
-        Ended::Well => Import::completed(key, body),
-        Ended::Badly => Import::failed(key, body),
-        Ended::Not(why) => Import::parked(key, why.note()).progress(body),
-    }
 }
 
 fn request_ended(reading: &Reading, row: &Row) -> Result<Ended, String> {
@@ -186,14 +176,15 @@ fn response(row: &Row, ended: &Ended) -> Vec<u8> {
 /// A digest of 32 bytes in hex digits, as a fingerprint of the caller's own.
 fn digest(row: &Row) -> Option<[u8; 32]> {
     let digits = row.bytes(&["request_hash", "request_fingerprint", "fingerprint", "params_hash"])?;
-    crate::target::from_hex(digits).ok()?.try_into().ok()
+    claimstore_admin::from_hex(std::str::from_utf8(digits).ok()?)?.try_into().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::super::foreign::Source;
+    use super::super::foreign::record;
+    use super::super::reading::Source;
     use super::super::row::Nulls;
     use super::super::said::Language;
     use super::super::time::Times;
@@ -211,72 +202,75 @@ mod tests {
             unsaid: None,
             now: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         };
-        let taken = reading.record(&Row::from_json(row.as_bytes(), &reading.nulls).unwrap());
+        let taken = record(&reading, &Row::from_json(row.as_bytes(), &reading.nulls).unwrap());
         let shown = taken.map_or_else(|error| error, |taken| format!("{:?}", taken.unwrap().import));
         assert!(shown.contains(expected), "{row}: {shown}");
     }
 
+    /// Columns of a request beside its key, and what becomes of it.
+    const REQUESTS: [(&str, &str); 57] = [
+        (r#""recovery_point":"finished","response_code":201,"response_body":"{}""#, "Completed"),
+        (r#""recovery_point":" FINISHED ""#, "Completed"),
+        (r#""recovery_point":"finished","response_code":402"#, "Failed"),
+        (r#""recovery_point":"charge_created","locked_at":"2026-01-01 00:00:00""#, "Parked"),
+        (r#""recovery_point":"started","locked_at":null"#, "Parked"),
+        (r#""recovery_point":null,"response_code":201"#, "Completed"),
+        (r#""response_code":null,"response_body":null,"locked_at":"2026-01-01 00:00:00""#, "Parked"),
+        (r#""response_code":0,"response_body":"""#, "Parked"),
+        (r#""response_code":102"#, "Parked"),
+        (r#""response_code":999"#, "Parked"),
+        (r#""status":"COMPLETED""#, "Completed"),
+        (r#""status":"completed","response_code":500"#, "Failed"),
+        (r#""status":"Processing","response_code":200"#, "Parked"),
+        (r#""status":"new","response_code":200"#, "Parked"),
+        (r#""status":null,"response_code":200"#, "Completed"),
+        (r#""status":null"#, "Parked"),
+        (r#""status":"failed""#, "Failed"),
+        (r#""response_body":{"id":7}"#, "Completed"),
+        (r#""response_body":{"id":7},"completed_at":null"#, "Parked"),
+        (r#""response_code":200,"completed_at":null"#, "Completed"),
+        (r#""response_code":200,"completed":false"#, "Parked"),
+        (r#""completed_at":"2026-01-01""#, "Completed"),
+        (r#""completed_at":"0001-01-01T00:00:00Z""#, "Parked"),
+        (r#""completed_at":0"#, "Parked"),
+        (r#""completed_at":20261128"#, "`completed_at` is no time"),
+        (r#""created_at":"2026-01-01""#, "Parked"),
+        (r#""status":"pending","state":"done""#, "Parked"),
+        (r#""state":"done","status":"pending","response_code":200"#, "Parked"),
+        (r#""response_body":{}"#, "Parked"),
+        (r#""response_body":"{ }""#, "Parked"),
+        (r#""response_body":[]"#, "Parked"),
+        (r#""response_body":" [ ] ""#, "Parked"),
+        (r#""response_body":"null""#, "Parked"),
+        (r#""response_body":"pending""#, "Parked"),
+        (r#""response_body":"\"queued\"""#, "Parked"),
+        (r#""response_body":"failed""#, "Parked"),
+        (r#""response_body":"false""#, "Parked"),
+        (r#""response_body":{"status":"pending"}"#, "Parked"),
+        (r#""response_body":"done""#, "Completed"),
+        (r#""response_body":{"status":"done"}"#, "Completed"),
+        (r#""response_body":{"id":7,"status":"pending"}"#, "Completed"),
+        (r#""response_body":"paid: 7""#, "Completed"),
+        (r#""response_body":{},"result":{"id":7}"#, "Completed"),
+        (r#""response_body":{},"response_code":200"#, "Completed"),
+        (r#""response_body":{},"completed_at":"2026-01-01""#, "Completed"),
+        (r#""response_body":{},"status":"done""#, "Completed"),
+        (r#""response_body":{"id":7},"payment_status":"pending""#, "Parked"),
+        (r#""response_body":{"id":7},"payment_status":"done""#, "Completed"),
+        (r#""response_code":200,"payment_status":"pending""#, "Completed"),
+        (r#""response_body":{"id":7},"is_pending":true"#, "Parked"),
+        (r#""response_code":200,"processing":1"#, "Parked"),
+        (r#""response_body":{"id":7},"locked_at":null"#, "Completed"),
+        (r#""response_body":{"id":7},"locked_at":"2026-01-01""#, "Parked"),
+        (r#""response_body":{"id":7},"next_attempt":"2026-01-01""#, "Parked"),
+        (r#""response_body":{"id":7},"attempts":1"#, "Completed"),
+        (r#""response_code":"abc""#, "the code of the response is no number"),
+        (r#""response_code":200,"created_at":"soon""#, "`created_at` is no time"),
+    ];
+
     #[test]
     fn requests_that_are_not_finished_are_parked() {
-        for (row, state) in [
-            (r#""recovery_point":"finished","response_code":201,"response_body":"{}""#, "Completed"),
-            (r#""recovery_point":" FINISHED ""#, "Completed"),
-            (r#""recovery_point":"finished","response_code":402"#, "Failed"),
-            (r#""recovery_point":"charge_created","locked_at":"2026-01-01 00:00:00""#, "Parked"),
-            (r#""recovery_point":"started","locked_at":null"#, "Parked"),
-            (r#""recovery_point":null,"response_code":201"#, "Completed"),
-            (r#""response_code":null,"response_body":null,"locked_at":"2026-01-01 00:00:00""#, "Parked"),
-            (r#""response_code":0,"response_body":"""#, "Parked"),
-            (r#""response_code":102"#, "Parked"),
-            (r#""response_code":999"#, "Parked"),
-            (r#""status":"COMPLETED""#, "Completed"),
-            (r#""status":"completed","response_code":500"#, "Failed"),
-            (r#""status":"Processing","response_code":200"#, "Parked"),
-            (r#""status":"new","response_code":200"#, "Parked"),
-            (r#""status":null,"response_code":200"#, "Completed"),
-            (r#""status":null"#, "Parked"),
-            (r#""status":"failed""#, "Failed"),
-            (r#""response_body":{"id":7}"#, "Completed"),
-            (r#""response_body":{"id":7},"completed_at":null"#, "Parked"),
-            (r#""response_code":200,"completed_at":null"#, "Completed"),
-            (r#""response_code":200,"completed":false"#, "Parked"),
-            (r#""completed_at":"2026-01-01""#, "Completed"),
-            (r#""completed_at":"0001-01-01T00:00:00Z""#, "Parked"),
-            (r#""completed_at":0"#, "Parked"),
-            (r#""completed_at":20261128"#, "`completed_at` is no time"),
-            (r#""created_at":"2026-01-01""#, "Parked"),
-            (r#""status":"pending","state":"done""#, "Parked"),
-            (r#""state":"done","status":"pending","response_code":200"#, "Parked"),
-            (r#""response_body":{}"#, "Parked"),
-            (r#""response_body":"{ }""#, "Parked"),
-            (r#""response_body":[]"#, "Parked"),
-            (r#""response_body":" [ ] ""#, "Parked"),
-            (r#""response_body":"null""#, "Parked"),
-            (r#""response_body":"pending""#, "Parked"),
-            (r#""response_body":"\"queued\"""#, "Parked"),
-            (r#""response_body":"failed""#, "Parked"),
-            (r#""response_body":"false""#, "Parked"),
-            (r#""response_body":{"status":"pending"}"#, "Parked"),
-            (r#""response_body":"done""#, "Completed"),
-            (r#""response_body":{"status":"done"}"#, "Completed"),
-            (r#""response_body":{"id":7,"status":"pending"}"#, "Completed"),
-            (r#""response_body":"paid: 7""#, "Completed"),
-            (r#""response_body":{},"result":{"id":7}"#, "Completed"),
-            (r#""response_body":{},"response_code":200"#, "Completed"),
-            (r#""response_body":{},"completed_at":"2026-01-01""#, "Completed"),
-            (r#""response_body":{},"status":"done""#, "Completed"),
-            (r#""response_body":{"id":7},"payment_status":"pending""#, "Parked"),
-            (r#""response_body":{"id":7},"payment_status":"done""#, "Completed"),
-            (r#""response_code":200,"payment_status":"pending""#, "Completed"),
-            (r#""response_body":{"id":7},"is_pending":true"#, "Parked"),
-            (r#""response_code":200,"processing":1"#, "Parked"),
-            (r#""response_body":{"id":7},"locked_at":null"#, "Completed"),
-            (r#""response_body":{"id":7},"locked_at":"2026-01-01""#, "Parked"),
-            (r#""response_body":{"id":7},"next_attempt":"2026-01-01""#, "Parked"),
-            (r#""response_body":{"id":7},"attempts":1"#, "Completed"),
-            (r#""response_code":"abc""#, "the code of the response is no number"),
-            (r#""response_code":200,"created_at":"soon""#, "`created_at` is no time"),
-        ] {
+        for (row, state) in REQUESTS {
             check(Source::SqlIdempotencyKeys, &format!("{{\"idempotency_key\":\"k\",{row}}}"), state);
         }
         check(Source::SqlIdempotencyKeys, r#"{"request":"k"}"#, "no column names the key");

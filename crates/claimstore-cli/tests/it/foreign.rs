@@ -344,6 +344,28 @@ fn an_input_that_is_read_the_wrong_way_is_told_once_what_helps() {
     assert!(ran.code == 64 && ran.err.contains("< FILE") && !ran.err.contains("rows.csv"), "{}", ran.err);
 }
 
+/// The rows of these keys come in, and those of these lines are refused.
+fn check_rows(words: &str, input: &str, keys: &[&str], refused: &[usize]) {
+    let sandbox = Sandbox::new();
+    let exit = if refused.is_empty() { 0 } else { 3 };
+    let words = format!("sql-processed-messages --key invoice --ttl 7d --format {words}");
+    let (counted, said) = import(&sandbox, &words, input, exit);
+    assert_eq!(
+        (&counted["imported"], &counted["refused"]),
+        (&keys.len().into(), &refused.len().into()),
+        "{words}: {said}"
+    );
+    for line in refused {
+        assert!(said.contains(&format!("line {line}: ")), "{words}: {said}");
+    }
+    let store = sandbox.open();
+    let api = store.namespace("api").unwrap();
+    for key in keys {
+        assert!(api.get(key.as_bytes()).unwrap().is_some(), "{words}: {key}");
+    }
+    store.close().unwrap();
+}
+
 /// Each format, with all that can be wrong in it: a row that cannot be trusted is refused with its line, the others come in.
 #[test]
 fn rows_are_read_by_the_reader_of_dedupe() {
@@ -393,24 +415,7 @@ fn rows_are_read_by_the_reader_of_dedupe() {
             &[3],
         ),
     ] {
-        let sandbox = Sandbox::new();
-        let exit = if refused.is_empty() { 0 } else { 3 };
-        let words = format!("sql-processed-messages --key invoice --ttl 7d --format {words}");
-        let (counted, said) = import(&sandbox, &words, input, exit);
-        assert_eq!(
-            (&counted["imported"], &counted["refused"]),
-            (&keys.len().into(), &refused.len().into()),
-            "{words}: {said}"
-        );
-        for line in refused {
-            assert!(said.contains(&format!("line {line}: ")), "{words}: {said}");
-        }
-        let store = sandbox.open();
-        let api = store.namespace("api").unwrap();
-        for key in keys {
-            assert!(api.get(key.as_bytes()).unwrap().is_some(), "{words}: {key}");
-        }
-        store.close().unwrap();
+        check_rows(words, input, keys, refused);
     }
     let utf16: Vec<u8> = "\u{feff}id,state\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let sandbox = Sandbox::new();

@@ -105,6 +105,20 @@ fn looks<'a>(name: &'a str, key: &'a str) -> Vec<Vec<&'a str>> {
     looks
 }
 
+/// What is not there, or not so, is told with the same names.
+fn check_refusals(check: &dyn Fn(&[&str], i32), done: &str, name: &str) {
+    check(&["get", done], 1);
+    check(&["get", "nothing", "--namespace", name], 1);
+    check(&["explain", done, "--json"], 1);
+    check(&["list", "--namespace", &format!("{name}?")], 1);
+    check(&["policy", "--namespace", &format!("{name}?"), "--ttl", "2d"], 1);
+    check(&["get", done, name], 64);
+    check(&["list", "--state", name], 64);
+    check(&["list", &format!("--{name}")], 64);
+    check(&[name], 64);
+    check(&["restore", name], 66);
+}
+
 #[test]
 fn no_text_moves_the_cursor_or_hides_anything() {
     let sandbox = Sandbox::new();
@@ -123,17 +137,7 @@ fn no_text_moves_the_cursor_or_hides_anything() {
             check(&words, 0);
         }
     }
-    // What is not there, or not so, is told with the same names.
-    check(&["get", done], 1);
-    check(&["get", "nothing", "--namespace", name], 1);
-    check(&["explain", done, "--json"], 1);
-    check(&["list", "--namespace", &format!("{name}?")], 1);
-    check(&["policy", "--namespace", &format!("{name}?"), "--ttl", "2d"], 1);
-    check(&["get", done, name], 64);
-    check(&["list", "--state", name], 64);
-    check(&["list", &format!("--{name}")], 64);
-    check(&[name], 64);
-    check(&["restore", name], 66);
+    check_refusals(&|words, code| drop(check(words, code)), done, name);
     let copy = sandbox.path(&format!("copy{}", name.replace('/', "-")));
     let copy = copy.to_str().unwrap();
     check(&["backup", copy], 0);

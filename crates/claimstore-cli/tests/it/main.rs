@@ -34,6 +34,7 @@ mod tables;
 mod terminal;
 mod top;
 mod transfer;
+mod transfer_ends;
 mod upkeep;
 mod usage;
 #[path = "../../../claimstore-sim/tests/it/watch.rs"]
