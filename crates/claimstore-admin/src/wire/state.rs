@@ -42,7 +42,7 @@ impl From<RecordState> for State {
             RecordState::Failed => State::Failed,
             RecordState::Retry => State::Retry,
             RecordState::Parked => State::Parked,
-            // A state of a later version is one that is not over.
+            // A state of a later version counts as not ended.
             _ => State::InProgress,
         }
     }
