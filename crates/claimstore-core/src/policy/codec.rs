@@ -67,22 +67,11 @@ impl Policy {
             _ => return Err(Malformed("policy time order")),
         };
         let flags = cursor.u8("policy flags")?;
-        let has = |flag: u8| flags & flag != 0;
-        let quota = if has(1) {
-            Some(Quota { records: cursor.varint("quota")?, bytes: cursor.varint("quota")? })
-        } else {
-            None
-        };
+        let quota = if flags & 1 == 0 { None } else { Some(decode_quota(cursor)?) };
         let require_fingerprint = flags & 2 != 0;
-        let key_spec = if has(4) {
-            let bytes: [u8; 9] = cursor.array("policy key rule")?;
-            Some(KeySpec::from_bytes(&bytes).map_err(|_| Malformed("policy key rule"))?)
-        } else {
-            None
-        };
-        let mut wait = || cursor.varint("policy back-off");
-        let backoff = if has(8) { Some(Backoff { first_ms: wait()?, most_ms: wait()? }) } else { None };
-        let metrics_name = if has(16) { Some(metrics_name(cursor)?) } else { None };
+        let key_spec = if flags & 4 == 0 { None } else { Some(decode_key_spec(cursor)?) };
+        let backoff = if flags & 8 == 0 { None } else { Some(decode_backoff(cursor)?) };
+        let metrics_name = if flags & 16 == 0 { None } else { Some(decode_metrics_name(cursor)?) };
         Ok(Policy {
             ttl_ms,
             lease_ms,
@@ -99,7 +88,20 @@ impl Policy {
     }
 }
 
-fn metrics_name(cursor: &mut Cursor<'_>) -> Result<Box<str>, Malformed> {
+fn decode_quota(cursor: &mut Cursor<'_>) -> Result<Quota, Malformed> {
+    Ok(Quota { records: cursor.varint("quota")?, bytes: cursor.varint("quota")? })
+}
+
+fn decode_key_spec(cursor: &mut Cursor<'_>) -> Result<KeySpec, Malformed> {
+    let bytes: [u8; 9] = cursor.array("policy key rule")?;
+    KeySpec::from_bytes(&bytes).map_err(|_| Malformed("policy key rule"))
+}
+
+fn decode_backoff(cursor: &mut Cursor<'_>) -> Result<Backoff, Malformed> {
+    Ok(Backoff { first_ms: cursor.varint("policy back-off")?, most_ms: cursor.varint("policy back-off")? })
+}
+
+fn decode_metrics_name(cursor: &mut Cursor<'_>) -> Result<Box<str>, Malformed> {
     let name = std::str::from_utf8(cursor.bytes("policy metrics name")?).ok();
     Ok(name.filter(|name| is_metrics_name(name)).ok_or(Malformed("policy metrics name"))?.into())
 }
