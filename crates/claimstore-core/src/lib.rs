@@ -95,22 +95,30 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! # For layers
+//!
+//! What works with any backend takes [`Claims`], a namespace of one: `impl Into<Claims>` in a constructor accepts a store,
+//! a namespace, or the handle of a database. [`Backend`] is what a backend implements.
+//!
 //! # It is not
 //!
-//! a store, and nothing for programs that use one: they find what they need of it as part of [claimstore]. There is no I/O
-//! in this crate. It opens no file, reads no clock, takes no lock and starts no thread; times are handed in.
+//! a store. There is no I/O in this crate. It opens no file, reads no clock, takes no lock and starts no thread; times are
+//! handed in. Only [`Pending::wait`] blocks: it parks the calling thread.
 //!
 //! [claimstore]: https://docs.rs/claimstore
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic"))]
 
+pub mod backend;
 pub mod claim;
+pub mod claims;
 pub mod codec;
 pub mod decide;
 pub mod error;
 pub mod history;
 pub mod key_bytes;
 pub mod limits;
+mod pending;
 #[doc(hidden)]
 pub mod planted;
 pub mod policy;
@@ -120,9 +128,12 @@ pub mod time;
 pub mod typed;
 pub mod view;
 
+pub use backend::Backend;
 pub use claim::{ClaimRequest, Failure, Holder, Receipt};
+pub use claims::{Claim, Claims, CompleteManyError, Lease, Records, SettleError};
 pub use error::{Error, ErrorKind};
 pub use history::{Happened, Orphaned, Past};
+pub use pending::Pending;
 pub use policy::{OnOrphan, Policy, TimeOrdered};
 pub use review::{Note, Review};
 pub use view::{Filter, Record, RecordState};

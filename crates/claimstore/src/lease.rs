@@ -15,6 +15,7 @@ use crate::planted;
 use crate::queued::{CommitFuture, DetachFuture};
 use crate::sync::{Arc, Weak};
 use crate::transact::Transaction;
+use claimstore_core::backend::Grant;
 use std::fmt;
 use std::time::Duration;
 
@@ -48,6 +49,38 @@ impl Lease {
             progress: granted.progress,
             armed: true,
         }
+    }
+
+    /// A lease of a claim that is held already.
+    pub(crate) fn of(
+        engine: &Arc<Engine>,
+        held: Held,
+        attempt: u32,
+        progress: Option<Box<[u8]>>,
+        given: Option<Box<[u8]>>,
+    ) -> Lease {
+        Lease { engine: Arc::downgrade(engine), held, given, attempt, progress, armed: true }
+    }
+
+    /// Takes the lease apart without abandoning the claim.
+    pub(crate) fn into_grant(mut self) -> Grant {
+        self.armed = false;
+        let held = claimstore_core::backend::Held {
+            namespace: (&*self.held.space.name).into(),
+            key: own_key(&self.held.keyed).into(),
+            token: self.held.token,
+            attempt: self.attempt,
+        };
+        Grant { held, progress: self.progress.take() }
+    }
+
+    pub(crate) fn weak_engine(&self) -> Weak<Engine> {
+        self.engine.clone()
+    }
+
+    /// The key as it was given, where its namespace's rule made another of it.
+    pub(crate) fn given(&self) -> Option<Box<[u8]>> {
+        self.given.clone()
     }
 
     /// The key, as it was given.

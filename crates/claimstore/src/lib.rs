@@ -47,6 +47,7 @@ compile_error!("claimstore needs a 64-bit target");
 compile_error!("claimstore does not run on Windows: its promises rest on POSIX file semantics");
 
 // The public types and calls; ARCHITECTURE.md says where to begin reading.
+mod backend;
 mod claim;
 mod future;
 mod import;
@@ -81,6 +82,7 @@ mod sync;
 use claimstore_core::{error, history, key_bytes, planted, policy};
 
 pub use claim::Claim;
+pub use claimstore_core::{Backend, Claims};
 pub use claimstore_core::{
     ClaimRequest, Error, ErrorKind, Failure, Filter, Happened, Holder, Note, OnOrphan, Orphaned, Past,
     Policy, Receipt, Record, RecordState, Review, TimeOrdered,

@@ -10,12 +10,7 @@ use std::time::Duration;
 impl Store {
     /// A watch that sleeps until there may be orphans. One at a time: else [`ErrorKind::Misuse`].
     pub fn watch_orphans(&self) -> Result<OrphanWatch, Error> {
-        let engine = self.engine();
-        engine.check_open()?;
-        if !engine.lapses.begin_watch() {
-            return Err(Error::new(ErrorKind::Misuse, "the store's orphans are watched already"));
-        }
-        Ok(OrphanWatch { engine: Arc::downgrade(engine), looked_at_ms: Mutex::new(0) })
+        OrphanWatch::begin(self.engine())
     }
 }
 
@@ -29,6 +24,14 @@ pub struct OrphanWatch {
 }
 
 impl OrphanWatch {
+    pub(crate) fn begin(engine: &Arc<Engine>) -> Result<OrphanWatch, Error> {
+        engine.check_open()?;
+        if !engine.lapses.begin_watch() {
+            return Err(Error::new(ErrorKind::Misuse, "the store's orphans are watched already"));
+        }
+        Ok(OrphanWatch { engine: Arc::downgrade(engine), looked_at_ms: Mutex::new(0) })
+    }
+
     /// `None` where nothing is to be done: the store is gone, or this is a child of `fork()`.
     fn engine(&self) -> Option<Arc<Engine>> {
         self.engine.upgrade().filter(|engine| engine.is_here())

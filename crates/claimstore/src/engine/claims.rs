@@ -239,7 +239,7 @@ impl Engine {
     }
 
     /// [`start_lease`](Engine::start_lease) for a claim by itself.
-    pub(super) fn start_lease_now(&self, granted: &Granted) {
+    pub(crate) fn start_lease_now(&self, granted: &Granted) {
         let now_ms = self.time.moment().boot_ms;
         self.start_lease(&mut self.live.shard(granted.keyed.hash), granted, now_ms);
     }

@@ -14,6 +14,12 @@ const MAX_NAME_BYTES: usize = 512;
 const MAX_SPACES: usize = 1 << 20;
 
 impl Engine {
+    /// The names of the namespaces that callers may name, oldest first.
+    pub(crate) fn namespaces(&self) -> Vec<String> {
+        let spaces = self.spaces.all();
+        spaces.iter().filter(|space| !is_reserved(&space.name)).map(|space| space.name.to_string()).collect()
+    }
+
     /// The namespace `name`, defined with `policy` or, if that is `None`, as stored or by default.
     pub(crate) fn space(&self, name: &str, policy: Option<Policy>) -> Result<Arc<Space>, Error> {
         if is_reserved(name) {

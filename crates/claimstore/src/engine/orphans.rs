@@ -54,15 +54,21 @@ impl Engine {
         lease_ms: u64,
     ) -> Result<(Arc<Space>, Granted), Error> {
         let held = self.held(listed)?;
-        let (batch, granted) = self.begin_take_over(&held, lease_ms)?;
+        let (batch, granted) = self.begin_take_over(&held, lease_ms, Waits::Here)?;
         self.wait(batch)?;
         self.start_lease_now(&granted);
         Ok((held.space, granted))
     }
 
-    fn begin_take_over(&self, held: &Held, lease_ms: u64) -> Result<(u64, Granted), Error> {
+    /// The same without the wait: the batch to wait for, and the grant, whose lease starts then.
+    pub(crate) fn begin_take_over(
+        &self,
+        held: &Held,
+        lease_ms: u64,
+        waits: Waits<'_>,
+    ) -> Result<(u64, Granted), Error> {
         let change = held.change(Asked::BYTES + PAST_BYTES, 1);
-        self.write(&change, Waits::Here, no_look, |standing| {
+        self.write(&change, waits, no_look, |standing| {
             let (cause, now_ms) = (self.check_orphan(held, standing)?, standing.at.store_ms);
             Ok(Verdict::write(LeaseAfter::Granted, move |earlier, seq| {
                 let orphan = earlier.ok_or_else(stale)?;
@@ -78,6 +84,17 @@ impl Engine {
         &self,
         items: &[(view::Record, crate::Failure)],
     ) -> Result<Vec<Result<(), Error>>, Error> {
+        let (batch, verdicts) = self.begin_fail_orphans(items, Waits::Here)?;
+        self.wait(batch)?;
+        Ok(verdicts)
+    }
+
+    /// The same without the wait: the batch to wait for, and the verdicts, to be told then.
+    pub(crate) fn begin_fail_orphans(
+        &self,
+        items: &[(view::Record, crate::Failure)],
+        waits: Waits<'_>,
+    ) -> Result<(u64, Vec<Result<(), Error>>), Error> {
         self.check_changes()?;
         if items.len() > MAX_ITEMS {
             return Err(Error::new(ErrorKind::TooLarge, "a batch must have at most 65,536 items"));
@@ -90,7 +107,7 @@ impl Engine {
         let mut last_batch = 0;
         let verdicts = {
             let mut order = self.admit(bytes, Class::Settlement)?;
-            let mut turn = Turn { order: &mut order, at: self.time.moment(), waits: Waits::Here };
+            let mut turn = Turn { order: &mut order, at: self.time.moment(), waits };
             let end = |(held, (_, failure)): (&Result<Held, Error>, &(view::Record, crate::Failure))| {
                 let held = held.as_ref().map_err(Error::again)?;
                 last_batch = self.fail_orphan(&mut turn, held, failure.class())?.max(last_batch);
@@ -99,8 +116,7 @@ impl Engine {
             held.iter().zip(items).map(end).collect()
         };
         held.iter().flatten().for_each(|held| self.waiters.ring(held.keyed.hash));
-        self.wait(last_batch)?;
-        Ok(verdicts)
+        Ok((last_batch, verdicts))
     }
 
     fn room_to_fail(&self, held: &Held, class: &FailureClass) -> usize {
@@ -147,11 +163,18 @@ impl Engine {
     /// Ends the review of a parked key. Answers when that is durable.
     pub(crate) fn review(&self, listed: &view::Record, review: &Review, note: &Note) -> Result<(), Error> {
         let held = self.held(listed)?;
-        let batch = self.begin_review(&held, review, note)?;
+        let batch = self.begin_review(&held, review, note, Waits::Here)?;
         self.wait(batch)
     }
 
-    fn begin_review(&self, held: &Held, review: &Review, note: &Note) -> Result<u64, Error> {
+    /// The same without the wait: the batch to wait for.
+    pub(crate) fn begin_review(
+        &self,
+        held: &Held,
+        review: &Review,
+        note: &Note,
+        waits: Waits<'_>,
+    ) -> Result<u64, Error> {
         let Held { space, keyed, token } = held;
         let response = review.response();
         if response.len() > self.limits.response_bytes {
@@ -161,7 +184,7 @@ impl Engine {
         let change = held.change(response.len() + PAST_BYTES, 1);
         let (batch, state) = self.write(
             &change,
-            Waits::Here,
+            waits,
             || self.look(keyed),
             |standing| {
                 standing.check_unreserved()?;

@@ -32,6 +32,10 @@ impl MemoryStorage {
 }
 
 impl Storage for MemoryStorage {
+    fn is_durable(&self) -> bool {
+        false
+    }
+
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut tree = self.tree();
         match (tree.files.get(name), mode) {

@@ -45,6 +45,10 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// another owner, in this process or another, holds it. Ownership ends when the guard is dropped or the
     /// process dies.
     fn lock(&self, name: &str) -> io::Result<LockGuard>;
+    /// Whether what is synced outlives the process. The default: it does.
+    fn is_durable(&self) -> bool {
+        true
+    }
     /// Whether `name` leads to this open file. If the files of an open store were moved, the name leads to another
     /// file, or to none. The default is for storages whose files no other program can reach.
     fn leads_to(&self, name: &str, file: &dyn File) -> io::Result<bool> {

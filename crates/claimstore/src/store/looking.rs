@@ -2,7 +2,7 @@
 
 use super::Store;
 use crate::engine::records::Records;
-use crate::engine::spaces::is_reserved;
+
 use crate::error::Error;
 use crate::view::{Bucket, Census, Filter, Outcomes, RecordState, Stats};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -43,11 +43,7 @@ impl Store {
     ///
     /// A child of `fork()` gets an empty list.
     pub fn namespaces(&self) -> Vec<String> {
-        if !self.engine().is_here() {
-            return Vec::new();
-        }
-        let spaces = self.engine().spaces.all();
-        spaces.iter().filter(|space| !is_reserved(&space.name)).map(|space| space.name.to_string()).collect()
+        if self.engine().is_here() { self.engine().namespaces() } else { Vec::new() }
     }
 
     /// Store time: what ttls, back-offs and the times in records are counted in.

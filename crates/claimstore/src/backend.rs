@@ -1,0 +1,459 @@
+//! The embedded store as a [`Backend`], for layers that work with any.
+//!
+//! Every call of it is one of the store's own, so the promises are the same. It holds the engine weakly, as a lease does:
+//! [`Claims`] keep a handle of the store beside it.
+
+use crate::claim::Claim;
+use crate::engine::Engine;
+use crate::engine::claims::Granted;
+use crate::engine::commit::Waits;
+use crate::engine::decide::Ending;
+use crate::engine::held::{self, stale};
+use crate::engine::orphans::Unheld;
+use crate::engine::records::Records;
+use crate::engine::settle::lease_ms;
+use crate::engine::spaces::{Space, is_reserved};
+use crate::error::{Error, ErrorKind};
+use crate::future::{ClaimFuture, ClaimManyFuture, WaitFuture};
+use crate::lease::Lease;
+use crate::namespace::Namespace;
+use crate::options::{Durability, MAX_BATCH_ITEMS};
+use crate::policy::Policy;
+use crate::queued::CommitFuture;
+use crate::store::Store;
+use crate::sync::{Arc, Mutex, Weak};
+use crate::watch::OrphanWatch;
+use crate::{ClaimRequest, Failure, Filter, Note, Record, Review};
+use claimstore_core::backend::{
+    self, Answer, Backend, ClockOf, Durable, Grant, Held, Pages, Promises, Settlement,
+};
+use claimstore_core::limits::MAX_KEY_BYTES;
+use claimstore_core::{Claims, Pending};
+use std::any::Any;
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Most records of a page, and about as many bytes of keys and bodies.
+const PAGE_RECORDS: usize = 256;
+const PAGE_BYTES: usize = 1 << 20;
+
+/// A store that is open in this process.
+#[derive(Debug)]
+struct Embedded {
+    engine: Weak<Engine>,
+}
+
+impl Embedded {
+    fn of(engine: &Arc<Engine>) -> std::sync::Arc<Embedded> {
+        std::sync::Arc::new(Embedded { engine: Arc::downgrade(engine) })
+    }
+
+    fn engine(&self) -> Result<Arc<Engine>, Error> {
+        self.engine.upgrade().ok_or_else(closed)
+    }
+
+    /// A call that runs on the upkeep thread.
+    fn elsewhere<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Pending<T> {
+        match self.engine() {
+            Ok(engine) => Pending::new(engine.run_elsewhere(run)),
+            Err(error) => Pending::done(Err(error)),
+        }
+    }
+
+    /// A call that waits for the commit of what `begin` has queued.
+    fn committed<T: Send + Unpin + 'static>(
+        &self,
+        begin: impl FnOnce(&Engine) -> Result<(u64, T), Error>,
+    ) -> Pending<T> {
+        let engine = self.engine();
+        let begun = self.engine().and_then(|engine| {
+            engine.serve_futures()?;
+            begin(&engine)
+        });
+        Pending::new(CommitFuture::new(engine, begun))
+    }
+
+    /// The same for a held claim.
+    fn on_held(
+        &self,
+        held: &Held,
+        begin: impl FnOnce(&Engine, &held::Held) -> Result<u64, Error>,
+    ) -> Pending<()> {
+        self.committed(|engine| {
+            let held = engine_held(engine, held)?;
+            Ok((begin(engine, &held)?, ()))
+        })
+    }
+}
+
+impl Backend for Embedded {
+    fn promises(&self) -> Promises {
+        let Ok(engine) = self.engine() else { return Promises::new(Durable::BestEffort, ClockOf::Process) };
+        let durability = match engine.durability {
+            _ if !engine.storage.is_durable() => Durable::BestEffort,
+            Durability::Sync => Durable::Synced,
+            Durability::Interval(interval) => Durable::Within(interval),
+            Durability::None => Durable::BestEffort,
+        };
+        let mut promises = Promises::new(durability, ClockOf::Process);
+        promises.transactional = true;
+        promises.sequences = true;
+        promises.batch_items = MAX_BATCH_ITEMS;
+        promises.key_bytes = MAX_KEY_BYTES;
+        promises.response_bytes = engine.limits.response_bytes;
+        promises.progress_bytes = engine.limits.progress_bytes;
+        promises
+    }
+
+    fn now(&self) -> SystemTime {
+        let now_ms = self.engine().map_or(0, |engine| engine.time.now_ms());
+        UNIX_EPOCH + Duration::from_millis(now_ms)
+    }
+
+    fn define(&self, namespace: &str, policy: Option<Policy>) -> Pending<Policy> {
+        let name = namespace.to_owned();
+        self.elsewhere(move |engine| Ok(Policy::clone(&engine.space(&name, policy)?.policy())))
+    }
+
+    fn namespaces(&self) -> Pending<Vec<String>> {
+        Pending::done(self.engine().and_then(|engine| {
+            engine.check_open()?;
+            Ok(engine.namespaces())
+        }))
+    }
+
+    fn claim(&self, namespace: &str, mut requests: Vec<ClaimRequest>) -> Pending<Vec<Result<Answer, Error>>> {
+        let (engine, namespace) = (self.engine(), namespace.to_owned());
+        Pending::new(async move {
+            let engine = engine?;
+            let space = space(&engine, &namespace).await?;
+            let claims = match (requests.pop(), requests.is_empty()) {
+                (None, _) => return Ok(Vec::new()),
+                (Some(only), true) => vec![ClaimFuture::new(&engine, &space, only).await],
+                (Some(last), false) => {
+                    requests.push(last);
+                    ClaimManyFuture::new(&engine, &space, requests).await?
+                }
+            };
+            Ok(claims.into_iter().map(|claim| claim.map(answer)).collect())
+        })
+    }
+
+    fn claim_or_wait(&self, namespace: &str, request: ClaimRequest, limit: Duration) -> Pending<Answer> {
+        let (engine, namespace) = (self.engine(), namespace.to_owned());
+        Pending::new(async move {
+            let engine = engine?;
+            let space = space(&engine, &namespace).await?;
+            Ok(answer(WaitFuture::new(&engine, &space, request, limit).await?))
+        })
+    }
+
+    fn settle(&self, items: Vec<(Held, Settlement)>) -> Pending<Vec<Result<(), Error>>> {
+        self.committed(|engine| {
+            if items.len() > MAX_BATCH_ITEMS {
+                return Err(Error::new(ErrorKind::TooLarge, "a batch must have at most 65,536 items"));
+            }
+            let held: Vec<_> = items.iter().map(|(held, _)| engine_held(engine, held)).collect();
+            let known = held
+                .iter()
+                .zip(&items)
+                .filter_map(|(held, (_, settlement))| Some((held.as_ref().ok()?, ending(settlement))));
+            let (batch, verdicts) = engine.settle_many(&known.collect::<Vec<_>>(), Waits::Elsewhere)?;
+            let mut verdicts = verdicts.into_iter();
+            let of_item = |held: &Result<held::Held, Error>| match held {
+                Ok(_) => verdicts.next().unwrap_or_else(|| Err(stale())),
+                Err(error) => Err(error.again()),
+            };
+            Ok((batch, held.iter().map(of_item).collect()))
+        })
+    }
+
+    fn renew(&self, held: &Held, term: Duration) -> Pending<()> {
+        self.on_held(held, |engine, held| engine.renew(held, term, Waits::Elsewhere))
+    }
+
+    fn save_progress(&self, held: &Held, progress: Vec<u8>) -> Pending<()> {
+        self.on_held(held, |engine, held| engine.save_progress(held, &progress, Waits::Elsewhere))
+    }
+
+    fn detach(&self, held: &Held, term: Duration) -> Pending<()> {
+        self.on_held(held, |engine, held| engine.detach(held, term, Waits::Elsewhere))
+    }
+
+    fn resume(&self, namespace: &str, key: &[u8], token: u64) -> Pending<Grant> {
+        let (engine, namespace, key) = (self.engine(), namespace.to_owned(), key.to_owned());
+        // Not before it is polled: a future that is dropped has taken nothing up.
+        Pending::new(async move {
+            let engine = engine?;
+            let space = engine.spaces.get(&namespace).ok_or_else(stale)?;
+            let (_, granted) = engine.resume(&space, &key, token)?;
+            Ok(grant(&space, granted))
+        })
+    }
+
+    fn abandon(&self, held: &Held) {
+        if let Ok(engine) = self.engine()
+            && let Ok(held) = engine_held(&engine, held)
+        {
+            engine.abandon(&held);
+        }
+    }
+
+    fn let_go(&self, held: &Held) {
+        if let Ok(engine) = self.engine()
+            && let Ok(held) = engine_held(&engine, held)
+        {
+            engine.let_go(&held);
+        }
+    }
+
+    fn get(&self, namespace: &str, key: &[u8]) -> Pending<Option<Record>> {
+        self.committed(|engine| match known_space(engine, namespace) {
+            Some(space) => engine.begin_get(&space, key),
+            None => engine.check_open().map(|()| (0, None)),
+        })
+    }
+
+    fn scan(&self, filter: Filter) -> Box<dyn Pages> {
+        self.pages(move |engine| Box::new(Records::new(engine, filter)))
+    }
+
+    fn orphans(&self) -> Box<dyn Pages> {
+        self.pages(|engine| Box::new(Unheld::new(engine)))
+    }
+
+    fn watch_orphans(&self) -> Result<Box<dyn backend::OrphanWatch>, Error> {
+        Ok(Box::new(OrphanWatch::begin(&self.engine()?)?))
+    }
+
+    fn take_over(&self, orphan: &Record, lease: Duration) -> Pending<Grant> {
+        let (engine, orphan) = (self.engine(), orphan.clone());
+        // Not before it is polled: a future that is dropped has taken nothing over.
+        Pending::new(async move {
+            let (engine, lease_ms) = (engine?, lease_ms(lease)?);
+            let held = engine.held(&orphan)?;
+            engine.serve_futures()?;
+            let (batch, granted) = engine.begin_take_over(&held, lease_ms, Waits::Elsewhere)?;
+            let mut undelivered = Undelivered { engine: engine.clone(), held: Some(held) };
+            CommitFuture::new(Ok(engine.clone()), Ok((batch, ()))).await?;
+            engine.start_lease_now(&granted);
+            let held = undelivered.held.take().ok_or_else(stale)?;
+            Ok(grant(&held.space, granted))
+        })
+    }
+
+    fn fail_orphans(&self, orphans: Vec<(Record, Failure)>) -> Pending<Vec<Result<(), Error>>> {
+        self.committed(|engine| engine.begin_fail_orphans(&orphans, Waits::Elsewhere))
+    }
+
+    fn review(&self, parked: &Record, review: Review, note: Note) -> Pending<()> {
+        self.committed(|engine| {
+            let held = engine.held(parked)?;
+            Ok((engine.begin_review(&held, &review, &note, Waits::Elsewhere)?, ()))
+        })
+    }
+
+    fn forget(&self, namespace: &str, key: &[u8]) -> Pending<bool> {
+        self.committed(|engine| match known_space(engine, namespace) {
+            Some(space) => engine.begin_forget(&space, key, Waits::Elsewhere),
+            None => engine.check_changes().map(|()| (0, false)),
+        })
+    }
+
+    fn forget_shown(&self, shown: &Record, even_if_held: bool) -> Pending<()> {
+        let shown = shown.clone();
+        self.elsewhere(
+            move |engine| {
+                if even_if_held { engine.forget_shown(&shown) } else { engine.forget_unheld(&shown) }
+            },
+        )
+    }
+
+    fn upkeep(&self) -> Pending<bool> {
+        self.elsewhere(Engine::upkeep)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// A namespace that callers may name.
+fn known_space(engine: &Engine, name: &str) -> Option<Arc<Space>> {
+    engine.spaces.get(name).filter(|_| !is_reserved(name))
+}
+
+/// The namespace, which is created if there is none.
+async fn space(engine: &Arc<Engine>, name: &str) -> Result<Arc<Space>, Error> {
+    if let Some(space) = known_space(engine, name) {
+        return Ok(space);
+    }
+    let name = name.to_owned();
+    engine.run_elsewhere(move |engine| engine.space(&name, None)).await
+}
+
+fn engine_held(engine: &Engine, held: &Held) -> Result<held::Held, Error> {
+    let space = known_space(engine, &held.namespace).ok_or_else(stale)?;
+    let keyed = engine.keyed(&space, &space.policy(), &held.key)?;
+    Ok(held::Held { space, keyed, token: held.token })
+}
+
+fn ending(settlement: &Settlement) -> Ending<'_> {
+    match settlement {
+        Settlement::Complete(response) => Ending::Complete(response),
+        Settlement::Fail(failure) => Ending::Fail(failure.class()),
+        Settlement::Release => Ending::Release,
+    }
+}
+
+/// A claim that was taken over for a caller who is not told of it yet: dropped, it is an orphan again.
+struct Undelivered {
+    engine: Arc<Engine>,
+    held: Option<held::Held>,
+}
+
+impl Drop for Undelivered {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.engine.abandon(&held);
+        }
+    }
+}
+
+fn grant(space: &Space, granted: Granted) -> Grant {
+    let key = granted.keyed.full.get(4..).unwrap_or_default().into();
+    let held = Held { namespace: (&*space.name).into(), key, token: granted.token, attempt: granted.attempt };
+    Grant { held, progress: granted.progress }
+}
+
+fn answer(claim: Claim) -> Answer {
+    match claim {
+        Claim::Claimed(lease) => Answer::Claimed(lease.into_grant()),
+        Claim::Duplicate(receipt) => Answer::Duplicate(receipt),
+        Claim::InProgress(holder) => Answer::InProgress(holder),
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the store was closed")
+}
+
+/// Pages of a listing, read on the upkeep thread.
+struct Listing<I> {
+    engine: Weak<Engine>,
+    /// Taken while a page is read: a page that is not waited for takes the listing along, and ends it.
+    records: Arc<Mutex<Option<I>>>,
+}
+
+impl Embedded {
+    fn pages<I>(&self, list: impl FnOnce(&Arc<Engine>) -> I) -> Box<dyn Pages>
+    where
+        I: Iterator<Item = Result<Record, Error>> + Send + 'static,
+    {
+        let records = self.engine().ok().map(|engine| list(&engine));
+        Box::new(Listing { engine: self.engine.clone(), records: Arc::new(Mutex::new(records)) })
+    }
+}
+
+impl<I: Iterator<Item = Result<Record, Error>> + Send + 'static> Pages for Listing<I> {
+    fn next_page(&mut self) -> Pending<Vec<Record>> {
+        let Some(engine) = self.engine.upgrade() else { return Pending::done(Err(closed())) };
+        let records = self.records.clone();
+        Pending::new(engine.run_elsewhere(move |engine| {
+            engine.check_open()?;
+            let Some(mut left) = records.lock().take() else { return Ok(Vec::new()) };
+            let page = page(&mut left)?;
+            *records.lock() = Some(left);
+            Ok(page)
+        }))
+    }
+}
+
+fn page(records: &mut impl Iterator<Item = Result<Record, Error>>) -> Result<Vec<Record>, Error> {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while page.len() < PAGE_RECORDS && bytes < PAGE_BYTES {
+        let Some(record) = records.next().transpose()? else { break };
+        bytes += record.key().len() + record.version().body.len();
+        page.push(record);
+    }
+    Ok(page)
+}
+
+impl<I> fmt::Debug for Listing<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listing").finish_non_exhaustive()
+    }
+}
+
+impl backend::OrphanWatch for OrphanWatch {
+    fn look(&self) {
+        OrphanWatch::look(self);
+    }
+
+    fn sleep(&self, at_most: Duration) {
+        OrphanWatch::sleep(self, at_most);
+    }
+
+    fn wake(&self) {
+        OrphanWatch::wake(self);
+    }
+}
+
+/// The default namespace of the store, which stays open until the last of these is dropped.
+impl From<Store> for Claims {
+    fn from(store: Store) -> Claims {
+        Claims::new(Embedded::of(store.engine()), "").keeping(store)
+    }
+}
+
+/// The default namespace of the store, which stays open until the last of these is dropped.
+impl From<&Store> for Claims {
+    fn from(store: &Store) -> Claims {
+        store.clone().into()
+    }
+}
+
+/// This namespace; its store stays open until the last of these is dropped.
+impl From<Namespace> for Claims {
+    fn from(namespace: Namespace) -> Claims {
+        Claims::new(Embedded::of(namespace.engine()), &namespace.space().name).keeping(namespace)
+    }
+}
+
+/// This namespace; its store stays open until the last of these is dropped.
+impl From<&Namespace> for Claims {
+    fn from(namespace: &Namespace) -> Claims {
+        namespace.clone().into()
+    }
+}
+
+/// The same claim, as a lease of any backend.
+impl From<Lease> for claimstore_core::Lease {
+    fn from(lease: Lease) -> claimstore_core::Lease {
+        let (backend, given) = (lease.backend(), lease.given());
+        claimstore_core::Lease::new(backend, lease.into_grant(), given)
+    }
+}
+
+/// The same claim, as a lease of this store; given back unchanged when another backend granted it, or the store is closed.
+impl TryFrom<claimstore_core::Lease> for Lease {
+    type Error = claimstore_core::Lease;
+
+    fn try_from(lease: claimstore_core::Lease) -> Result<Lease, claimstore_core::Lease> {
+        let engine =
+            lease.backend().as_any().downcast_ref::<Embedded>().and_then(|embedded| embedded.engine().ok());
+        let Some(engine) = engine else { return Err(lease) };
+        let Ok(held) = engine_held(&engine, lease.held()) else { return Err(lease) };
+        let (Grant { held: named, progress }, given) = lease.into_grant();
+        Ok(Lease::of(&engine, held, named.attempt, progress, given))
+    }
+}
+
+impl Lease {
+    fn backend(&self) -> std::sync::Arc<dyn Backend> {
+        std::sync::Arc::new(Embedded { engine: self.weak_engine() })
+    }
+}
