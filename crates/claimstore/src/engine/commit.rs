@@ -9,6 +9,7 @@ use super::baton::Baton;
 use super::measures::Measures;
 use super::observe;
 use super::order::{Pending, Room};
+use super::parked_wakers::ParkedWakers;
 use super::poison::Poison;
 use crate::error::{Error, ErrorKind};
 use crate::io::File;
@@ -36,6 +37,7 @@ pub(crate) struct Commit {
     journal: Mutex<Writer>,
     /// Whether there is a leader, and which batches are committed.
     baton: Baton,
+    pub(crate) parked: ParkedWakers,
     /// Whether the last batch had more than one waiter, or others were queued when it was done. Then the next leader
     /// yields before it closes its batch.
     crowded: AtomicBool,
@@ -71,6 +73,7 @@ impl Commit {
             order: Mutex::new(Order::new(life, last_batch, room)),
             journal: Mutex::new(writer),
             baton: Baton::new(last_batch),
+            parked: ParkedWakers::default(),
             crowded: AtomicBool::new(false),
             slow: AtomicBool::new(true),
             sealed: AtomicBool::new(false),
@@ -147,7 +150,7 @@ impl Commit {
             return self.poll_queued(batch, engine);
         }
         // Not in the queue: a leader is writing the batch, or has committed it, and took its wakers. Park this one.
-        engine.park_waker(batch, waker);
+        self.parked.park(batch, waker);
         if planted::active(64) {
             return Ok(false);
         }
@@ -238,10 +241,10 @@ impl Commit {
         let took_ns = began_ns.map(|began_ns| engine.lap_ns().saturating_sub(began_ns));
         let mut wakers = std::mem::take(&mut batch.wakers);
         if engine.poison().is_set() {
-            wakers.extend(self.end_all(engine));
+            wakers.extend(self.end_all());
         } else {
             self.baton.ring(number);
-            wakers.extend(engine.parked_wakers(number));
+            wakers.extend(self.parked.take(number));
         }
         // Events and statistics come after the wake-ups, so that they delay no waiter.
         if let Err(error) = &written {
@@ -262,13 +265,13 @@ impl Commit {
     }
 
     /// The store is poisoned or closed, so all waiting ends: wakes the threads, returns the wakers of the futures.
-    fn end_all(&self, engine: &impl Leads) -> Vec<Waker> {
+    fn end_all(&self) -> Vec<Waker> {
         self.baton.ring_all();
         let mut order = self.order.lock();
         let mut wakers: Vec<Waker> =
             order.queue.iter_mut().flat_map(|pending| pending.wakers.drain(..)).collect();
         drop(order);
-        wakers.extend(engine.parked_wakers(u64::MAX));
+        wakers.extend(self.parked.take(u64::MAX));
         wakers
     }
 
@@ -357,7 +360,7 @@ impl Commit {
 
     /// Wakes all waiters so that they check again: the store is closing, or poisoned.
     pub(crate) fn wake_all(&self, engine: &impl Leads) {
-        self.end_all(engine).into_iter().for_each(Waker::wake);
+        self.end_all().into_iter().for_each(Waker::wake);
         engine.ring_waiters();
     }
 
@@ -457,10 +460,6 @@ pub(crate) trait Leads {
     fn lap_ns(&self) -> u64;
     /// Wakes the thread that leads for futures.
     fn nudge_service(&self);
-    /// Keeps a waker for a batch that has left the queue.
-    fn park_waker(&self, batch: u64, waker: &Waker);
-    /// Removes and returns the wakers kept for batches up to `batch`.
-    fn parked_wakers(&self, batch: u64) -> Vec<Waker>;
     /// Wakes the callers that wait for a holder to finish.
     fn ring_waiters(&self);
 }

@@ -42,6 +42,7 @@ pub(crate) mod moving;
 pub(crate) mod observe;
 mod order;
 pub(crate) mod orphans;
+mod parked_wakers;
 mod places;
 pub(crate) mod poison;
 pub(crate) mod positions;
@@ -103,7 +104,6 @@ use poison::Poison;
 pub(crate) use segments::Class;
 use segments::{InUse, Segments};
 use spaces::Spaces;
-use std::task::Waker;
 use streams::Sequences;
 use table_home::TableHome;
 use tasks::Upkeep;
@@ -152,7 +152,6 @@ pub(crate) struct Engine {
     pub(crate) sequences: Sequences,
     /// The generation of the catalogue, stamped into every batch.
     pub(crate) catalogue_generation: AtomicU64,
-    parked_wakers: Mutex<Vec<(u64, Waker)>>,
     closed: AtomicBool,
     /// The last handle was dropped inside a closure of `complete_in`: the store closes when that closure ends.
     close_owed: AtomicBool,
@@ -231,7 +230,6 @@ impl Engine {
             fingerprint_key,
             sequences: Sequences::default(),
             catalogue_generation: AtomicU64::new(generation),
-            parked_wakers: Mutex::default(),
             closed: AtomicBool::new(false),
             close_owed: AtomicBool::new(false),
             ownership: Mutex::new(parts.ownership),
@@ -336,23 +334,8 @@ impl Leads for Engine {
         }
     }
 
-    fn park_waker(&self, batch: u64, waker: &Waker) {
-        self.parked_wakers.lock().push((batch, waker.clone()));
-    }
-
     fn ring_waiters(&self) {
         self.waiters.ring_all();
         self.lapses.ring();
-    }
-
-    fn parked_wakers(&self, batch: u64) -> Vec<Waker> {
-        let mut parked = self.parked_wakers.lock();
-        if parked.is_empty() {
-            return Vec::new();
-        }
-        let (ready, rest) = std::mem::take(&mut *parked).into_iter().partition(|(of, _)| *of <= batch);
-        *parked = rest;
-        let ready: Vec<(u64, Waker)> = ready;
-        ready.into_iter().map(|(_, waker)| waker).collect()
     }
 }

@@ -24,7 +24,7 @@ impl Engine {
             // Waiters, and the memory kept for them.
             ("waiters", usize_of(self.waiters.count())),
             ("keys waited for", usize_of(self.waiters.keys())),
-            ("wakers of batches being written", usize_of(self.parked_wakers.lock().len())),
+            ("wakers of batches being written", usize_of(self.commit.parked.len())),
             ("timers", usize_of(self.timers.len())),
             ("tasks", usize_of(self.upkeep.tasks.len())),
             ("queued batches", usize_of(self.commit.queued())),

@@ -10,6 +10,7 @@
 mod answers;
 mod any_input;
 mod async_calls;
+mod backend;
 mod bad_input;
 mod batches;
 mod common;
