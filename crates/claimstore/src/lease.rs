@@ -308,6 +308,7 @@ impl Lease {
 
 impl Claim {
     /// What the engine answered, with a lease if that is a grant.
+    #[inline]
     pub(crate) fn new(engine: &Arc<Engine>, space: &Arc<Space>, key: &[u8], answer: Answer) -> Claim {
         match answer {
             Answer::Claimed(granted) => Claim::Claimed(Lease::new(engine, space, key, granted)),

@@ -112,6 +112,7 @@ impl Namespace {
         &self.handle.engine
     }
 
+    #[inline]
     fn handed_out(&self, request: &ClaimRequest, answer: Answer) -> Claim {
         Claim::new(self.engine(), &self.space, request.key(), answer)
     }
@@ -145,8 +146,7 @@ impl Namespace {
     /// Errors change nothing, but for [`ErrorKind::Indeterminate`]: then the claim is wholly there or wholly
     /// absent after reopening.
     pub fn claim_with(&self, request: &ClaimRequest) -> Result<Claim, Error> {
-        let answer = self.engine().claim(&self.space, request)?;
-        Ok(self.handed_out(request, answer))
+        self.engine().claim(&self.space, request).map(|answer| self.handed_out(request, answer))
     }
 
     /// Claims, or waits up to `limit` for the holder: `Duplicate` with its result, or `Claimed` if it gave up.

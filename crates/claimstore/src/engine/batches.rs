@@ -32,8 +32,10 @@ impl Engine {
 
     /// What comes before the answers of a committed batch are told: leases start, and answers are counted.
     pub(crate) fn deliver_many(&self, space: &Space, answers: &[Told]) {
-        answers.chunks(STARTED_AT_ONCE).for_each(|answers| self.start_leases(answers));
-        answers.iter().for_each(|answer| Self::count_told(space, answer));
+        for answers in answers.chunks(STARTED_AT_ONCE) {
+            self.start_leases(answers);
+            answers.iter().for_each(|answer| Self::count_told(space, answer));
+        }
     }
 
     /// Starts the leases of the granted claims among these answers. The clock is read once per call, not once per

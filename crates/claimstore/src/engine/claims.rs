@@ -39,14 +39,16 @@ impl Prepared<'_> {
 
 impl Engine {
     /// Claims, on this thread.
+    #[inline]
     pub(crate) fn claim(&self, space: &Space, request: &ClaimRequest) -> Told {
         spans::claim().run(|span| {
-            let begun = self.begin(space, request, Waits::Here)?;
-            self.wait(begun.batch)?;
-            self.deliver(space, &begun.answer);
-            let answer = begun.answer?;
-            span.name("outcome", answer.name());
-            Ok(answer)
+            let Begun { batch, answer } = self.begin(space, request, Waits::Here)?;
+            self.wait(batch)?;
+            self.deliver(space, &answer);
+            if let Ok(answer) = &answer {
+                span.name("outcome", answer.name());
+            }
+            answer
         })
     }
 
@@ -113,9 +115,10 @@ impl Engine {
     ) -> Option<Begun> {
         let entry = entry?;
         let standing = Standing::new(shard, prepared.keyed.hash, Some(entry), None, self.time.moment());
-        let answer = self.answer_without_effect(space, prepared, standing)?;
-        entry.count(repeats(&answer));
-        Some(Begun { batch: resting_on(entry), answer: answer.map(Answer::Unclaimed) })
+        let decision = self.decide(space, prepared, standing);
+        let answer = self.answer(&decision, prepared, standing)?;
+        entry.count(repeats(&decision));
+        Some(Begun { batch: resting_on(entry), answer })
     }
 
     /// The answer, if a checkpointed record alone gives one and nothing moved since it was read. That of a duplicate takes
@@ -139,16 +142,19 @@ impl Engine {
         let body = std::mem::take(&mut cold.body);
         let standing = Standing::new(&shard, *hash, None, Some(cold), self.time.moment());
         let now_ms = standing.at.store_ms;
-        let answer = match self.answer_without_effect(space, prepared, standing) {
-            Some(Ok(Unclaimed::Duplicate(receipt))) => Ok(Unclaimed::Duplicate(receipt.with_response(body))),
+        let decision = self.decide(space, prepared, standing);
+        let answer = match self.answer(&decision, prepared, standing) {
+            Some(Ok(Answer::Unclaimed(Unclaimed::Duplicate(receipt)))) => {
+                Ok(Unclaimed::Duplicate(receipt.with_response(body)).into())
+            }
             other => {
                 cold.body = body;
                 let Some(other) = other else { return Ok(None) };
                 other
             }
         };
-        shard.cold_repeats.count(*hash, cold, repeats(&answer), now_ms);
-        Ok(Some(Begun { batch: 0, answer: answer.map(Answer::Unclaimed) }))
+        shard.cold_repeats.count(*hash, cold, repeats(&decision), now_ms);
+        Ok(Some(Begun { batch: 0, answer }))
     }
 
     /// The shard of a key, for an answer from memory. It is free nearly always; where it is not, whoever has it may be a
@@ -213,6 +219,7 @@ impl Engine {
     }
 
     /// What comes before a committed answer is told: its lease starts, if it is a grant, and it is counted.
+    #[inline]
     pub(crate) fn deliver(&self, space: &Space, answer: &Told) {
         if let Ok(Answer::Claimed(granted)) = answer {
             self.start_lease_now(granted);
@@ -221,6 +228,7 @@ impl Engine {
     }
 
     /// Counts an answer that is told. Grants were counted when they were made.
+    #[inline]
     pub(super) fn count_told(space: &Space, answer: &Told) {
         match answer {
             Ok(Answer::Claimed(_)) => {}

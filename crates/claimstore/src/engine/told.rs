@@ -22,6 +22,12 @@ pub(crate) enum Unclaimed {
     InProgress(Holder),
 }
 
+impl From<Unclaimed> for Answer {
+    fn from(unclaimed: Unclaimed) -> Answer {
+        Answer::Unclaimed(unclaimed)
+    }
+}
+
 impl Answer {
     /// What was granted, if this is a grant.
     pub(super) fn granted(&self) -> Option<&Granted> {
