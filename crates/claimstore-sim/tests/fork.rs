@@ -10,10 +10,11 @@
 
 use claimstore::io::MemoryStorage;
 use claimstore::{
-    Claim, ClaimRequest, Durability, Error, ErrorKind, Failure, Filter, Import, Lease, LeaseToken, Note,
-    OnceError, Options, Policy, PositionClaim, Record, Review, Sequence, Store, Transacted,
+    Claim, ClaimRequest, Claims, Durability, Error, ErrorKind, Failure, Filter, Import, Lease, LeaseToken,
+    Note, OnceError, Options, Policy, PositionClaim, Record, Review, Sequence, Store, Transacted,
 };
 use claimstore_admin::ServeAdmin as _;
+use claimstore_core::backend::{Held, Settlement};
 use claimstore_recovery::Recovery;
 use fork::{Fork, fork, waitpid};
 use std::fmt::Debug;
@@ -245,6 +246,7 @@ fn try_everything(store: Store, things: Things, dir: &Path) -> Failures {
     // What it had read already it still gives.
     told.refused("scan under way", records.find_map(Result::err).map_or(Ok(()), Err));
     orphans_and_reviews(told, &store, &orphan, &parked);
+    any_backend(told, &store, &orphan, &parked);
     looks_and_upkeep(told, &store, dir);
     positions(told, &store, &sequence, position);
     every_way_out(told, &store, lease);
@@ -308,6 +310,36 @@ fn orphans_and_reviews(told: &mut Failures, store: &Store, orphan: &Record, park
     told.refused("fail_orphans of nothing", store.fail_orphans(&[]));
     told.refused("review", store.review(parked, &Review::Requeue, &Note::new("child", "why")));
     told.refused("watch_orphans", store.watch_orphans());
+}
+
+/// The same store as any backend, and a lease of that kind.
+fn any_backend(told: &mut Failures, store: &Store, orphan: &Record, parked: &Record) {
+    let claims = Claims::from(store);
+    let (backend, fresh) = (claims.backend(), || ClaimRequest::new("of-the-child").ttl(DAY));
+    let held = Held { namespace: "".into(), key: (*b"lease").into(), token: orphan.token(), attempt: 1 };
+    told.refused("any claim", claims.claim("of-the-child", DAY).wait());
+    told.refused("any claim_many", claims.claim_many(vec![fresh(), fresh()]).wait());
+    told.refused("any claim_or_wait", claims.claim_or_wait(fresh(), DAY).wait());
+    told.refused("any settle", backend.settle(vec![(held.clone(), Settlement::Release)]).wait());
+    told.refused("any renew", backend.renew(&held, DAY).wait());
+    told.refused("any save_progress", backend.save_progress(&held, Vec::new()).wait());
+    told.refused("any detach", backend.detach(&held, DAY).wait());
+    told.refused("any resume", claims.resume(&held).wait());
+    told.refused("any get", claims.get("known").wait());
+    told.refused("any scan", backend.scan(Filter::new()).next_page().wait());
+    told.refused("any orphans", backend.orphans().next_page().wait());
+    told.refused("any watch_orphans", backend.watch_orphans());
+    told.refused("any take_over", claims.take_over(orphan, DAY).wait());
+    told.refused("any fail_orphans", backend.fail_orphans(vec![(orphan.clone(), Failure::retry())]).wait());
+    told.refused("any review", backend.review(parked, Review::Requeue, Note::new("child", "why")).wait());
+    told.refused("any forget", claims.forget("known").wait());
+    told.refused("any forget_shown", backend.forget_shown(parked, true).wait());
+    told.refused("any upkeep", backend.upkeep().wait());
+    told.refused("any define", claims.policy().wait());
+    told.refused("any namespaces", backend.namespaces().wait());
+    backend.abandon(&held);
+    backend.let_go(&held);
+    let _promises = backend.promises();
 }
 
 fn looks_and_upkeep(told: &mut Failures, store: &Store, dir: &Path) {

@@ -48,8 +48,11 @@ impl Embedded {
         std::sync::Arc::new(Embedded { engine: Arc::downgrade(engine) })
     }
 
+    /// Compares the process before anything takes a lock: a child of `fork()` might wait for it for ever.
     fn engine(&self) -> Result<Arc<Engine>, Error> {
-        self.engine.upgrade().ok_or_else(closed)
+        let engine = self.engine.upgrade().ok_or_else(closed)?;
+        engine.check_process()?;
+        Ok(engine)
     }
 
     /// A call that runs on the upkeep thread.
@@ -288,6 +291,8 @@ fn known_space(engine: &Engine, name: &str) -> Option<Arc<Space>> {
 
 /// The namespace, which is created if there is none.
 async fn space(engine: &Arc<Engine>, name: &str) -> Result<Arc<Space>, Error> {
+    // The future may be polled in another process than the one that made it.
+    engine.check_process()?;
     if let Some(space) = known_space(engine, name) {
         return Ok(space);
     }
