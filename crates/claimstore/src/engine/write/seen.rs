@@ -38,7 +38,7 @@ impl<F> Looked<F> {
         self.as_of.is_current(cold)
     }
 
-    /// As if nothing could come since.
+    /// Planted bug 75: as if nothing could come since.
     pub(crate) fn unguarded(self) -> Looked<F> {
         Looked { as_of: AsOf(None), ..self }
     }
