@@ -59,7 +59,6 @@
 mod ask;
 mod event;
 mod pass;
-mod planted;
 mod policy;
 mod reaper;
 mod recovery;
