@@ -1,8 +1,8 @@
 //! Calls a resolver with a time limit. Panics are caught; blocked calls are abandoned.
 
-use crate::planted;
 use crate::resolver::{AsyncResolver, Orphan, Resolution, ResolveFuture, Resolver};
 use crate::time::Deadline;
+use claimstore_core::planted;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};

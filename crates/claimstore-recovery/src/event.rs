@@ -1,6 +1,6 @@
 //! Outcomes of recovery and their reasons: [`Event`]s to subscribe to, and [`Counts`].
 
-use claimstore::{Orphaned, Record, Review};
+use claimstore_core::{Error, Note, Orphaned, Record, Review};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,8 +94,8 @@ pub struct Event<'a> {
     pub(crate) cause: Option<Orphaned>,
     pub(crate) outcome: Outcome,
     pub(crate) reason: Reason,
-    pub(crate) error: Option<&'a claimstore::Error>,
-    pub(crate) note: Option<&'a claimstore::Note>,
+    pub(crate) error: Option<&'a Error>,
+    pub(crate) note: Option<&'a Note>,
 }
 
 impl Event<'_> {
@@ -120,12 +120,12 @@ impl Event<'_> {
     }
 
     /// The store's error, for [`Outcome::Error`].
-    pub fn error(&self) -> Option<&claimstore::Error> {
+    pub fn error(&self) -> Option<&Error> {
         self.error
     }
 
     /// The reviewer's note: the only place where that of a forgotten key is kept.
-    pub fn note(&self) -> Option<&claimstore::Note> {
+    pub fn note(&self) -> Option<&Note> {
         self.note
     }
 }

@@ -49,6 +49,15 @@
 //! | was overtaken (operator, lapsed lease) | unchanged |
 //! | dies with its process | an ordinary orphan; parked once it was asked about as often as allowed |
 //!
+//! # Any backend
+//!
+//! [`Recovery`] and [`ReviewQueue`] take whatever becomes [`Claims`](claimstore_core::Claims): a store, a namespace of it, or
+//! the handle of another backend. All namespaces are recovered, whichever is given. Calls wait for the backend on the threads of
+//! the recovery and on that of [`Recovery::run`]; none of them may be a thread of an asynchronous runtime.
+//!
+//! A call whose answer is lost ([`Indeterminate`](claimstore_core::ErrorKind::Indeterminate)) is told as
+//! [`Outcome::Error`]. The next pass finds what is still an orphan; one that was taken over is found once that lease has lapsed.
+//!
 //! # It is not
 //!
 //! a way to make a remote effect happen exactly once if the remote side can neither be queried nor given the
@@ -59,7 +68,6 @@
 mod ask;
 mod event;
 mod pass;
-mod planted;
 mod policy;
 mod reaper;
 mod recovery;

@@ -6,11 +6,13 @@
 
 use crate::ask::{Answer, Asked, Asker, LeftBehind};
 use crate::event::{Count, Event, Events, Outcome, Reason};
-use crate::planted;
 use crate::policy::OrphanPolicy;
 use crate::resolver::{Orphan, Resolution};
 use crate::time::Stopwatch;
-use claimstore::{Error, ErrorKind, Failure, Lease, OnOrphan, Orphaned, Policy, Record, SettleError, Store};
+use claimstore_core::{
+    Claims, Error, ErrorKind, Failure, Lease, OnOrphan, Orphaned, Policy, Record, Records, SettleError,
+    planted,
+};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -29,7 +31,7 @@ const PROGRESS_EVERY: usize = 64;
 /// The configuration and shared state of all passes of a recovery.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    pub(crate) store: Store,
+    pub(crate) claims: Claims,
     pub(crate) plans: Plans,
     pub(crate) parallel: usize,
     pub(crate) events: Events,
@@ -129,11 +131,12 @@ impl Rules {
         progress: &mut dyn FnMut(),
         ask: &mut dyn FnMut(Case),
     ) -> Result<Option<SystemTime>, Error> {
+        let backend = self.claims.backend();
         let mut rulings = HashMap::new();
-        let mut page: Vec<(Record, Failure)> = Vec::new();
-        let (mut page_bytes, mut asked) = (0, 0);
+        let mut page = Page::new(backend.promises().batch_items);
+        let mut asked = 0;
         let mut first_due: Option<SystemTime> = None;
-        for record in self.store.unheld() {
+        for record in Records::new(backend.orphans()) {
             let record = record?;
             if self.stop.load(Ordering::Acquire) {
                 break;
@@ -141,10 +144,7 @@ impl Rules {
             self.events.count(Count::Found);
             let ruling = self.ruling(&mut rulings, record.namespace())?;
             match self.sentence(&record, &ruling) {
-                Sentence::End(failure) => {
-                    page_bytes += record.progress().map_or(0, <[u8]>::len) + record.origin().len();
-                    page.push((record, failure));
-                }
+                Sentence::End(failure) => page.push(record, failure),
                 Sentence::Ask => {
                     ask(Case { record, ruling });
                     asked += 1;
@@ -161,18 +161,13 @@ impl Rules {
                     self.tell(&record, Outcome::Waiting, reason);
                 }
             }
-            let mut is_full = page.len() >= PAGE || page_bytes >= PAGE_BYTES;
-            if planted::active(69) {
-                is_full = false;
-            }
-            if is_full {
-                self.end(&page, &rulings);
+            if page.is_full() {
+                self.end(&page.orphans, &rulings);
                 page.clear();
-                page_bytes = 0;
                 progress();
             }
         }
-        self.end(&page, &rulings);
+        self.end(&page.orphans, &rulings);
         Ok(first_due)
     }
 
@@ -194,13 +189,14 @@ impl Rules {
 
     /// Writes the given policy of a namespace into its stored policy, if they differ.
     pub(crate) fn apply(&self, namespace: &str) -> Result<Policy, Error> {
-        let stored = self.store.namespace(namespace)?.policy();
+        let backend = self.claims.backend();
+        let stored = backend.define(namespace, None).wait()?;
         let Some(given) = self.plans.given(namespace) else { return Ok(stored) };
         let policy = given.onto(stored.clone());
-        if policy != stored {
-            self.store.namespace_with(namespace, policy.clone())?;
+        if policy == stored {
+            return Ok(stored);
         }
-        Ok(policy)
+        backend.define(namespace, Some(policy)).wait()
     }
 
     fn sentence(&self, record: &Record, ruling: &Ruling) -> Sentence {
@@ -223,7 +219,7 @@ impl Rules {
         }
         let due = record.asked_at().map(|asked_at| asked_at + asking.wait_after(record.asked()));
         match due {
-            Some(due) if due > self.store.store_time() => Sentence::Wait(Some(due), Reason::NotDue),
+            Some(due) if due > self.claims.backend().now() => Sentence::Wait(Some(due), Reason::NotDue),
             _ => Sentence::Ask,
         }
     }
@@ -233,15 +229,18 @@ impl Rules {
         if page.is_empty() {
             return;
         }
-        let verdicts = self.store.fail_orphans(page);
-        match verdicts {
+        // A copy: the events tell of the orphans as they were.
+        let ended = self.claims.backend().fail_orphans(page.to_vec()).wait();
+        match ended {
             Err(error) if error.kind() == ErrorKind::TooLarge && page.len() > 1 => {
                 let (front, back) = page.split_at(page.len() / 2);
                 self.end(front, rulings);
                 self.end(back, rulings);
             }
             Ok(verdicts) => {
-                for ((record, _), verdict) in page.iter().zip(verdicts) {
+                let mut verdicts = verdicts.into_iter();
+                for (record, _) in page {
+                    let verdict = verdicts.next().unwrap_or_else(|| Err(no_verdict()));
                     match (verdict, rulings.get(record.namespace())) {
                         (Ok(()), Some(ruling)) => {
                             let (outcome, reason) = ruling.ended(record);
@@ -277,12 +276,12 @@ impl Rules {
         if self.left_behind.is_full() {
             return self.tell(record, Outcome::Error, Reason::TooManyBlocked);
         }
-        let lease = match self.store.take_over(record, ruling.orphans.asking.lease()) {
+        let lease = match self.claims.take_over(record, ruling.orphans.asking.lease()).wait() {
             Ok(lease) => lease,
             Err(error) => return self.tell_error(record, &error),
         };
         let why = record.orphaned().unwrap_or(Orphaned::EarlierLife);
-        let orphan = Orphan::new(record.clone(), why, lease.token(), self.store.store_time());
+        let orphan = Orphan::new(record.clone(), why, lease.token(), self.claims.backend().now());
         self.events.count(Count::Asked);
         let watch = Stopwatch::start();
         let answer = asker.ask(resolver, orphan, ruling.orphans.asking.time_limit);
@@ -292,18 +291,18 @@ impl Rules {
 
     fn settle(&self, record: &Record, ruling: &Ruling, lease: Lease, answer: Answer) {
         let park = |lease: Lease, reason: Reason| {
-            (lease.fail(Failure::park(reason.text())), Outcome::Parked, reason)
+            (lease.fail(Failure::park(reason.text())).wait(), Outcome::Parked, reason)
         };
         let (settled, outcome, reason) = match answer {
             Answer::Resolution(Resolution::Happened(response)) => {
-                (lease.complete(response), Outcome::Completed, Reason::Resolver)
+                (lease.complete(response).wait(), Outcome::Completed, Reason::Resolver)
             }
             Answer::Resolution(Resolution::Failed(response)) => {
-                (lease.fail(Failure::terminal(response)), Outcome::Failed, Reason::Resolver)
+                (lease.fail(Failure::terminal(response)).wait(), Outcome::Failed, Reason::Resolver)
             }
             Answer::Resolution(Resolution::DidNotHappen) => {
                 let (outcome, reason) = ruling.retried(record, Reason::Resolver);
-                (lease.fail(ruling.retry(record).because("it did not happen")), outcome, reason)
+                (lease.fail(ruling.retry(record).because("it did not happen")).wait(), outcome, reason)
             }
             Answer::Resolution(Resolution::Unknown) if ruling.asks_again(record) => {
                 // An orphan again, and due when the policy says; nothing to commit.
@@ -336,7 +335,7 @@ impl Rules {
         let (error, lease) = refused.into_parts();
         match lease {
             Some(lease) if error.kind() == ErrorKind::TooLarge => {
-                match lease.fail(Failure::park(Reason::TooLarge.text())) {
+                match lease.fail(Failure::park(Reason::TooLarge.text())).wait() {
                     Ok(()) => self.tell(record, Outcome::Parked, Reason::TooLarge),
                     Err(error) => self.tell_error(record, &error.into()),
                 }
@@ -356,6 +355,43 @@ impl Rules {
         let outcome = if stale { Outcome::Superseded } else { Outcome::Error };
         let (cause, reason) = (record.orphaned(), Reason::Store);
         self.events.tell(&Event { record, cause, outcome, reason, error: Some(error), note: None });
+    }
+}
+
+/// A backend that gives fewer verdicts than it was asked for is at fault; nothing may be concluded from that.
+fn no_verdict() -> Error {
+    Error::new(ErrorKind::Indeterminate, "the backend gave no verdict for the orphan")
+}
+
+/// Orphans that are to be ended in one commit.
+struct Page {
+    orphans: Vec<(Record, Failure)>,
+    /// Their progress and origin.
+    bytes: usize,
+    most: usize,
+}
+
+impl Page {
+    /// `batch_items`: the most that the backend takes at once.
+    fn new(batch_items: usize) -> Page {
+        Page { orphans: Vec::new(), bytes: 0, most: PAGE.min(batch_items) }
+    }
+
+    fn push(&mut self, record: Record, failure: Failure) {
+        self.bytes += record.progress().map_or(0, <[u8]>::len) + record.origin().len();
+        self.orphans.push((record, failure));
+    }
+
+    fn is_full(&self) -> bool {
+        if planted::active(69) {
+            return false;
+        }
+        !self.orphans.is_empty() && (self.orphans.len() >= self.most || self.bytes >= PAGE_BYTES)
+    }
+
+    fn clear(&mut self) {
+        self.orphans.clear();
+        self.bytes = 0;
     }
 }
 

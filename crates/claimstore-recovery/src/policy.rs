@@ -1,6 +1,6 @@
 //! [`OrphanPolicy`]: what happens to the orphans of a namespace.
 
-use claimstore::{OnOrphan, Policy};
+use claimstore_core::{OnOrphan, Policy};
 use std::fmt;
 use std::time::Duration;
 

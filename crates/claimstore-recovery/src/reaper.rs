@@ -2,7 +2,8 @@
 
 use crate::event::{Counts, Events};
 use crate::pass::Rules;
-use claimstore::{Error, ErrorKind, OrphanWatch};
+use claimstore_core::backend::OrphanWatch;
+use claimstore_core::{Error, ErrorKind};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 #[must_use = "dropping it stops it"]
 pub struct Reaper {
     stop: Arc<AtomicBool>,
-    watch: Arc<OrphanWatch>,
+    watch: Arc<dyn OrphanWatch>,
     events: Events,
     thread: Option<JoinHandle<()>>,
     /// The process of the thread: a child of `fork()` does not have it.
@@ -29,12 +30,16 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    pub(crate) fn start(rules: Rules, watch: OrphanWatch, stop: Arc<AtomicBool>) -> Result<Reaper, Error> {
-        let (watch, events) = (Arc::new(watch), rules.events.clone());
+    pub(crate) fn start(
+        rules: Rules,
+        watch: Box<dyn OrphanWatch>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Reaper, Error> {
+        let (watch, events) = (Arc::<dyn OrphanWatch>::from(watch), rules.events.clone());
         let of_thread = watch.clone();
         let thread = Builder::new()
             .name("claimstore-reaper".to_owned())
-            .spawn(move || reap(&rules, &of_thread))
+            .spawn(move || reap(&rules, &*of_thread))
             .map_err(Error::caller)?;
         Ok(Reaper { stop, watch, events, thread: Some(thread), process: std::process::id() })
     }
@@ -79,7 +84,7 @@ impl Drop for Reaper {
     }
 }
 
-fn reap(rules: &Rules, watch: &OrphanWatch) {
+fn reap(rules: &Rules, watch: &dyn OrphanWatch) {
     let stopped = || rules.stop.load(Ordering::Acquire);
     loop {
         // Before the pass: a claim that becomes an orphan during the pass ends the sleep below.
@@ -91,7 +96,9 @@ fn reap(rules: &Rules, watch: &OrphanWatch) {
         let pass = catch_unwind(AssertUnwindSafe(|| rules.pass(&mut || {})));
         let mut sleep = match pass {
             Ok(Ok(due)) => due.map_or(IDLE, |due| {
-                due.duration_since(rules.store.store_time()).unwrap_or_default().max(Duration::from_millis(1))
+                due.duration_since(rules.claims.backend().now())
+                    .unwrap_or_default()
+                    .max(Duration::from_millis(1))
             }),
             Ok(Err(error)) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Poisoned) => return,
             // Any other error or a panic: try again with the next pass.

@@ -7,7 +7,7 @@ use crate::policy::OrphanPolicy;
 use crate::reaper::Reaper;
 use crate::resolver::{AsyncResolver, Resolver};
 use crate::time::Stopwatch;
-use claimstore::{Error, Store};
+use claimstore_core::{Claims, Error};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -42,7 +42,7 @@ type ProgressFn = Box<dyn FnMut(&Counts) + Send>;
 /// ```
 #[must_use = "nothing is recovered until `run` or `spawn`"]
 pub struct Recovery {
-    store: Store,
+    claims: Claims,
     plans: Plans,
     parallel: usize,
     events: Events,
@@ -64,10 +64,10 @@ pub struct Report {
 }
 
 impl Recovery {
-    /// Recovers the orphans of `store`.
-    pub fn new(store: &Store) -> Recovery {
+    /// Recovers the orphans of a backend, in all its namespaces: of a store, or of whatever else becomes [`Claims`].
+    pub fn new(claims: impl Into<Claims>) -> Recovery {
         Recovery {
-            store: store.clone(),
+            claims: claims.into(),
             plans: Plans::default(),
             parallel: PARALLEL,
             events: Events::new(),
@@ -168,9 +168,9 @@ impl Recovery {
     /// Starts a thread that recovers orphans while the store runs. It begins with all present orphans, then sleeps
     /// until a lease lapses or is dropped.
     ///
-    /// [`claimstore::ErrorKind::Misuse`] if the orphans of the store are watched already.
+    /// [`claimstore_core::ErrorKind::Misuse`] if the orphans of the store are watched already.
     pub fn spawn(self) -> Result<Reaper, Error> {
-        let watch = self.store.watch_orphans()?;
+        let watch = self.claims.backend().watch_orphans()?;
         let (rules, stop) = self.rules();
         rules.apply_all()?;
         Reaper::start(rules, watch, stop)
@@ -179,7 +179,7 @@ impl Recovery {
     fn rules(self) -> (Rules, Arc<AtomicBool>) {
         let stop = Arc::new(AtomicBool::new(false));
         let rules = Rules {
-            store: self.store,
+            claims: self.claims,
             plans: self.plans,
             parallel: self.parallel,
             events: self.events,
@@ -198,7 +198,7 @@ impl Rules {
             drop(self.apply(name)?);
         }
         if self.plans.every.is_some() {
-            for name in self.store.namespaces() {
+            for name in self.claims.backend().namespaces().wait()? {
                 drop(self.apply(&name)?);
             }
         }

@@ -1,6 +1,6 @@
 //! Finding out whether an orphan's work had an effect: [`Resolver`], [`AsyncResolver`], [`Orphan`], [`Resolution`].
 
-use claimstore::{Orphaned, Past, Record};
+use claimstore_core::{Orphaned, Past, Record};
 use std::fmt;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};

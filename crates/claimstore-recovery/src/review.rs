@@ -1,11 +1,11 @@
 //! [`ReviewQueue`]: decisions of people about keys held for review.
 
 use crate::event::{Event, Events, Reason, reviewed};
-use claimstore::{Error, Filter, Happened, Note, Past, Record, RecordState, Records, Review, Store};
+use claimstore_core::{Claims, Error, Filter, Happened, Note, Past, Record, RecordState, Records, Review};
 use std::fmt;
 use std::time::SystemTime;
 
-/// The keys of a store that are held for review.
+/// The keys of a backend that are held for review, in all its namespaces.
 ///
 /// ```
 /// # fn main() -> Result<(), claimstore::Error> {
@@ -27,7 +27,7 @@ use std::time::SystemTime;
 /// ```
 #[derive(Debug, Clone)]
 pub struct ReviewQueue {
-    store: Store,
+    claims: Claims,
     events: Events,
 }
 
@@ -38,9 +38,9 @@ pub struct Parked {
 }
 
 impl ReviewQueue {
-    /// The queue of `store`.
-    pub fn new(store: &Store) -> ReviewQueue {
-        ReviewQueue { store: store.clone(), events: Events::new() }
+    /// The queue of a backend: of a store, or of whatever else becomes [`Claims`].
+    pub fn new(claims: impl Into<Claims>) -> ReviewQueue {
+        ReviewQueue { claims: claims.into(), events: Events::new() }
     }
 
     /// The destination of review events.
@@ -52,24 +52,31 @@ impl ReviewQueue {
 
     /// All parked keys, in bounded memory and no particular order.
     pub fn list(&self) -> ParkedKeys {
-        ParkedKeys { records: self.store.parked() }
+        self.parked(Filter::new())
     }
 
     /// The parked keys of one namespace.
     pub fn list_in(&self, namespace: &str) -> ParkedKeys {
-        ParkedKeys { records: self.store.scan(Filter::new().state(RecordState::Parked).namespace(namespace)) }
+        self.parked(Filter::new().namespace(namespace))
     }
 
-    /// A key, if it is parked.
+    fn parked(&self, filter: Filter) -> ParkedKeys {
+        let pages = self.claims.backend().scan(filter.state(RecordState::Parked));
+        ParkedKeys { records: Records::new(pages) }
+    }
+
+    /// A key, if it is parked. The namespace is created if absent.
     pub fn get(&self, namespace: &str, key: impl AsRef<[u8]>) -> Result<Option<Parked>, Error> {
-        let record = self.store.namespace(namespace)?.get(key)?;
+        let claims = self.claims.namespace(namespace);
+        drop(claims.policy().wait()?);
+        let record = claims.get(key).wait()?;
         Ok(record.filter(|record| record.state() == RecordState::Parked).map(|record| Parked { record }))
     }
 
     /// Makes the key claimable again, at once, for as many more attempts as the policy allows. The count of attempts
     /// goes on.
     ///
-    /// Like the other decisions it is durable when it returns, and fails with [`claimstore::ErrorKind::StaleLease`]
+    /// Like the other decisions it is durable when it returns, and fails with [`claimstore_core::ErrorKind::StaleLease`]
     /// if another decision came first.
     pub fn requeue(&self, parked: &Parked, note: &Note) -> Result<(), Error> {
         self.decide(parked, &Review::Requeue, note)
@@ -97,7 +104,7 @@ impl ReviewQueue {
 
     fn decide(&self, parked: &Parked, review: &Review, note: &Note) -> Result<(), Error> {
         let record = &parked.record;
-        self.store.review(record, review, note)?;
+        self.claims.backend().review(record, review.clone(), note.clone()).wait()?;
         let (outcome, reason) = (reviewed(review), Reason::Review);
         self.events.tell(&Event { record, cause: None, outcome, reason, error: None, note: Some(note) });
         Ok(())

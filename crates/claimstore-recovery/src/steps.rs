@@ -5,7 +5,8 @@
 //! remote side that knows the key returns the same result as before.
 
 use crate::step_list::{Stage, StepList};
-use claimstore::{Error, ErrorKind, Lease, Namespace, Once, OnceError};
+use claimstore_core::claims::Working;
+use claimstore_core::{Claim, Claims, Error, ErrorKind, Failure};
 use std::fmt;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use std::time::Duration;
 /// # store.close()?; Ok(()) }
 /// ```
 pub struct Steps<'l, 'u> {
-    lease: &'l mut Lease,
+    lease: &'l mut (dyn Working + 'static),
     list: StepList,
     /// The step that `run` expects.
     at: usize,
@@ -120,8 +121,11 @@ pub enum UndoError {
 
 impl<'l, 'u> Steps<'l, 'u> {
     /// Continues the steps `names`, 1 to 255 of them, all different, from the progress that earlier attempts stored.
-    /// [`StepError::Changed`] if those had other steps.
-    pub fn begin(lease: &'l mut Lease, names: &[&str]) -> Result<Steps<'l, 'u>, StepError<Error>> {
+    /// [`StepError::Changed`] if those had other steps. `lease` is one of the embedded store or of any other backend.
+    pub fn begin(
+        lease: &'l mut (dyn Working + 'static),
+        names: &[&str],
+    ) -> Result<Steps<'l, 'u>, StepError<Error>> {
         let fresh = StepList::new(names).ok_or(StepError::OutOfOrder)?;
         let list = match lease.progress() {
             None => fresh,
@@ -211,23 +215,37 @@ impl<'l, 'u> Steps<'l, 'u> {
     /// called and by however many attempts. First it is saved that the work is being undone, so that no later attempt
     /// continues it. A later attempt runs the steps again, which replays the outputs and registers the undos, and
     /// then calls this again.
-    pub fn undo_all(mut self, undos: &Namespace, ttl: Duration) -> Result<usize, UndoError> {
+    pub fn undo_all(mut self, undos: impl Into<Claims>, ttl: Duration) -> Result<usize, UndoError> {
         self.list.undoing = true;
         self.lease.save_progress(self.list.encode()).map_err(UndoError::Store)?;
-        let mut ran = 0;
+        let (undos, mut ran) = (undos.into(), 0);
         for undo in std::mem::take(&mut self.undos).into_iter().rev() {
             let key = self.lease.child_key(&format!("undo/{}", undo.step));
-            let Undo { step, output, run } = undo;
-            match undos.once(key, ttl, |_| run(output.as_deref())) {
-                Ok(Once::Ran(_)) => ran += 1,
-                Ok(Once::Replayed(_)) => {}
-                Ok(Once::InProgress(_)) => return Err(UndoError::InProgress(step)),
-                Err(OnceError::Work(error)) => return Err(UndoError::Failed(step, error)),
-                Err(OnceError::Store(error)) => return Err(UndoError::Store(error)),
-                Err(OnceError::NotStored { error, .. }) => return Err(UndoError::Store(error.into())),
-            }
+            ran += usize::from(undo.run_once(&undos, key, ttl)?);
         }
         Ok(ran)
+    }
+}
+
+impl Undo<'_> {
+    /// Runs it under a claim of `key`; returns `false` if it ran before. A panic abandons the claim.
+    fn run_once(self, undos: &Claims, key: [u8; 32], ttl: Duration) -> Result<bool, UndoError> {
+        let lease = match undos.claim(key, ttl).wait().map_err(UndoError::Store)? {
+            Claim::Claimed(lease) => lease,
+            Claim::Duplicate(_) => return Ok(false),
+            Claim::InProgress(_) => return Err(UndoError::InProgress(self.step)),
+        };
+        match (self.run)(self.output.as_deref()) {
+            Ok(response) => {
+                lease.complete(response).wait().map_err(|refused| UndoError::Store(refused.into()))?;
+                Ok(true)
+            }
+            Err(error) => {
+                // The caller needs the undo's own error; a claim that cannot be failed goes to its term.
+                drop(lease.fail(Failure::retry()).wait());
+                Err(UndoError::Failed(self.step, error))
+            }
+        }
     }
 }
 

@@ -61,7 +61,7 @@ impl Embedded {
         run: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
     ) -> Pending<T> {
         match self.engine() {
-            Ok(engine) => Pending::new(engine.run_elsewhere(run)),
+            Ok(engine) => elsewhere(&engine, run),
             Err(error) => Pending::done(Err(error)),
         }
     }
@@ -284,6 +284,19 @@ impl Backend for Embedded {
     }
 }
 
+/// A call that runs on the upkeep thread; or here, in the closure of a `transact`: the upkeep thread may be waiting for that to
+/// end, and the closure cannot but wait for what it calls.
+fn elsewhere<T: Send + 'static>(
+    engine: &Arc<Engine>,
+    run: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+) -> Pending<T> {
+    if engine.tables.is_writing_here() {
+        Pending::done(run(engine))
+    } else {
+        Pending::new(engine.run_elsewhere(run))
+    }
+}
+
 /// A namespace that callers may name.
 fn known_space(engine: &Engine, name: &str) -> Option<Arc<Space>> {
     engine.spaces.get(name).filter(|_| !is_reserved(name))
@@ -367,13 +380,13 @@ impl<I: Iterator<Item = Result<Record, Error>> + Send + 'static> Pages for Listi
     fn next_page(&mut self) -> Pending<Vec<Record>> {
         let Some(engine) = self.engine.upgrade() else { return Pending::done(Err(closed())) };
         let records = self.records.clone();
-        Pending::new(engine.run_elsewhere(move |engine| {
+        elsewhere(&engine, move |engine| {
             engine.check_open()?;
             let Some(mut left) = records.lock().take() else { return Ok(Vec::new()) };
             let page = page(&mut left)?;
             *records.lock() = Some(left);
             Ok(page)
-        }))
+        })
     }
 }
 

@@ -16,6 +16,7 @@ use crate::queued::{CommitFuture, DetachFuture};
 use crate::sync::{Arc, Weak};
 use crate::transact::Transaction;
 use claimstore_core::backend::Grant;
+use claimstore_core::claims::Working;
 use std::fmt;
 use std::time::Duration;
 
@@ -321,6 +322,28 @@ impl Claim {
 /// The key without its namespace.
 fn own_key(keyed: &Keyed) -> &[u8] {
     keyed.full.get(4..).unwrap_or_default()
+}
+
+impl Working for Lease {
+    fn attempt(&self) -> u32 {
+        self.attempt()
+    }
+
+    fn token(&self) -> u64 {
+        self.token()
+    }
+
+    fn progress(&self) -> Option<&[u8]> {
+        self.progress()
+    }
+
+    fn child_key(&self, step: &str) -> [u8; 32] {
+        self.child_key(step)
+    }
+
+    fn save_progress(&mut self, progress: Vec<u8>) -> Result<(), Error> {
+        self.save_progress(progress)
+    }
 }
 
 impl Drop for Lease {

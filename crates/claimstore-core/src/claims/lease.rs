@@ -1,5 +1,6 @@
 //! The right to settle a claim of any backend: [`Lease`], and a refused settlement.
 
+use super::Working;
 use crate::backend::{Backend, Grant, Held, Settlement};
 use crate::{Error, ErrorKind, Failure, Pending};
 use std::fmt;
@@ -149,6 +150,29 @@ impl Lease {
 /// A backend that gives no verdict is at fault; nothing may be concluded from that.
 fn unanswered() -> Result<(), Error> {
     Err(Error::new(ErrorKind::Indeterminate, "the backend gave no verdict for the settlement"))
+}
+
+impl Working for Lease {
+    fn attempt(&self) -> u32 {
+        self.attempt()
+    }
+
+    fn token(&self) -> u64 {
+        self.token()
+    }
+
+    fn progress(&self) -> Option<&[u8]> {
+        self.progress()
+    }
+
+    fn child_key(&self, step: &str) -> [u8; 32] {
+        self.child_key(step)
+    }
+
+    fn save_progress(&mut self, progress: Vec<u8>) -> Result<(), Error> {
+        let before = self.progress.clone();
+        self.save_progress(progress).wait().inspect_err(|_| self.progress = before)
+    }
 }
 
 impl Drop for Lease {

@@ -2,9 +2,11 @@
 
 mod lease;
 mod records;
+mod working;
 
 pub use lease::{CompleteManyError, Lease, SettleError};
 pub use records::Records;
+pub use working::Working;
 
 use crate::backend::{Answer, Backend, Held, Settlement};
 use crate::{ClaimRequest, Error, ErrorKind, Filter, Holder, Pending, Policy, Receipt, Record};

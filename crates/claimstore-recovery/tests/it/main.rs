@@ -7,12 +7,15 @@
     reason = "tests may panic and start threads"
 )]
 
+mod any_backend;
 mod common;
+mod embedded;
 mod policies;
 mod reaper;
 mod resolvers;
 mod review;
 mod secrecy;
+mod shelf;
 mod steps;
 #[path = "../../../claimstore-sim/tests/it/watch.rs"]
 mod watch;
