@@ -240,6 +240,7 @@ impl Backend for Embedded {
             let held = engine.held(&orphan)?;
             engine.serve_futures()?;
             let (batch, granted) = engine.begin_take_over(&held, lease_ms, Waits::Elsewhere)?;
+            let held = held::Held { token: granted.token, ..held };
             let mut undelivered = Undelivered { engine: engine.clone(), held: Some(held) };
             CommitFuture::new(Ok(engine.clone()), Ok((batch, ()))).await?;
             engine.start_lease_now(&granted);

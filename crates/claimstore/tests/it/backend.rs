@@ -162,10 +162,12 @@ fn orphans_are_listed_taken_over_and_ended() {
     assert!(claims.clone().backend().watch_orphans().is_ok());
     let lease = claims.take_over(&found(b"a"), TTL).wait().unwrap();
     lease.complete("found out").wait().unwrap();
-    // Dropped before its result: an orphan again.
-    let mut untold = claims.take_over(&found(b"b"), TTL);
-    let _ready = is_ready(&mut untold);
-    drop(untold);
+    // Dropped before its result, or with it: an orphan again.
+    for _ in 0..20 {
+        let mut untold = claims.take_over(&found(b"b"), TTL);
+        let _ready = is_ready(&mut untold);
+        drop(untold);
+    }
     let again = found(b"b");
     let verdicts =
         backend.fail_orphans(vec![(again.clone(), Failure::park("why")), (again, Failure::retry())]);
@@ -177,6 +179,24 @@ fn orphans_are_listed_taken_over_and_ended() {
     assert!(matches!(claims.claim("b", TTL).wait().unwrap(), Claim::Duplicate(_)));
     let stale = backend.review(&parked, Review::Requeue, Note::new("ada", "again")).wait().unwrap_err();
     assert_eq!(stale.kind(), ErrorKind::StaleLease);
+}
+
+#[test]
+fn a_take_over_that_nobody_waits_for_leaves_an_orphan() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let claims = Claims::from(&store);
+    drop(claimed(&claims, "k"));
+    let orphan = claims.backend().orphans().next_page().wait().unwrap().remove(0);
+    let mut pending = 0;
+    for _ in 0..20 {
+        let orphan = claims.backend().orphans().next_page().wait().unwrap().remove(0);
+        let mut untold = claims.take_over(&orphan, TTL);
+        pending += u32::from(!is_ready(&mut untold));
+    }
+    assert!(pending > 0, "a sync takes longer than a poll");
+    assert!(claims.take_over(&orphan, TTL).wait().is_err(), "it was taken over since");
+    assert_eq!(claimed(&claims, "k").attempt(), 2, "none of them was an attempt");
 }
 
 #[test]
