@@ -25,7 +25,7 @@ use crate::sync::{Arc, Mutex, Weak};
 use crate::watch::OrphanWatch;
 use crate::{ClaimRequest, Failure, Filter, Note, Record, Review};
 use claimstore_core::backend::{
-    self, Answer, Backend, ClockOf, Durable, Grant, Held, Pages, Promises, Settlement,
+    self, Answer, Backend, ClockOf, Durable, Grant, Held, Pages, Promises, Settlement, may_block,
 };
 use claimstore_core::limits::MAX_KEY_BYTES;
 use claimstore_core::{Claims, Pending};
@@ -234,6 +234,10 @@ impl Backend for Embedded {
         // Not before it is polled: a future that is dropped has taken nothing over.
         Pending::new(async move {
             let (engine, lease_ms) = (engine?, lease_ms(lease)?);
+            if may_block() {
+                let (space, granted) = engine.take_over(&orphan, lease_ms)?;
+                return Ok(grant(&space, granted));
+            }
             let held = engine.held(&orphan)?;
             engine.serve_futures()?;
             let (batch, granted) = engine.begin_take_over(&held, lease_ms, Waits::Elsewhere)?;
@@ -354,7 +358,7 @@ fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the store was closed")
 }
 
-/// Pages of a listing, read on the upkeep thread.
+/// Pages of a listing: read on the upkeep thread, or by the thread that waits for one.
 struct Listing<I> {
     engine: Weak<Engine>,
     /// Taken while a page is read: a page that is not waited for takes the listing along, and ends it.
@@ -375,13 +379,16 @@ impl<I: Iterator<Item = Result<Record, Error>> + Send + 'static> Pages for Listi
     fn next_page(&mut self) -> Pending<Vec<Record>> {
         let Some(engine) = self.engine.upgrade() else { return Pending::done(Err(closed())) };
         let records = self.records.clone();
-        elsewhere(&engine, move |engine| {
+        let read = move |engine: &Engine| {
             engine.check_open()?;
             let Some(mut left) = records.lock().take() else { return Ok(Vec::new()) };
             let page = page(&mut left)?;
             *records.lock() = Some(left);
             Ok(page)
-        })
+        };
+        Pending::new(
+            async move { if may_block() { read(&engine) } else { engine.run_elsewhere(read).await } },
+        )
     }
 }
 
