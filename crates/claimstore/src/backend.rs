@@ -238,9 +238,11 @@ impl Backend for Embedded {
                 let (space, granted) = engine.take_over(&orphan, lease_ms)?;
                 return Ok(grant(&space, granted));
             }
-            let held = engine.held(&orphan)?;
+            let mut held = engine.held(&orphan)?;
             engine.serve_futures()?;
             let (batch, granted) = engine.begin_take_over(&held, lease_ms, Waits::Elsewhere)?;
+            // From here on it is held under the token of the grant, no longer under the orphan's.
+            held.token = granted.token;
             let mut undelivered = Undelivered { engine: engine.clone(), held: Some(held) };
             CommitFuture::new(Ok(engine.clone()), Ok((batch, ()))).await?;
             engine.start_lease_now(&granted);
