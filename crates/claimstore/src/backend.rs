@@ -69,11 +69,11 @@ impl Embedded {
         begin: impl FnOnce(&Engine) -> Result<(u64, T), Error>,
     ) -> Pending<T> {
         let engine = self.engine();
-        let begun = self.engine().and_then(|engine| {
+        let queued = self.engine().and_then(|engine| {
             engine.serve_futures()?;
             begin(&engine)
         });
-        Pending::new(CommitFuture::new(engine, begun))
+        Pending::new(CommitFuture::new(engine, queued))
     }
 
     /// The same for a held claim.
