@@ -6,6 +6,7 @@
 //!
 //! Programs do not call a backend; they use [`Claims`](crate::Claims), a namespace of one.
 
+pub use crate::pending::may_block;
 use crate::{ClaimRequest, Error, Failure, Filter, Holder, Note, Pending, Policy, Receipt, Record, Review};
 use std::any::Any;
 use std::fmt;
@@ -25,7 +26,7 @@ use std::time::{Duration, SystemTime};
 ///   [`take_over`](Backend::take_over): when the future is dropped before it gave its result, what it granted is given
 ///   back, and counts as no attempt. Every other call is on its way when the method returns; dropping the future loses the
 ///   result and stops nothing.
-/// - Nothing blocks but [`OrphanWatch::sleep`]. Nothing panics, whatever the storage or the server sends.
+/// - Nothing blocks but [`OrphanWatch::sleep`], and futures where they [may](may_block). Nothing panics, whatever the storage or the server sends.
 pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// What this place can promise, and its limits. May change while it is used (a server was configured anew).
     fn promises(&self) -> Promises;

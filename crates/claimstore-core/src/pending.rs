@@ -1,6 +1,7 @@
 //! [`Pending`]: a call that is under way.
 
 use crate::Error;
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -39,12 +40,44 @@ impl<T, E> Pending<T, E> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut cx = Context::from_waker(&waker);
         loop {
-            if let Poll::Ready(result) = Pin::new(&mut self).poll(&mut cx) {
+            let polled = {
+                let _blocking = Blocking::begin();
+                Pin::new(&mut self).poll(&mut cx)
+            };
+            if let Poll::Ready(result) = polled {
                 return result;
             }
             // A wake-up between the poll and here makes this return at once.
             thread::park();
         }
+    }
+}
+
+thread_local! {
+    /// Whether this thread polls a call in [`Pending::wait`].
+    static BLOCKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the thread that polls does so in [`Pending::wait`], and has nothing else to do.
+///
+/// A future of a backend may then block until it is ready, on condition that this needs no other future of the same thread. It
+/// saves the way over another thread and back.
+pub fn may_block() -> bool {
+    BLOCKING.get()
+}
+
+/// Sets the mark of this thread, and puts back what was there, also after a panic.
+struct Blocking(bool);
+
+impl Blocking {
+    fn begin() -> Blocking {
+        Blocking(BLOCKING.replace(true))
+    }
+}
+
+impl Drop for Blocking {
+    fn drop(&mut self) {
+        BLOCKING.set(self.0);
     }
 }
 
@@ -91,7 +124,7 @@ impl<T, E> fmt::Debug for Pending<T, E> {
 
 #[cfg(test)]
 mod tests {
-    use super::Pending;
+    use super::{Pending, may_block};
     use crate::Error;
     use std::future::poll_fn;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,6 +140,18 @@ mod tests {
         let mut poll = || std::pin::Pin::new(&mut pending).poll(&mut cx).is_ready();
         assert!(poll());
         assert!(!poll(), "it was given");
+    }
+
+    #[test]
+    fn only_a_thread_that_waits_may_block() {
+        let look = || Pending::<_, Error>::new(async { Ok(may_block()) });
+        assert!(look().wait().unwrap());
+        let mut polled = look();
+        let mut cx = std::task::Context::from_waker(Waker::noop());
+        assert!(matches!(std::pin::Pin::new(&mut polled).poll(&mut cx), Poll::Ready(Ok(false))));
+        let outer = Pending::<_, Error>::new(async move { Ok((look().wait()?, may_block())) });
+        assert_eq!(outer.wait().unwrap(), (true, true));
+        assert!(!may_block(), "it is over");
     }
 
     #[test]

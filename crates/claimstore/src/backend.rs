@@ -25,7 +25,7 @@ use crate::sync::{Arc, Mutex, Weak};
 use crate::watch::OrphanWatch;
 use crate::{ClaimRequest, Failure, Filter, Note, Record, Review};
 use claimstore_core::backend::{
-    self, Answer, Backend, ClockOf, Durable, Grant, Held, Pages, Promises, Settlement,
+    self, Answer, Backend, ClockOf, Durable, Grant, Held, Pages, Promises, Settlement, may_block,
 };
 use claimstore_core::limits::MAX_KEY_BYTES;
 use claimstore_core::{Claims, Pending};
@@ -72,11 +72,11 @@ impl Embedded {
         begin: impl FnOnce(&Engine) -> Result<(u64, T), Error>,
     ) -> Pending<T> {
         let engine = self.engine();
-        let begun = self.engine().and_then(|engine| {
+        let queued = self.engine().and_then(|engine| {
             engine.serve_futures()?;
             begin(&engine)
         });
-        Pending::new(CommitFuture::new(engine, begun))
+        Pending::new(CommitFuture::new(engine, queued))
     }
 
     /// The same for a held claim.
@@ -237,10 +237,15 @@ impl Backend for Embedded {
         // Not before it is polled: a future that is dropped has taken nothing over.
         Pending::new(async move {
             let (engine, lease_ms) = (engine?, lease_ms(lease)?);
-            let held = engine.held(&orphan)?;
+            if may_block() {
+                let (space, granted) = engine.take_over(&orphan, lease_ms)?;
+                return Ok(grant(&space, granted));
+            }
+            let mut held = engine.held(&orphan)?;
             engine.serve_futures()?;
             let (batch, granted) = engine.begin_take_over(&held, lease_ms, Waits::Elsewhere)?;
-            let held = held::Held { token: granted.token, ..held };
+            // From here on it is held under the token of the grant, no longer under the orphan's.
+            held.token = granted.token;
             let mut undelivered = Undelivered { engine: engine.clone(), held: Some(held) };
             CommitFuture::new(Ok(engine.clone()), Ok((batch, ()))).await?;
             engine.start_lease_now(&granted);
@@ -360,7 +365,7 @@ fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the store was closed")
 }
 
-/// Pages of a listing, read on the upkeep thread.
+/// Pages of a listing: read on the upkeep thread, or by the thread that waits for one.
 struct Listing<I> {
     engine: Weak<Engine>,
     /// Taken while a page is read: a page that is not waited for takes the listing along, and ends it.
@@ -381,13 +386,16 @@ impl<I: Iterator<Item = Result<Record, Error>> + Send + 'static> Pages for Listi
     fn next_page(&mut self) -> Pending<Vec<Record>> {
         let Some(engine) = self.engine.upgrade() else { return Pending::done(Err(closed())) };
         let records = self.records.clone();
-        elsewhere(&engine, move |engine| {
+        let read = move |engine: &Engine| {
             engine.check_open()?;
             let Some(mut left) = records.lock().take() else { return Ok(Vec::new()) };
             let page = page(&mut left)?;
             *records.lock() = Some(left);
             Ok(page)
-        })
+        };
+        Pending::new(
+            async move { if may_block() { read(&engine) } else { engine.run_elsewhere(read).await } },
+        )
     }
 }
 

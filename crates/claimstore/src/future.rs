@@ -17,6 +17,7 @@ use crate::lease::{Lease, SettleError};
 use crate::options::millis;
 use crate::store::{CompleteManyError, hand_out};
 use crate::sync::Arc;
+use claimstore_core::backend::may_block;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -25,6 +26,10 @@ use std::time::Duration;
 /// Waits for a commit on behalf of a future.
 pub(crate) fn poll_commit(engine: &Engine, batch: u64, waker: &Waker) -> Poll<Result<(), Error>> {
     engine.check_process()?;
+    if may_block() {
+        // This thread leads the commit itself, where nobody does. The service thread was woken all the same.
+        return Poll::Ready(engine.commit.wait_after_all(batch, engine));
+    }
     as_poll(engine.commit.poll(batch, waker, engine))
 }
 

@@ -104,7 +104,9 @@ fn a_recovery_in_the_closure_of_a_transact_does_not_wait_for_a_close_that_waits_
         eventually(|| store.stats().is_err());
         let run = Recovery::new(&store).policy(OrphanPolicy::park()).run();
         assert_eq!(refused(run), ErrorKind::Closed);
-        assert_eq!(refused(ReviewQueue::new(&store).list().next().unwrap()), ErrorKind::Closed);
+        let queue = ReviewQueue::new(&store);
+        assert_eq!(refused(queue.list().next().unwrap()), ErrorKind::Closed);
+        assert_eq!(refused(queue.get("", "k")), ErrorKind::Closed);
         Ok(Vec::new())
     });
     assert_eq!(refused(done), ErrorKind::Closed);

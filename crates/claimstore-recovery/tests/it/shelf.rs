@@ -135,10 +135,10 @@ impl Shelf {
         call: &'static str,
         run: impl FnOnce(&mut Kept) -> Result<T, Error> + Send + 'static,
     ) -> Pending<T> {
-        let shelf = self.clone();
+        let of_call = self.clone();
         Pending::new(async move {
             not_at_once().await;
-            shelf.run(call, run)
+            of_call.run(call, run)
         })
     }
 

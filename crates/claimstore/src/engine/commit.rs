@@ -131,6 +131,15 @@ impl Commit {
         Ok(())
     }
 
+    /// The same for an operation that was queued as one to be waited for [elsewhere](Waits::Elsewhere): a batch that is still queued
+    /// counts this thread, which may be chosen to lead it.
+    pub(crate) fn wait_after_all(&self, batch: u64, engine: &impl Leads) -> Result<(), Error> {
+        if !self.is_committed(batch, engine)? {
+            self.order.lock().block_on(batch);
+        }
+        self.wait(batch, engine)
+    }
+
     /// Whether `batch` is committed; an error if it never will be.
     ///
     /// The poison is loaded before `reached`. Setting it releases every earlier `reach`, and this load acquires it.

@@ -179,4 +179,11 @@ impl Order {
         let pending = self.queue.iter_mut().find(|pending| pending.number == batch);
         pending.map(|pending| pending.wakers.push(waker.clone())).is_some()
     }
+
+    /// Counts a caller that will block on a batch, if it is still queued.
+    pub(super) fn block_on(&mut self, batch: u64) {
+        if let Some(pending) = self.queue.iter_mut().find(|pending| pending.number == batch) {
+            pending.blocking += 1;
+        }
+    }
 }
