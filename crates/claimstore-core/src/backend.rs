@@ -67,7 +67,8 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// Stores how far the work has come, for the next attempt.
     fn save_progress(&self, held: &Held, progress: Vec<u8>) -> Pending<()>;
 
-    /// Makes the claim outlive its process: trusted until `term` is over.
+    /// Makes the claim outlive its process: trusted until `term` is over. Its lease counts as gone from then on, so that
+    /// it can be [resumed](Backend::resume), also by a caller who did not wait for the result.
     fn detach(&self, held: &Held, term: Duration) -> Pending<()>;
 
     /// Takes up a claim by its token, of this process or [detached](Backend::detach).
@@ -96,7 +97,8 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     fn watch_orphans(&self) -> Result<Box<dyn OrphanWatch>, Error>;
 
     /// Takes an orphan over that [`orphans`](Backend::orphans) showed, to find out what became of its work: under a fresh
-    /// token, for `lease`. It counts as no attempt.
+    /// token, for `lease`. It counts as no attempt, and as one time that somebody [asked](Record::asked), also where the result
+    /// was not waited for.
     ///
     /// [`StaleLease`](crate::ErrorKind::StaleLease) when it is no orphan any more.
     fn take_over(&self, orphan: &Record, lease: Duration) -> Pending<Grant>;
@@ -120,6 +122,9 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// Does a bounded part of what upkeep is due: removes expired records, and what belongs to that here. Returns whether
     /// more is due.
     fn upkeep(&self) -> Pending<bool>;
+
+    /// Whether `other` keeps its claims in the same place, so that either may settle what the other granted.
+    fn is_same(&self, other: &dyn Backend) -> bool;
 
     /// The backend itself, for whoever knows its type: a lease is turned into the backend's own in this way.
     fn as_any(&self) -> &dyn Any;

@@ -117,6 +117,18 @@ impl Backend for Embedded {
     }
 
     fn define(&self, namespace: &str, policy: Option<Policy>) -> Pending<Policy> {
+        // What is defined already needs no commit, and so no turn on the upkeep thread, which may be busy for long.
+        let stored = self.engine().and_then(|engine| {
+            engine.check_open()?;
+            Ok(known_space(&engine, namespace).map(|space| Policy::clone(&space.policy())))
+        });
+        match stored {
+            Err(error) => return Pending::done(Err(error)),
+            Ok(Some(stored)) if policy.as_ref().is_none_or(|policy| *policy == stored) => {
+                return Pending::done(Ok(stored));
+            }
+            Ok(_) => {}
+        }
         let name = namespace.to_owned();
         self.elsewhere(move |engine| Ok(Policy::clone(&engine.space(&name, policy)?.policy())))
     }
@@ -183,7 +195,12 @@ impl Backend for Embedded {
     }
 
     fn detach(&self, held: &Held, term: Duration) -> Pending<()> {
-        self.on_held(held, |engine, held| engine.detach(held, term, Waits::Elsewhere))
+        self.on_held(held, |engine, held| {
+            let batch = engine.detach(held, term, Waits::Elsewhere)?;
+            // At once, as the caller may not wait: a detached claim can be resumed.
+            engine.let_go(held);
+            Ok(batch)
+        })
     }
 
     fn resume(&self, namespace: &str, key: &[u8], token: u64) -> Pending<Grant> {
@@ -191,7 +208,8 @@ impl Backend for Embedded {
         // Not before it is polled: a future that is dropped has taken nothing up.
         Pending::new(async move {
             let engine = engine?;
-            let space = engine.spaces.get(&namespace).ok_or_else(stale)?;
+            engine.check_process()?;
+            let space = known_space(&engine, &namespace).ok_or_else(stale)?;
             let (_, granted) = engine.resume(&space, &key, token)?;
             Ok(grant(&space, granted))
         })
@@ -285,6 +303,11 @@ impl Backend for Embedded {
         self.elsewhere(Engine::upkeep)
     }
 
+    fn is_same(&self, other: &dyn Backend) -> bool {
+        let other = other.as_any().downcast_ref::<Embedded>();
+        other.is_some_and(|other| Weak::ptr_eq(&self.engine, &other.engine))
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -303,6 +326,12 @@ fn elsewhere<T: Send + 'static>(
     }
 }
 
+/// Whether a call that would go to the upkeep thread is made by this one: where it waits anyway, and in the closure of a
+/// `transact`, for which the upkeep thread may be waiting.
+fn blocks_here(engine: &Engine) -> bool {
+    may_block() || engine.tables.is_writing_here()
+}
+
 /// A namespace that callers may name.
 fn known_space(engine: &Engine, name: &str) -> Option<Arc<Space>> {
     engine.spaces.get(name).filter(|_| !is_reserved(name))
@@ -314,6 +343,9 @@ async fn space(engine: &Arc<Engine>, name: &str) -> Result<Arc<Space>, Error> {
     engine.check_process()?;
     if let Some(space) = known_space(engine, name) {
         return Ok(space);
+    }
+    if blocks_here(engine) {
+        return engine.space(name, None);
     }
     let name = name.to_owned();
     engine.run_elsewhere(move |engine| engine.space(&name, None)).await
@@ -368,7 +400,7 @@ fn closed() -> Error {
 /// Pages of a listing: read on the upkeep thread, or by the thread that waits for one.
 struct Listing<I> {
     engine: Weak<Engine>,
-    /// Taken while a page is read: a page that is not waited for takes the listing along, and ends it.
+    /// Locked while a page is read, so that the next one waits for it. `None` after the end or an error.
     records: Arc<Mutex<Option<I>>>,
 }
 
@@ -388,14 +420,16 @@ impl<I: Iterator<Item = Result<Record, Error>> + Send + 'static> Pages for Listi
         let records = self.records.clone();
         let read = move |engine: &Engine| {
             engine.check_open()?;
-            let Some(mut left) = records.lock().take() else { return Ok(Vec::new()) };
-            let page = page(&mut left)?;
-            *records.lock() = Some(left);
-            Ok(page)
+            let mut records = records.lock();
+            let page = records.as_mut().map_or(Ok(Vec::new()), page);
+            if page.as_ref().is_ok_and(Vec::is_empty) || page.is_err() {
+                *records = None;
+            }
+            page
         };
-        Pending::new(
-            async move { if may_block() { read(&engine) } else { engine.run_elsewhere(read).await } },
-        )
+        Pending::new(async move {
+            if blocks_here(&engine) { read(&engine) } else { engine.run_elsewhere(read).await }
+        })
     }
 }
 

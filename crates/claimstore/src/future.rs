@@ -79,7 +79,9 @@ impl ClaimFuture {
         let Begun { batch, answer } = self.begun.insert(begun);
         match answer {
             // Its operation is queued, and the waker with it.
-            Ok(Answer::Claimed(_)) => as_poll(self.engine.commit.poll_queued(*batch, &*self.engine)),
+            Ok(Answer::Claimed(_)) if !may_block() => {
+                as_poll(self.engine.commit.poll_queued(*batch, &*self.engine))
+            }
             _ => poll_commit(&self.engine, *batch, waker),
         }
     }

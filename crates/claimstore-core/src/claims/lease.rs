@@ -109,7 +109,7 @@ impl Lease {
     }
 
     /// Stores how far the work has come, for the next attempt to go on from. [`progress`](Lease::progress) gives the
-    /// new bytes at once.
+    /// new bytes at once, also where the call is refused.
     pub fn save_progress(&mut self, progress: impl Into<Vec<u8>>) -> Pending<()> {
         let progress = progress.into();
         self.progress = Some(progress.as_slice().into());
@@ -138,7 +138,7 @@ impl Lease {
     }
 
     pub(crate) fn is_of(&self, backend: &Arc<dyn Backend>) -> bool {
-        std::ptr::addr_eq(Arc::as_ptr(&self.backend), Arc::as_ptr(backend))
+        self.backend.is_same(&**backend)
     }
 
     /// The claim is settled or on its way to be: dropping the lease no longer abandons it.

@@ -107,6 +107,8 @@ fn a_recovery_in_the_closure_of_a_transact_does_not_wait_for_a_close_that_waits_
         let queue = ReviewQueue::new(&store);
         assert_eq!(refused(queue.list().next().unwrap()), ErrorKind::Closed);
         assert_eq!(refused(queue.get("", "k")), ErrorKind::Closed);
+        let new = Claims::from(&store).namespace("new");
+        assert_eq!(refused(new.claim("k", crate::common::DAY).wait()), ErrorKind::Closed);
         Ok(Vec::new())
     });
     assert_eq!(refused(done), ErrorKind::Closed);

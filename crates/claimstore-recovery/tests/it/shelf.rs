@@ -435,6 +435,10 @@ impl Backend for Shelf {
         Pending::done(Ok(false))
     }
 
+    fn is_same(&self, other: &dyn Backend) -> bool {
+        other.as_any().downcast_ref::<Shelf>().is_some_and(|other| std::ptr::eq(self, other))
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

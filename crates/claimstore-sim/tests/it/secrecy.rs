@@ -6,14 +6,15 @@
 
 use claimstore::io::{MemoryStorage, Storage};
 use claimstore::{
-    Claim, ClaimRequest, Durability, Error, Failure, FieldDigests, Filter, Fingerprint, Fingerprinter,
-    Import, Lease, Namespace, Note, Once, OnceError, Options, Policy, PositionClaim, Review, SettleError,
-    Store, Transacted,
+    Claim, ClaimRequest, Claims, Durability, Error, Failure, FieldDigests, Filter, Fingerprint,
+    Fingerprinter, Import, Lease, Namespace, Note, Once, OnceError, Options, Policy, PositionClaim, Review,
+    SettleError, Store, Transacted,
 };
 use claimstore_admin::{
     Answer, AskError, Client, Decision, Dir, Export, Key, KeyLabel, Listing, Refusal, RefusalKind, Request,
     Response, ServeAdmin as _, Served, Show, Target, Verb, Which, answer,
 };
+use claimstore_core::backend::{self, Settlement};
 use claimstore_core::claim::FailureClass;
 use claimstore_core::codec::{self, Cursor, Malformed, RawRecord};
 use claimstore_core::decide::{Ending, Wanted, claimed as claimed_record};
@@ -58,7 +59,9 @@ const HOLD_NOTHING: [(&str, &[&str], &str); 10] = [
         &[
             "Asked",
             "Base",
+            "ClockOf",
             "Decision",
+            "Durable",
             "ErrorKind",
             "Happened",
             "Hold",
@@ -66,6 +69,7 @@ const HOLD_NOTHING: [(&str, &[&str], &str); 10] = [
             "Numbers",
             "OnOrphan",
             "Orphaned",
+            "Promises",
             "RecordState",
             "Repeats",
             "State",
@@ -454,6 +458,49 @@ fn of_core(shown: &Shown) {
     shown.of::<Malformed>(&malformed);
 }
 
+/// The store as any backend, and the leases of that kind.
+fn of_any_backend(shown: &Shown) {
+    let store = Store::in_memory().unwrap();
+    let claims = Claims::from(&store).namespace(&canary("space"));
+    shown.of(&claims);
+    let asked = claims.claim_with(request("key"));
+    shown.of(&asked);
+    let claim = asked.wait().unwrap();
+    shown.of(&claim);
+    let mut lease = claim.claimed().unwrap();
+    lease.save_progress(canary("progress")).wait().unwrap();
+    shown.of(&lease);
+    shown.of(lease.held());
+    let refused = lease.complete(vec![b'x'; 2 << 20]).wait().unwrap_err();
+    shown.of(&refused);
+    shown.error(&refused);
+    let other = Claims::from(&Store::in_memory().unwrap());
+    let refused =
+        other.complete_many(vec![(refused.into_parts().1.unwrap(), canary("response").into_bytes())]);
+    let refused = refused.wait().unwrap_err();
+    shown.of(&refused);
+    shown.error(&refused);
+    let (grant, _) = refused.into_parts().1.remove(0).0.into_grant();
+    shown.of(&grant);
+    shown.of(&backend::Answer::Claimed(grant.clone()));
+    for settlement in [
+        Settlement::Complete(canary("response").into_bytes()),
+        Settlement::Fail(Failure::terminal(canary("failure"))),
+        Settlement::Release,
+    ] {
+        shown.of(&settlement);
+    }
+    let held = grant.held.clone();
+    claims
+        .backend()
+        .settle(vec![(held, Settlement::Complete(canary("response").into_bytes()))])
+        .wait()
+        .unwrap();
+    let done = claims.claim_with(request("key")).wait().unwrap();
+    shown.of(&done);
+    shown.of(&claims.scan(Filter::new().prefix(canary("key"))));
+}
+
 fn of_hashes(shown: &Shown) {
     let maker = Fingerprinter::with_key(digest());
     shown.of(&maker);
@@ -632,6 +679,7 @@ fn p18_no_public_type_shows_what_it_holds() {
     let shown = Shown::default();
     of_the_store(&shown);
     of_core(&shown);
+    of_any_backend(&shown);
     of_hashes(&shown);
     of_recovery(&shown);
     of_admin(&shown);
