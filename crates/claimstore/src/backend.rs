@@ -3,6 +3,8 @@
 //! Every call of it is one of the store's own, so the promises are the same. It holds the engine weakly, as a lease does:
 //! [`Claims`] keep a handle of the store beside it.
 
+mod listing;
+
 use crate::claim::Claim;
 use crate::engine::Engine;
 use crate::engine::claims::Granted;
@@ -21,7 +23,7 @@ use crate::options::{Durability, MAX_BATCH_ITEMS};
 use crate::policy::Policy;
 use crate::queued::CommitFuture;
 use crate::store::Store;
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::{Arc, Weak};
 use crate::watch::OrphanWatch;
 use crate::{ClaimRequest, Failure, Filter, Note, Record, Review};
 use claimstore_core::backend::{
@@ -30,12 +32,7 @@ use claimstore_core::backend::{
 use claimstore_core::limits::MAX_KEY_BYTES;
 use claimstore_core::{Claims, Pending};
 use std::any::Any;
-use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Most records of a page, and about as many bytes of keys and bodies.
-const PAGE_RECORDS: usize = 256;
-const PAGE_BYTES: usize = 1 << 20;
 
 /// A store that is open in this process.
 #[derive(Debug)]
@@ -395,58 +392,6 @@ fn answer(claim: Claim) -> Answer {
 
 fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the store was closed")
-}
-
-/// Pages of a listing: read on the upkeep thread, or by the thread that waits for one.
-struct Listing<I> {
-    engine: Weak<Engine>,
-    /// Locked while a page is read, so that the next one waits for it. `None` after the end or an error.
-    records: Arc<Mutex<Option<I>>>,
-}
-
-impl Embedded {
-    fn pages<I>(&self, list: impl FnOnce(&Arc<Engine>) -> I) -> Box<dyn Pages>
-    where
-        I: Iterator<Item = Result<Record, Error>> + Send + 'static,
-    {
-        let records = self.engine().ok().map(|engine| list(&engine));
-        Box::new(Listing { engine: self.engine.clone(), records: Arc::new(Mutex::new(records)) })
-    }
-}
-
-impl<I: Iterator<Item = Result<Record, Error>> + Send + 'static> Pages for Listing<I> {
-    fn next_page(&mut self) -> Pending<Vec<Record>> {
-        let Some(engine) = self.engine.upgrade() else { return Pending::done(Err(closed())) };
-        let records = self.records.clone();
-        let read = move |engine: &Engine| {
-            engine.check_open()?;
-            let mut records = records.lock();
-            let page = records.as_mut().map_or(Ok(Vec::new()), page);
-            if page.as_ref().is_ok_and(Vec::is_empty) || page.is_err() {
-                *records = None;
-            }
-            page
-        };
-        Pending::new(async move {
-            if blocks_here(&engine) { read(&engine) } else { engine.run_elsewhere(read).await }
-        })
-    }
-}
-
-fn page(records: &mut impl Iterator<Item = Result<Record, Error>>) -> Result<Vec<Record>, Error> {
-    let (mut page, mut bytes) = (Vec::new(), 0);
-    while page.len() < PAGE_RECORDS && bytes < PAGE_BYTES {
-        let Some(record) = records.next().transpose()? else { break };
-        bytes += record.key().len() + record.version().body.len();
-        page.push(record);
-    }
-    Ok(page)
-}
-
-impl<I> fmt::Debug for Listing<I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listing").finish_non_exhaustive()
-    }
 }
 
 impl backend::OrphanWatch for OrphanWatch {
