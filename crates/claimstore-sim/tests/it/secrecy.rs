@@ -4,6 +4,8 @@
 //! stands in [`HOLD_NOTHING`] with the reason why there is nothing to tell. The second kind must look so in the source
 //! too: a type that derives `Debug` around bytes or text does not pass for it.
 
+mod types;
+
 use claimstore::io::{MemoryStorage, Storage};
 use claimstore::{
     Claim, ClaimRequest, Claims, Durability, Error, Failure, FieldDigests, Filter, Fingerprint,
@@ -30,12 +32,10 @@ use std::fmt::{Debug, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use types::{Type, holds_bytes, public_types, types_of};
 
 const CANARY: &str = "canary-7f3a91";
 const DAY: Duration = Duration::from_secs(86_400);
-const CRATES: [&str; 5] =
-    ["claimstore", "claimstore-core", "claimstore-hash", "claimstore-recovery", "claimstore-admin"];
-
 /// Public types with nothing in them that P18 is about, and why.
 const HOLD_NOTHING: [(&str, &[&str], &str); 10] = [
     (
@@ -140,76 +140,6 @@ const HOLD_CHOSEN_TEXT: [&str; 9] = [
     // A token in digits, and a word.
     "Seen",
 ];
-
-/// A public type as it stands in a source.
-struct Type {
-    of: String,
-    name: String,
-    derives_debug: bool,
-    body: String,
-}
-
-fn public_types() -> Vec<Type> {
-    let mut types = Vec::new();
-    for of in CRATES {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(of).join("src");
-        read_dir(&root, of, &mut types);
-    }
-    types
-}
-
-fn read_dir(dir: &Path, of: &str, types: &mut Vec<Type>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            read_dir(&path, of, types);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            types.extend(types_of(&std::fs::read_to_string(&path).unwrap(), of));
-        }
-    }
-}
-
-/// Types that are visible outside: `unreachable_pub` keeps `pub` for those that are.
-fn types_of(source: &str, of: &str) -> Vec<Type> {
-    let lines: Vec<&str> = source.lines().collect();
-    let declared = lines.iter().enumerate().filter_map(|(at, line)| {
-        let rest = line.trim_start();
-        let rest =
-            ["pub struct ", "pub enum ", "pub union "].iter().find_map(|word| rest.strip_prefix(word))?;
-        let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        // Back to the end of what stands before it; an attribute may take several lines.
-        let belongs = |line: &&&str| !line.trim().is_empty() && !line.ends_with(['}', ';']);
-        let before: String = lines[..at].iter().rev().take_while(belongs).copied().collect();
-        let derives_debug = before.contains("derive(") && before.contains("Debug");
-        Some(Type { of: of.to_owned(), name, derives_debug, body: body_of(&lines[at..]) })
-    });
-    declared.collect()
-}
-
-fn body_of(lines: &[&str]) -> String {
-    let mut body = String::new();
-    let mut depth = 0;
-    for line in lines {
-        let code = line.split("//").next().unwrap_or_default();
-        body.push_str(code);
-        body.push('\n');
-        depth += code.matches(['{', '(']).count() as i64 - code.matches(['}', ')']).count() as i64;
-        if depth == 0 {
-            break;
-        }
-    }
-    body
-}
-
-fn holds_bytes(body: &str) -> bool {
-    let words = body.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '['));
-    words.into_iter().any(|word| {
-        matches!(
-            word,
-            "String" | "str" | "[u8" | "PathBuf" | "Path" | "Value" | "Cow" | "KeyBytes" | "Vec<u8>"
-        ) || word.ends_with("[u8")
-    }) || body.contains("<u8>")
-}
 
 /// Everything that was shown, by the type it was shown of.
 #[derive(Default, Clone)]
