@@ -17,6 +17,7 @@ mod exit;
 mod human;
 mod input;
 mod key;
+mod kin;
 mod look;
 mod planted;
 mod print;

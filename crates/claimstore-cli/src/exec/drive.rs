@@ -16,8 +16,8 @@ use claimstore::LeaseToken;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
-use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::iterator::{Handle, SignalsInfo};
 use signal_hook::low_level::siginfo::Origin;
 
 use super::args::Exec;
@@ -57,17 +57,29 @@ pub(crate) fn run(exec: &Exec) -> anyhow::Result<Exit> {
     thread::scope(|scope| {
         let (told, done) = (news.clone(), news.clone());
         let shared = &shared;
+        // Also after a panic, or the scope would wait for its threads for ever.
+        let _ending = Ending { patience: &shared.patience, signals: handle, is_over };
         let started =
             spawn(scope, move || signals.forever().for_each(|origin| report(&told, News::Signal(origin))))
                 .and_then(|()| spawn(scope, move || shared.work(&work, &done)));
         let drive = Drive::new(scope, shared, noted, ringer, news, jobs);
-        let result = started.context("starting a thread").and_then(|()| drive.run(&inbox));
-        // The drive is gone, and with it what its threads wait for.
-        shared.patience.stop();
-        handle.close();
-        is_over.store(true, Ordering::SeqCst);
-        result
+        started.context("starting a thread").and_then(|()| drive.run(&inbox))
     })
+}
+
+/// Ends the threads of a call. Dropped after the drive, and with that what its threads wait for.
+struct Ending<'a> {
+    patience: &'a Patience,
+    signals: Handle,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.patience.stop();
+        self.signals.close();
+        self.is_over.store(true, Ordering::SeqCst);
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a command runs in real time; there is no clock to step here")]

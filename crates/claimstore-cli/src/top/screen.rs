@@ -5,9 +5,10 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::getpgrp;
+use rustix::process::getpid;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
+use crate::kin::Kin;
 use crate::writer::Patient;
 
 /// Another page than the one with the shell's lines, without a cursor.
@@ -60,7 +61,9 @@ impl Keys {
     pub(crate) fn take() -> Option<Keys> {
         let input = io::stdin();
         // Of a terminal that is not the one that controls us there are no jobs.
-        let is_behind = tcgetpgrp(&input).is_ok_and(|group| group != getpgrp());
+        let own_group = Kin::of(getpid()).map(|own| own.group);
+        let is_behind =
+            tcgetpgrp(&input).is_ok_and(|group| own_group.is_some_and(|own| own != group.as_raw_pid()));
         if !input.is_terminal() || is_behind {
             return None;
         }

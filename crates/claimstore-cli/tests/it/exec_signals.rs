@@ -104,6 +104,41 @@ fn what_the_command_sends_to_its_group_does_not_come_back() {
     assert_eq!(runs(&sandbox), ["TERM"]);
 }
 
+/// Makes a PID namespace, as root or as somebody who may make namespaces of users.
+fn namespace() -> Option<Command> {
+    for words in [&["--fork", "--pid"][..], &["--user", "--map-root-user", "--fork", "--pid"]] {
+        let made = Command::new("unshare").args(words).arg("true").output();
+        if made.is_ok_and(|made| made.status.success()) {
+            let mut command = Command::new("unshare");
+            command.args(words);
+            return Some(command);
+        }
+    }
+    println!("SKIPPED: PID namespaces cannot be made here");
+    None
+}
+
+/// In a container our process group and our session can be those of somebody outside, and have no number: `docker exec`.
+#[test]
+fn in_a_namespace_of_processes_each_signal_is_passed_on() {
+    for signal in ["HUP", "TERM"] {
+        let sandbox = Sandbox::new();
+        let Some(mut command) = namespace() else { return };
+        let of_command = format!(
+            "trap 'echo {signal} >> $RUNS; exit 7' {signal}; while :; do echo ready; sleep 0.1; done"
+        );
+        let wrapper = exec(&sandbox, "--key k --on-failure store", &of_command);
+        // The first process of a namespace is treated in a way of its own, so that is a shell.
+        let outer = format!(
+            "\"$@\" > $RUNS.out 2> $RUNS.err & until grep -q ready $RUNS.out; do sleep 0.01; done; kill -{signal} $!; wait $!"
+        );
+        command.args(["sh", "-c", &outer, "sh"]).arg(wrapper.get_program()).args(wrapper.get_args());
+        let ended = command.env("RUNS", sandbox.path("runs")).output().unwrap();
+        let said = std::fs::read_to_string(sandbox.path("runs.err")).unwrap();
+        assert_eq!((code(ended.status), runs(&sandbox)), (7, vec![signal.to_owned()]), "{said}");
+    }
+}
+
 #[test]
 fn repeated_signals_are_each_passed_on() {
     let sandbox = Sandbox::new();
