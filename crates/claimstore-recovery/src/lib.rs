@@ -9,6 +9,10 @@
 //! # let dir = tempfile::tempdir().unwrap();
 //! use claimstore::Store;
 //! use claimstore_recovery::{Orphan, OrphanPolicy, Recovery, Resolution};
+//! use std::time::Duration;
+//!
+//! /// Who claims sends its request within its lease of 60 s, and the remote side books it within 30 s or never.
+//! const UNDER_WAY: Duration = Duration::from_secs(60 + 30);
 //!
 //! let store = Store::open(dir.path())?;
 //! let recovery = || {
@@ -17,8 +21,9 @@
 //!         .policy_for("invoices", OrphanPolicy::resolve())
 //!         .resolver_for("invoices", |orphan: &Orphan| match ask_the_remote_side(orphan.key()) {
 //!             Ok(Some(number)) => Resolution::Happened(number),
-//!             Ok(None) => Resolution::DidNotHappen,
-//!             Err(_) => Resolution::Unknown, // held for review rather than guessed
+//!             // Not found is not enough: the request may still be under way.
+//!             Ok(None) if orphan.age() >= UNDER_WAY => Resolution::DidNotHappen,
+//!             Ok(None) | Err(_) => Resolution::Unknown, // asked again later; in the end held for review, not guessed
 //!         })
 //! };
 //! let report = recovery().run()?; // before any work is taken on
@@ -44,7 +49,7 @@
 //! | [`Resolution::Happened`] | completed |
 //! | [`Resolution::DidNotHappen`] | retried; parked once the attempts are used up |
 //! | [`Resolution::Failed`] | failed for good |
-//! | [`Resolution::Unknown`] | parked, or asked about later |
+//! | [`Resolution::Unknown`] | asked about later, after a back-off; parked once the asks are used up |
 //! | panics, is late, or returns too much | parked with that reason |
 //! | was overtaken (operator, lapsed lease) | unchanged |
 //! | dies with its process | an ordinary orphan; parked once it was asked about as often as allowed |

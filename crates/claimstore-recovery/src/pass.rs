@@ -309,7 +309,7 @@ impl Rules {
                 drop(lease);
                 return self.tell(record, Outcome::Waiting, Reason::NotDue);
             }
-            Answer::Resolution(Resolution::Unknown) => park(lease, ruling.unknown(record)),
+            Answer::Resolution(Resolution::Unknown) => park(lease, Ruling::unknown(record)),
             Answer::Panicked => {
                 self.events.count(Count::Panicked);
                 park(lease, Reason::Panicked)
@@ -430,15 +430,10 @@ impl Ruling {
 
     /// Whether the resolver is asked again after an unknown result. `record` does not count this time yet.
     fn asks_again(&self, record: &Record) -> bool {
-        let asking = self.orphans.asking;
-        asking.again.is_some() && record.asked().saturating_add(1) < asking.max_asks
+        record.asked().saturating_add(1) < self.orphans.asking.max_asks
     }
 
-    fn unknown(&self, record: &Record) -> Reason {
-        if self.orphans.asking.again.is_some() && record.asked() > 0 {
-            Reason::AsksUsedUp
-        } else {
-            Reason::Unknown
-        }
+    fn unknown(record: &Record) -> Reason {
+        if record.asked() > 0 { Reason::AsksUsedUp } else { Reason::Unknown }
     }
 }

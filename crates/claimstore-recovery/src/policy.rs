@@ -37,13 +37,14 @@ impl fmt::Debug for OrphanPolicy {
 pub(crate) struct Asking {
     pub(crate) time_limit: Duration,
     pub(crate) max_asks: u32,
-    /// First and longest wait before asking again; `None`: unknown is parked at once.
-    pub(crate) again: Option<(Duration, Duration)>,
+    /// First and longest wait before asking again.
+    pub(crate) again: (Duration, Duration),
 }
 
 impl Default for Asking {
     fn default() -> Asking {
-        Asking { time_limit: Duration::from_secs(30), max_asks: 3, again: None }
+        let seconds = Duration::from_secs;
+        Asking { time_limit: seconds(30), max_asks: 8, again: (seconds(5), seconds(300)) }
     }
 }
 
@@ -96,16 +97,17 @@ impl OrphanPolicy {
     }
 
     /// How often a resolver is asked about one claim before it is parked; a process that died while asking
-    /// counts, at least 1. Default: 3.
+    /// counts, at least 1. With 1, what is [`Unknown`](crate::Resolution::Unknown) is parked at once. Default: 8, which with
+    /// the default of [`ask_again`](OrphanPolicy::ask_again) takes a little over ten minutes.
     pub fn max_asks(mut self, asks: u32) -> OrphanPolicy {
         self.asking.max_asks = asks.max(1);
         self
     }
 
     /// Asks again about what is [`Unknown`](crate::Resolution::Unknown): after `first`, then twice as long
-    /// each time, up to `most`, [`max_asks`](OrphanPolicy::max_asks) times in all. Default: park it at once.
+    /// each time, up to `most`, [`max_asks`](OrphanPolicy::max_asks) times in all. Default: 5 s and 5 min.
     pub fn ask_again(mut self, first: Duration, most: Duration) -> OrphanPolicy {
-        self.asking.again = Some((first, most));
+        self.asking.again = (first, most);
         self
     }
 
@@ -131,9 +133,8 @@ impl OrphanPolicy {
 impl Asking {
     /// How long after ask number `asks` the next one is due.
     pub(crate) fn wait_after(&self, asks: u32) -> Duration {
-        let (Some((first, most)), Some(doublings)) = (self.again, asks.checked_sub(1)) else {
-            return Duration::ZERO;
-        };
+        let (first, most) = self.again;
+        let Some(doublings) = asks.checked_sub(1) else { return Duration::ZERO };
         first.saturating_mul(1u32 << doublings.min(30)).min(most)
     }
 
@@ -154,6 +155,9 @@ mod tests {
         let seconds = Duration::from_secs;
         let asking = OrphanPolicy::resolve().ask_again(seconds(2), seconds(10)).asking;
         assert_eq!([0, 1, 2, 3, 4, 99].map(|asks| asking.wait_after(asks).as_secs()), [0, 2, 4, 8, 10, 10]);
-        assert_eq!(OrphanPolicy::resolve().asking.wait_after(3), Duration::ZERO);
+        assert_eq!(
+            [1, 2, 6, 7].map(|asks| OrphanPolicy::resolve().asking.wait_after(asks).as_secs()),
+            [5, 10, 160, 300]
+        );
     }
 }

@@ -31,14 +31,15 @@ type ProgressFn = Box<dyn FnMut(&Counts) + Send>;
 /// let report = Recovery::new(&store)
 ///     .policy(OrphanPolicy::retry())
 ///     .policy_for("invoices", OrphanPolicy::resolve())
-///     .resolver(|orphan: &Orphan| match find_invoice(orphan.key()) {
+///     .resolver(|orphan: &Orphan| match find_invoice(orphan.key(), orphan.fence()) {
 ///         Some(number) => Resolution::Happened(number.into_bytes()),
+///         // This remote side refuses what an older token asks for from now on, so nothing can come later.
 ///         None => Resolution::DidNotHappen,
 ///     })
 ///     .run()?;
 /// assert_eq!(report.counts.found, 0);
 /// # store.close() }
-/// # fn find_invoice(_: &[u8]) -> Option<String> { None }
+/// # fn find_invoice(_: &[u8], _: u64) -> Option<String> { None }
 /// ```
 #[must_use = "nothing is recovered until `run` or `spawn`"]
 pub struct Recovery {

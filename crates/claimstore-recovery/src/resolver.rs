@@ -63,7 +63,7 @@ impl Orphan {
         self.record.claimed_at()
     }
 
-    /// How long ago that was, in store time.
+    /// How long ago that was, in store time. Asking does not start it anew.
     pub fn age(&self) -> Duration {
         self.age
     }
@@ -104,8 +104,15 @@ pub enum Resolution {
     /// It had its effect: the key is completed with this response.
     Happened(Vec<u8>),
     /// It had no effect, and cannot have one any more: the key is retried.
+    ///
+    /// That the remote side does not know of it is not enough. A request of the old holder may still be under way. So either
+    /// the question itself shuts it out (the remote side refuses tokens below the [`fence`](Orphan::fence) that it was asked
+    /// with), or the resolver returns [`Unknown`](Resolution::Unknown) until none can be under way any more: while the
+    /// [age](Orphan::age) is below the time for which the old holder may have sent requests (its lease, with renewals) and the
+    /// time that a request may take to have its effect there.
     DidNotHappen,
-    /// It cannot be found out: the key is parked, or asked about again later.
+    /// It cannot be found out, or not yet: asked about again later, and parked when the
+    /// [asks](crate::OrphanPolicy::max_asks) are used up.
     Unknown,
     /// It failed for good, with this response.
     Failed(Vec<u8>),

@@ -6,6 +6,7 @@ use crate::common::{
 };
 use claimstore::{ErrorKind, Failure, Happened, OnOrphan, Orphaned, Policy, RecordState};
 use claimstore_recovery::{Events, Orphan, OrphanPolicy, Outcome, Reason, Recovery, Resolution};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 #[test]
@@ -197,9 +198,62 @@ fn the_unknown_is_parked_or_asked_about_later() {
     assert_eq!(record(&store, "k").attempt(), 1, "asking is no attempt");
 
     abandon(&store, "at once");
-    Recovery::new(&store).policy(OrphanPolicy::resolve()).resolver(unknown).run().unwrap();
+    Recovery::new(&store).policy(OrphanPolicy::resolve().max_asks(1)).resolver(unknown).run().unwrap();
     assert_eq!(parked_for(&store, "at once"), "the resolver cannot tell");
     done_with(store);
+}
+
+/// Unless it is told otherwise a recovery asks eight times, in a little over ten minutes.
+#[test]
+fn what_is_unknown_is_asked_about_for_ten_minutes() {
+    let bed = Bed::new();
+    let store = bed.open();
+    abandon(&store, "k");
+    let run = || {
+        let unknown = |_: &Orphan| Resolution::Unknown;
+        Recovery::new(&store).policy(OrphanPolicy::resolve()).resolver(unknown).run().unwrap().counts
+    };
+    for wait in [5, 10, 20, 40, 80, 160, 300] {
+        assert_eq!((run().asked, run().waiting), (1, 1));
+        bed.clock.advance((wait - 1) * SECOND);
+        assert_eq!((run().asked, run().waiting), (0, 1), "too early by a second, after {wait}");
+        bed.clock.advance(SECOND);
+    }
+    let counts = run();
+    assert_eq!((counts.asked, counts.parked), (1, 1));
+    assert_eq!(parked_for(&store, "k"), "asked as often as allowed, without an answer");
+    done_with(store);
+}
+
+/// "Not found" while a request of the old holder may be under way is unknown, not "did not happen".
+#[test]
+fn a_late_request_is_waited_for() {
+    for arrives_s in [0, 3, 30, 89] {
+        let bed = Bed::new();
+        let store = bed.open();
+        abandon(&store, "k");
+        let passed_s = Arc::new(AtomicU32::new(0));
+        let now_s = passed_s.clone();
+        let resolver = move |orphan: &Orphan| {
+            let age = now_s.load(Ordering::SeqCst) * SECOND;
+            assert_eq!(orphan.age(), age, "asking does not start it anew");
+            if age >= arrives_s * SECOND {
+                Resolution::Happened(b"booked".to_vec())
+            } else if age >= 90 * SECOND {
+                Resolution::DidNotHappen
+            } else {
+                Resolution::Unknown
+            }
+        };
+        let recovery = || Recovery::new(&store).policy(OrphanPolicy::resolve()).resolver(resolver.clone());
+        while recovery().run().unwrap().counts.completed == 0 {
+            in_progress(store.claim_with(&request("k")));
+            bed.clock.advance(SECOND);
+            passed_s.fetch_add(1, Ordering::SeqCst);
+        }
+        assert_eq!(record(&store, "k").attempt(), 1, "booked once");
+        done_with(store);
+    }
 }
 
 #[test]

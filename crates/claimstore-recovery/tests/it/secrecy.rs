@@ -132,7 +132,7 @@ fn recover_and_review(shown: &Shown, store: &Store) -> HashSet<Outcome> {
         .policy_for(&canary("park"), OrphanPolicy::park())
         .policy_for(&canary("fail"), failing)
         .policy_for(&canary("wait"), OrphanPolicy::resolve())
-        .policy_for(&canary("ask"), OrphanPolicy::resolve())
+        .policy_for(&canary("ask"), OrphanPolicy::resolve().max_asks(1))
         .resolver_for(&canary("ask"), resolver(shown, store))
         .events(&events);
     shown.debug(&recovery);

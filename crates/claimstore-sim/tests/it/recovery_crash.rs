@@ -28,6 +28,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 const LEVELS: [Level; 4] = [Level::L0, Level::L1, Level::L2, Level::L3];
 /// Attempts after which a key is parked.
 const MOST: u32 = 3;
+/// Asks after which a key is parked.
+const ASKS: u32 = 3;
+const AT_ONCE: Duration = Duration::ZERO;
 /// Of so many images, one is cut again in its own recovery.
 const DOUBLE_EVERY: usize = 4;
 /// So many recoveries must end before the operation that is to fail: one may have shared its commits by luck.
@@ -108,24 +111,34 @@ fn try_to_recover(store: &Store, disk: &Arc<SimDisk>) -> (Acknowledged, Result<(
             of_events.lock().unwrap().ends.insert(key, disk.events());
         }
     });
-    let report = Recovery::new(store)
-        .policy_for("retry", OrphanPolicy::retry().max_attempts(MOST))
-        .policy_for("park", OrphanPolicy::park())
-        .policy_for("fail", OrphanPolicy::fail("given up"))
-        .policy_for("ask", OrphanPolicy::resolve().max_attempts(MOST))
-        .resolver(move |orphan: &Orphan| {
-            let name = (orphan.namespace().to_owned(), orphan.key().to_vec());
-            of_resolver.lock().unwrap().asked.insert(name, (disk_asked.events(), orphan.fence()));
-            match orphan.key()[0] {
-                b'y' => Resolution::Happened(orphan.key().to_vec()),
-                b'n' => Resolution::DidNotHappen,
-                b'f' => Resolution::Failed(orphan.key().to_vec()),
-                _ => Resolution::Unknown,
-            }
-        })
-        .parallel(2)
-        .events(&events)
-        .run();
+    let resolver = move |orphan: &Orphan| {
+        let name = (orphan.namespace().to_owned(), orphan.key().to_vec());
+        of_resolver.lock().unwrap().asked.insert(name, (disk_asked.events(), orphan.fence()));
+        match orphan.key()[0] {
+            b'y' => Resolution::Happened(orphan.key().to_vec()),
+            b'n' => Resolution::DidNotHappen,
+            b'f' => Resolution::Failed(orphan.key().to_vec()),
+            _ => Resolution::Unknown,
+        }
+    };
+    let ask = OrphanPolicy::resolve().max_attempts(MOST).max_asks(ASKS).ask_again(AT_ONCE, AT_ONCE);
+    let recovery = || {
+        Recovery::new(store)
+            .policy_for("retry", OrphanPolicy::retry().max_attempts(MOST))
+            .policy_for("park", OrphanPolicy::park())
+            .policy_for("fail", OrphanPolicy::fail("given up"))
+            .policy_for("ask", ask.clone())
+            .resolver(resolver.clone())
+            .parallel(2)
+            .events(&events)
+    };
+    // What is unknown is asked about again.
+    let mut report = recovery().run();
+    for _ in 1..ASKS {
+        if report.as_ref().is_ok_and(|report| report.counts.waiting > 0) {
+            report = recovery().run();
+        }
+    }
     let recovered = match report {
         Err(error) => Err(format!("recovery failed: {error:?}")),
         Ok(report) if report.counts.errors > 0 || report.counts.superseded > 0 => {
