@@ -1,8 +1,8 @@
 //! The world claimstore is tested in: a disk that can lose power at any point, random bytes that repeat,
 //! and judges that say whether what came back is what was promised.
 //!
-//! - [`disk`]: [`SimDisk`], a storage that records every operation and can show each state a machine might
-//!   find after losing power (fault levels L0 to L4, and the lying flush of L6 as a control);
+//! - [`SimDisk`]: the disk of [`claimstore_testing`], a storage that records every operation and can show each state a
+//!   machine might find after losing power (fault levels L0 to L4, and the lying flush of L6 as a control);
 //! - [`model`]: what a claim store answers, as a state machine of one key;
 //! - [`history`] and [`checker`]: what many threads saw, and whether one order of operations explains it;
 //! - [`gate`]: a disk that stops a thread between two operations, so that others go on meanwhile;
@@ -12,15 +12,10 @@
 #![forbid(unsafe_code)]
 
 pub mod checker;
-#[cfg(test)]
-mod control;
-pub mod disk;
-mod entropy;
 pub mod gate;
 pub mod history;
 pub mod kill;
 pub mod model;
-mod rng;
 #[expect(
     clippy::missing_errors_doc,
     clippy::indexing_slicing,
@@ -29,8 +24,9 @@ mod rng;
 pub mod script;
 
 pub use checker::check;
-pub use disk::{Event, Fault, FaultKind, Level, SimDisk, SimHandle, SimKernel, Target, Variant};
-pub use entropy::SeededEntropy;
+pub use claimstore_testing::{
+    Disk as SimDisk, Event, Fault, FaultKind, Level, Operation as Target, Rng, SeededEntropy, SimHandle,
+    SimKernel, Variant,
+};
 pub use history::{History, Recorder};
 pub use model::Violation;
-pub use rng::Rng;

@@ -2,8 +2,8 @@
 
 use super::crash::Image;
 use super::runner::{Done, ROWS, Stop, disagree};
+use crate::Event;
 use crate::SimDisk;
-use crate::disk::Event;
 use claimstore::{ErrorKind, Filter, Record, Store};
 use std::time::Duration;
 

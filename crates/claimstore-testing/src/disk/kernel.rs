@@ -5,7 +5,7 @@
 //! made to fail.
 
 use super::contents::SECTOR;
-use super::{SimDisk, SimFile, SimLock};
+use super::{Disk, DiskFile, DiskLock};
 use crate::Rng;
 use claimstore::io::system::{Locking, Opening, Status, System};
 use claimstore::io::{DirStorage, File, Storage};
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The kernel of a machine with one disk. Clones are handles of one kernel.
 #[derive(Clone)]
 pub struct SimKernel {
-    disk: SimDisk,
+    disk: Disk,
     temper: Option<Arc<Mutex<Temper>>>,
 }
 
@@ -34,29 +34,29 @@ struct Temper {
 /// An open file or directory of a [`SimKernel`].
 pub struct SimHandle {
     kind: Kind,
-    lock: Mutex<Option<SimLock>>,
+    lock: Mutex<Option<DiskLock>>,
 }
 
 enum Kind {
-    File(SimFile),
+    File(DiskFile),
     Dir(String),
 }
 
 impl SimKernel {
     /// The kernel of a machine with this disk, which does what it is asked.
-    pub fn new(disk: &SimDisk) -> SimKernel {
+    pub fn new(disk: &Disk) -> SimKernel {
         SimKernel { disk: disk.root(), temper: None }
     }
 
     /// One that reads and writes less than it was asked, and lets itself be interrupted, as `seed` will have it.
-    pub fn rough(disk: &SimDisk, seed: u64) -> SimKernel {
+    pub fn rough(disk: &Disk, seed: u64) -> SimKernel {
         let mut rng = Rng::new(seed);
         let temper = Temper { allocates: rng.chance(1, 2), goes_direct: rng.chance(1, 2), rng };
         SimKernel { temper: Some(Arc::new(Mutex::new(temper))), ..SimKernel::new(disk) }
     }
 
     /// The storage of real machines on this kernel, in the directory of `disk`.
-    pub fn storage(self, disk: &SimDisk) -> DirStorage<SimKernel> {
+    pub fn storage(self, disk: &Disk) -> DirStorage<SimKernel> {
         DirStorage::on(self, Path::new("/").join(disk.dir()))
     }
 
@@ -93,11 +93,11 @@ fn name_of(path: &Path) -> io::Result<&str> {
 }
 
 impl SimHandle {
-    fn held(&self) -> MutexGuard<'_, Option<SimLock>> {
+    fn held(&self) -> MutexGuard<'_, Option<DiskLock>> {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn file(&self) -> io::Result<&SimFile> {
+    fn file(&self) -> io::Result<&DiskFile> {
         match &self.kind {
             Kind::File(file) => Ok(file),
             Kind::Dir(_) => Err(ErrorKind::IsADirectory.into()),

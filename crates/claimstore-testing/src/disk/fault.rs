@@ -4,7 +4,7 @@ use std::io;
 
 /// What kind of operation a [`Fault`] counts and hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Target {
+pub enum Operation {
     /// `write_all_at`, `set_len`, `allocate`.
     Writes,
     /// `sync_data`, `sync_dir`.
@@ -18,10 +18,10 @@ pub enum Target {
     Any,
 }
 
-impl Target {
+impl Operation {
     /// Whether a fault of this target hits an operation of `kind`.
-    fn hits(self, kind: Target) -> bool {
-        self == kind || self == Target::Any && kind != Target::Reads
+    fn hits(self, kind: Operation) -> bool {
+        self == kind || self == Operation::Any && kind != Operation::Reads
     }
 }
 
@@ -53,7 +53,7 @@ pub struct Fault {
     /// How to fail.
     pub kind: FaultKind,
     /// Whom to hit.
-    pub target: Target,
+    pub target: Operation,
     /// Whether every later operation of the target fails too.
     pub sticky: bool,
     /// Chooses what reaches the disk of a failed sync.
@@ -79,38 +79,38 @@ impl Faults {
         self.orders.clear();
     }
 
-    pub(super) fn count(&self, target: Target) -> u64 {
+    pub(super) fn count(&self, target: Operation) -> u64 {
         match target {
-            Target::Writes => self.writes,
-            Target::Syncs => self.syncs,
-            Target::DirOps => self.dir_ops,
-            Target::Reads => self.reads,
-            Target::Any => self.writes + self.syncs + self.dir_ops,
+            Operation::Writes => self.writes,
+            Operation::Syncs => self.syncs,
+            Operation::DirOps => self.dir_ops,
+            Operation::Reads => self.reads,
+            Operation::Any => self.writes + self.syncs + self.dir_ops,
         }
     }
 
     /// The fault of a file system that fails everything from some operation on. Not counted.
     pub(super) fn gone(&self) -> Option<Fault> {
-        let so_far = self.count(Target::Any);
+        let so_far = self.count(Operation::Any);
         let gone = self
             .orders
             .iter()
-            .find(|(at, fault)| fault.sticky && fault.target == Target::Any && so_far > *at);
+            .find(|(at, fault)| fault.sticky && fault.target == Operation::Any && so_far > *at);
         gone.map(|(_, fault)| *fault)
     }
 
-    /// Counts one operation of a kind (never [`Target::Any`]) and answers the fault that hits it.
-    pub(super) fn next(&mut self, target: Target) -> Option<Fault> {
+    /// Counts one operation of a kind (never [`Operation::Any`]) and answers the fault that hits it.
+    pub(super) fn next(&mut self, target: Operation) -> Option<Fault> {
         let hit = self.orders.iter().find(|(at, fault)| {
             let number = self.count(fault.target);
             fault.target.hits(target) && (number == *at || fault.sticky && number > *at)
         });
         let hit = hit.map(|(_, fault)| *fault);
         match target {
-            Target::Writes => self.writes += 1,
-            Target::Syncs => self.syncs += 1,
-            Target::Reads => self.reads += 1,
-            Target::DirOps | Target::Any => self.dir_ops += 1,
+            Operation::Writes => self.writes += 1,
+            Operation::Syncs => self.syncs += 1,
+            Operation::Reads => self.reads += 1,
+            Operation::DirOps | Operation::Any => self.dir_ops += 1,
         }
         hit
     }
@@ -118,12 +118,12 @@ impl Faults {
 
 impl Fault {
     /// A fault that hits once, with seed 0.
-    pub fn once(kind: FaultKind, target: Target) -> Fault {
+    pub fn once(kind: FaultKind, target: Operation) -> Fault {
         Fault { kind, target, sticky: false, seed: 0 }
     }
 
     /// A fault that stays, with seed 0.
-    pub fn sticky(kind: FaultKind, target: Target) -> Fault {
+    pub fn sticky(kind: FaultKind, target: Operation) -> Fault {
         Fault { kind, target, sticky: true, seed: 0 }
     }
 

@@ -1,7 +1,8 @@
 //! The control of the simulated disk: a toy journal that keeps its promises passes every crash at every level, and each
 //! that breaks one is caught, as is a disk whose syncs do nothing. A harness that does not see these sees nothing.
 
-use crate::{Level, Rng, SimDisk, Variant};
+use super::{Disk, Level, Variant};
+use crate::Rng;
 use claimstore::io::{File, OpenMode, Storage};
 use std::collections::HashSet;
 use std::io;
@@ -27,7 +28,7 @@ struct Toy {
 }
 
 impl Toy {
-    fn open(disk: &SimDisk, bug: Bug) -> io::Result<Toy> {
+    fn open(disk: &Disk, bug: Bug) -> io::Result<Toy> {
         let existing = disk.open("journal", OpenMode::Existing);
         let journal = existing.or_else(|_| disk.open("journal", OpenMode::CreateNew))?;
         journal.sync_data()?;
@@ -90,7 +91,7 @@ struct Account {
 
 impl Account {
     /// Twelve records; ends at the first error of the disk.
-    fn of(disk: &SimDisk, bug: Bug) -> Account {
+    fn of(disk: &Disk, bug: Bug) -> Account {
         let mut account = Account::default();
         let Ok(mut toy) = Toy::open(disk, bug) else { return account };
         for _ in 0..12 {
@@ -120,7 +121,7 @@ impl Account {
 }
 
 /// Crashes the script behind every event, then its recovery behind some, and judges both.
-fn crash_everywhere(disk: &SimDisk, bug: Bug, seeds: u64) -> Result<usize, String> {
+fn crash_everywhere(disk: &Disk, bug: Bug, seeds: u64) -> Result<usize, String> {
     let account = Account::of(disk, bug);
     let mut distinct = HashSet::new();
     for events in 0..=disk.events() {
@@ -141,18 +142,18 @@ fn crash_everywhere(disk: &SimDisk, bug: Bug, seeds: u64) -> Result<usize, Strin
 
 #[test]
 fn an_honest_toy_passes() {
-    let distinct = crash_everywhere(&SimDisk::new(), Bug::None, 40).unwrap();
+    let distinct = crash_everywhere(&Disk::new(), Bug::None, 40).unwrap();
     assert!(distinct > 60, "{distinct}");
 }
 
 #[test]
 fn every_broken_toy_is_caught() {
     for bug in [Bug::AcknowledgesBeforeSync, Bug::ForgetsDirectorySync, Bug::TrustsRecordsUnseen] {
-        assert!(crash_everywhere(&SimDisk::new(), bug, 40).is_err(), "{bug:?} went unseen");
+        assert!(crash_everywhere(&Disk::new(), bug, 40).is_err(), "{bug:?} went unseen");
     }
 }
 
 #[test]
 fn a_lying_disk_is_caught() {
-    crash_everywhere(&SimDisk::lying(), Bug::None, 10).unwrap_err();
+    crash_everywhere(&Disk::lying(), Bug::None, 10).unwrap_err();
 }

@@ -1,8 +1,8 @@
 //! A disk in memory that loses power on demand.
 //!
-//! A [`SimDisk`] is a [`Storage`] whose every change is an [`Event`] in one log over all files and
-//! directories. [`SimDisk::crash_at`] builds the disk a machine might find after losing power right behind
-//! any of them; the result is a `SimDisk` again, so that recovery can be crashed too. Building an image
+//! A [`Disk`] is a [`Storage`] whose every change is an [`Event`] in one log over all files and
+//! directories. [`Disk::crash_at`] builds the disk a machine might find after losing power right behind
+//! any of them; the result is a `Disk` again, so that recovery can be crashed too. Building an image
 //! copies pointers, not bytes.
 //!
 //! Durability follows the contract of [`Storage`], read as narrowly as it allows: bytes and lengths are
@@ -18,7 +18,7 @@ mod machine;
 
 pub use crash::{Level, Variant};
 pub use event::Event;
-pub use fault::{Fault, FaultKind, Target};
+pub use fault::{Fault, FaultKind, Operation};
 pub use kernel::{SimHandle, SimKernel};
 
 use claimstore::io::system::Locking;
@@ -38,7 +38,7 @@ use std::time::Duration;
 /// As a [`Storage`] it is what the contract of a storage asks for, and no more. The storage of real machines stands on it
 /// by way of a [`SimKernel`].
 #[derive(Clone)]
-pub struct SimDisk {
+pub struct Disk {
     shared: Arc<Shared>,
     /// The directory that names of this handle are in; empty for the root of the disk.
     dir: Arc<str>,
@@ -70,28 +70,28 @@ struct Log {
     milestones: Vec<Machine>,
 }
 
-impl SimDisk {
+impl Disk {
     /// An empty disk that records its events.
-    pub fn new() -> SimDisk {
-        SimDisk::over(Machine::default(), false, "".into())
+    pub fn new() -> Disk {
+        Disk::over(Machine::default(), false, "".into())
     }
 
     /// An empty disk whose syncs answer Ok and do nothing: the control that shows whether a harness can
     /// see loss at all (L6).
-    pub fn lying() -> SimDisk {
-        SimDisk::over(Machine::default(), true, "".into())
+    pub fn lying() -> Disk {
+        Disk::over(Machine::default(), true, "".into())
     }
 
     /// A handle of the same disk whose names are in the directory `dir`, which need not be there yet.
     #[must_use]
-    pub fn within(&self, dir: &str) -> SimDisk {
-        SimDisk { shared: self.shared.clone(), dir: self.whole(dir).into() }
+    pub fn within(&self, dir: &str) -> Disk {
+        Disk { shared: self.shared.clone(), dir: self.whole(dir).into() }
     }
 
     /// A handle of the same disk whose names are in its root.
     #[must_use]
-    pub fn root(&self) -> SimDisk {
-        SimDisk { shared: self.shared.clone(), dir: "".into() }
+    pub fn root(&self) -> Disk {
+        Disk { shared: self.shared.clone(), dir: "".into() }
     }
 
     /// The directory that names of this handle are in; empty for the root of the disk.
@@ -109,8 +109,8 @@ impl SimDisk {
         self.state().log.as_ref().map_or_else(Vec::new, |log| log.events.clone())
     }
 
-    /// Stops recording, for long tests that do not look back. [`power_loss`](SimDisk::power_loss) goes on
-    /// working; [`crash_at`](SimDisk::crash_at) only knows the present.
+    /// Stops recording, for long tests that do not look back. [`power_loss`](Disk::power_loss) goes on
+    /// working; [`crash_at`](Disk::crash_at) only knows the present.
     pub fn stop_recording(&self) {
         self.state().log = None;
     }
@@ -119,7 +119,7 @@ impl SimDisk {
     /// there are mean all. Nobody holds the lock of the new disk, nothing on it is told to fail, and its
     /// log starts anew.
     #[must_use]
-    pub fn crash_at(&self, events: usize, variant: Variant) -> SimDisk {
+    pub fn crash_at(&self, events: usize, variant: Variant) -> Disk {
         let state = self.state();
         let lying = state.lying;
         let Some(log) = &state.log else {
@@ -135,7 +135,7 @@ impl SimDisk {
 
     /// A crash now.
     #[must_use]
-    pub fn power_loss(&self, variant: Variant) -> SimDisk {
+    pub fn power_loss(&self, variant: Variant) -> Disk {
         let state = self.state();
         self.after(state.machine.crash(variant), state.lying)
     }
@@ -143,8 +143,8 @@ impl SimDisk {
     /// Nothing reaches the disk any more: its machine is dead, and what still holds handles only comes to its end.
     pub fn unplug(&self) {
         let mut state = self.state();
-        let now = state.faults.count(Target::Any);
-        state.faults.order(now, Fault::sticky(FaultKind::Io, Target::Any));
+        let now = state.faults.count(Operation::Any);
+        state.faults.order(now, Fault::sticky(FaultKind::Io, Operation::Any));
     }
 
     /// Changes the bytes of a file behind everybody's back, in the cache and on the device (L5). A name that
@@ -187,15 +187,15 @@ impl SimDisk {
     }
 
     /// How many operations of a kind were tried so far: the bound for a loop that fails each of them.
-    pub fn operations(&self, target: Target) -> u64 {
+    pub fn operations(&self, target: Operation) -> u64 {
         self.state().faults.count(target)
     }
 
-    fn after(&self, machine: Machine, lying: bool) -> SimDisk {
-        SimDisk::over(machine, lying, self.dir.clone())
+    fn after(&self, machine: Machine, lying: bool) -> Disk {
+        Disk::over(machine, lying, self.dir.clone())
     }
 
-    fn over(machine: Machine, lying: bool, dir: Arc<str>) -> SimDisk {
+    fn over(machine: Machine, lying: bool, dir: Arc<str>) -> Disk {
         let log = Log { events: Vec::new(), milestones: vec![machine.clone()] };
         let state = State {
             machine,
@@ -208,7 +208,7 @@ impl SimDisk {
         };
         let shared =
             Shared { state: Mutex::new(state), locks: Arc::default(), overtaking: AtomicU64::new(0) };
-        SimDisk { shared: Arc::new(shared), dir }
+        Disk { shared: Arc::new(shared), dir }
     }
 
     /// A name as the disk knows it.
@@ -224,25 +224,25 @@ impl SimDisk {
         self.shared.state()
     }
 
-    fn handle(&self, state: &mut State, file: u64, direct: bool) -> SimFile {
+    fn handle(&self, state: &mut State, file: u64, direct: bool) -> DiskFile {
         *state.handles.entry(file).or_default() += 1;
-        SimFile { shared: self.shared.clone(), file, direct }
+        DiskFile { shared: self.shared.clone(), file, direct }
     }
 }
 
-impl Default for SimDisk {
-    fn default() -> SimDisk {
-        SimDisk::new()
+impl Default for Disk {
+    fn default() -> Disk {
+        Disk::new()
     }
 }
 
-impl fmt::Debug for SimDisk {
+impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimDisk").field("events", &self.events()).finish_non_exhaustive()
+        f.debug_struct("Disk").field("events", &self.events()).finish_non_exhaustive()
     }
 }
 
-impl Storage for SimDisk {
+impl Storage for Disk {
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let name = &self.whole(name);
         let mut state = self.state();
@@ -275,7 +275,7 @@ impl Storage for SimDisk {
         let mut state = self.state();
         state.machine.find(&from).ok_or(io::ErrorKind::NotFound)?;
         state.need_dir(event::parent(&to))?;
-        state.try_once(Target::DirOps)?;
+        state.try_once(Operation::DirOps)?;
         state.record(Event::Rename { from, to });
         Ok(())
     }
@@ -284,7 +284,7 @@ impl Storage for SimDisk {
         let name = self.whole(name);
         let mut state = self.state();
         state.machine.find(&name).ok_or(io::ErrorKind::NotFound)?;
-        state.try_once(Target::DirOps)?;
+        state.try_once(Operation::DirOps)?;
         state.record(Event::Remove { name });
         Ok(())
     }
@@ -294,7 +294,7 @@ impl Storage for SimDisk {
         let dir = self.whole(dir);
         let mut state = self.state();
         state.need_dir(&dir)?;
-        state.try_once(Target::Syncs)?;
+        state.try_once(Operation::Syncs)?;
         if !state.lying {
             state.record(Event::SyncDir { dir });
         }
@@ -322,12 +322,13 @@ impl Shared {
         /// Nobody is expected any more when nothing happened for so long.
         const PATIENCE: Duration = Duration::from_micros(500);
         let mut state = self.state();
-        let (first, overtaking) = (state.faults.count(Target::Any), self.overtaking.load(Ordering::Relaxed));
+        let (first, overtaking) =
+            (state.faults.count(Operation::Any), self.overtaking.load(Ordering::Relaxed));
         if overtaking == 0 || !crate::rng::mix(first).is_multiple_of(8) {
             return;
         }
         let happened = state.happened.clone();
-        while state.faults.count(Target::Any) - first < overtaking {
+        while state.faults.count(Operation::Any) - first < overtaking {
             let waited = happened.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;
             if waited.1.timed_out() {
@@ -353,7 +354,7 @@ impl State {
 
     fn create(&mut self, name: &str) -> io::Result<u64> {
         self.need_dir(event::parent(name))?;
-        self.try_once(Target::DirOps)?;
+        self.try_once(Operation::DirOps)?;
         self.record(Event::Create { name: name.to_owned() });
         self.machine.find(name).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -363,7 +364,7 @@ impl State {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         self.need_dir(event::parent(dir))?;
-        self.try_once(Target::DirOps)?;
+        self.try_once(Operation::DirOps)?;
         self.record(Event::CreateDir { dir: dir.to_owned() });
         Ok(())
     }
@@ -373,7 +374,7 @@ impl State {
     }
 
     /// Counts an operation, for those who wait for others' too.
-    fn next(&mut self, target: Target) -> Option<Fault> {
+    fn next(&mut self, target: Operation) -> Option<Fault> {
         self.happened.notify_all();
         self.faults.next(target)
     }
@@ -390,13 +391,13 @@ impl State {
         }
     }
 
-    fn try_once(&mut self, target: Target) -> io::Result<()> {
+    fn try_once(&mut self, target: Operation) -> io::Result<()> {
         self.next(target).map_or(Ok(()), |fault| Err(fault.error()))
     }
 
     /// The same for a read. A slow sync waits for changes, so nobody is told.
     fn try_read(&mut self) -> io::Result<()> {
-        self.faults.next(Target::Reads).map_or(Ok(()), |fault| Err(fault.error()))
+        self.faults.next(Operation::Reads).map_or(Ok(()), |fault| Err(fault.error()))
     }
 
     fn contents(&self, file: u64) -> io::Result<&Contents> {
@@ -432,7 +433,7 @@ struct Locks(Mutex<BTreeMap<u64, Option<usize>>>);
 
 impl Locks {
     /// Locks a file, if nobody has it who minds.
-    fn take(self: &Arc<Self>, file: u64, how: Locking) -> io::Result<SimLock> {
+    fn take(self: &Arc<Self>, file: u64, how: Locking) -> io::Result<DiskLock> {
         let mut held = self.held();
         let now = match (held.get(&file), how) {
             (None, Locking::Exclusive) => None,
@@ -442,7 +443,7 @@ impl Locks {
         };
         held.insert(file, now);
         drop(held);
-        Ok(SimLock { locks: self.clone(), file })
+        Ok(DiskLock { locks: self.clone(), file })
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<u64, Option<usize>>> {
@@ -451,14 +452,14 @@ impl Locks {
 }
 
 #[derive(Debug)]
-struct SimLock {
+struct DiskLock {
     locks: Arc<Locks>,
     file: u64,
 }
 
-impl Ownership for SimLock {}
+impl Ownership for DiskLock {}
 
-impl Drop for SimLock {
+impl Drop for DiskLock {
     fn drop(&mut self) {
         let mut held = self.locks.held();
         match held.get_mut(&self.file) {
@@ -468,19 +469,19 @@ impl Drop for SimLock {
     }
 }
 
-struct SimFile {
+struct DiskFile {
     shared: Arc<Shared>,
     file: u64,
     direct: bool,
 }
 
-impl fmt::Debug for SimFile {
+impl fmt::Debug for DiskFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimFile").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("DiskFile").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
-impl Drop for SimFile {
+impl Drop for DiskFile {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         if let Some(handles) = state.handles.get_mut(&self.file) {
@@ -492,7 +493,7 @@ impl Drop for SimFile {
     }
 }
 
-impl SimFile {
+impl DiskFile {
     /// Reads as far as the file goes; answers how many bytes.
     fn read_some(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.shared.state();
@@ -504,7 +505,7 @@ impl SimFile {
     }
 }
 
-impl File for SimFile {
+impl File for DiskFile {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         if self.read_some(buf, offset)? == buf.len() {
             Ok(())
@@ -520,7 +521,7 @@ impl File for SimFile {
         }
         within_limit(offset.checked_add(data.len() as u64))?;
         let mut state = self.shared.state();
-        let fault = state.next(Target::Writes);
+        let fault = state.next(Operation::Writes);
         let arrived = match fault {
             None => data,
             Some(Fault { kind: FaultKind::ShortWrite, .. }) => data.get(..data.len() / 2).unwrap_or_default(),
@@ -535,12 +536,12 @@ impl File for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         self.shared.give_way();
         let mut state = self.shared.state();
-        if let Some(fault) = state.next(Target::Syncs) {
+        if let Some(fault) = state.next(Operation::Syncs) {
             if fault.kind == FaultKind::StaysDirty {
                 return Err(fault.error());
             }
             // Two failures of one sticky fault must not draw alike.
-            let seed = fault.seed ^ state.faults.count(Target::Syncs).rotate_left(32);
+            let seed = fault.seed ^ state.faults.count(Operation::Syncs).rotate_left(32);
             let stuck = fault.kind == FaultKind::CacheStays;
             state.record(Event::SyncFailed { file: self.file, seed, stuck });
             return Err(fault.error());
@@ -563,7 +564,7 @@ impl File for SimFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         within_limit(Some(len))?;
         let mut state = self.shared.state();
-        state.try_once(Target::Writes)?;
+        state.try_once(Operation::Writes)?;
         state.record(Event::SetLen { file: self.file, len });
         Ok(())
     }
@@ -571,7 +572,7 @@ impl File for SimFile {
     fn allocate(&self, len: u64) -> io::Result<()> {
         within_limit(Some(len))?;
         let mut state = self.shared.state();
-        state.try_once(Target::Writes)?;
+        state.try_once(Operation::Writes)?;
         state.record(Event::Allocate { file: self.file, len });
         Ok(())
     }
@@ -588,5 +589,7 @@ fn within_limit(end: Option<u64>) -> io::Result<()> {
     if end.is_some_and(|end| end <= FILE_LIMIT) { Ok(()) } else { Err(io::ErrorKind::FileTooLarge.into()) }
 }
 
+#[cfg(test)]
+mod control;
 #[cfg(test)]
 mod tests;

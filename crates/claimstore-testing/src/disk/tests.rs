@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 const SEEDS: u64 = 400;
 
 /// What the disk says about one file: `None` if it is gone.
-fn read(disk: &SimDisk, name: &str) -> Option<Vec<u8>> {
+fn read(disk: &Disk, name: &str) -> Option<Vec<u8>> {
     let file = disk.open(name, OpenMode::Existing).ok()?;
     let mut bytes = vec![0; file.len().unwrap() as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
@@ -13,16 +13,16 @@ fn read(disk: &SimDisk, name: &str) -> Option<Vec<u8>> {
 }
 
 /// Everything a crash of `level` right now can leave of one file.
-fn outcomes(disk: &SimDisk, level: Level, name: &str) -> BTreeSet<Option<Vec<u8>>> {
+fn outcomes(disk: &Disk, level: Level, name: &str) -> BTreeSet<Option<Vec<u8>>> {
     (0..SEEDS).map(|seed| read(&disk.power_loss(Variant::new(level, seed)), name)).collect()
 }
 
-fn create(disk: &SimDisk, name: &str) -> Arc<dyn File> {
+fn create(disk: &Disk, name: &str) -> Arc<dyn File> {
     disk.open(name, OpenMode::CreateNew).unwrap()
 }
 
 /// A durable file of `bytes`.
-fn durable(disk: &SimDisk, name: &str, bytes: &[u8]) -> Arc<dyn File> {
+fn durable(disk: &Disk, name: &str, bytes: &[u8]) -> Arc<dyn File> {
     let file = create(disk, name);
     file.write_all_at(bytes, 0).unwrap();
     file.sync_data().unwrap();
@@ -48,14 +48,14 @@ fn shapes(outcomes: &BTreeSet<Option<Vec<u8>>>) -> BTreeSet<String> {
     outcomes.iter().map(|bytes| bytes.as_ref().map_or("gone".to_owned(), |bytes| letters(bytes))).collect()
 }
 
-fn check_shapes(disk: &SimDisk, level: Level, name: &str, expected: &[&str]) {
+fn check_shapes(disk: &Disk, level: Level, name: &str, expected: &[&str]) {
     let expected: BTreeSet<String> = expected.iter().map(|&shape| shape.to_owned()).collect();
     assert_eq!(shapes(&outcomes(disk, level, name)), expected, "{level:?}");
 }
 
 #[test]
 fn synced_bytes_survive_every_level() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = durable(&disk, "a", &sectors("xyz"));
     file.write_all_at(&sectors("n"), 3 * SECTOR as u64).unwrap();
     for level in [L0, L1, L2, L3] {
@@ -65,7 +65,7 @@ fn synced_bytes_survive_every_level() {
 
 #[test]
 fn a_process_death_loses_nothing_and_syncs_nothing() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = create(&disk, "a");
     file.write_all_at(&sectors("x"), 0).unwrap();
     check_shapes(&disk, L0, "a", &["x"]);
@@ -76,7 +76,7 @@ fn a_process_death_loses_nothing_and_syncs_nothing() {
 
 #[test]
 fn a_created_name_needs_the_sync_of_its_directory() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     create(&disk, "a").sync_data().unwrap();
     check_shapes(&disk, L2, "a", &["gone", ""]);
     disk.sync_dir("").unwrap();
@@ -85,7 +85,7 @@ fn a_created_name_needs_the_sync_of_its_directory() {
 
 #[test]
 fn a_lost_directory_takes_its_files_along() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     disk.create_dir("dir").unwrap();
     durable(&disk, "dir/a", b"");
     check_shapes(&disk, L2, "dir/a", &["gone", ""]);
@@ -97,7 +97,7 @@ fn a_lost_directory_takes_its_files_along() {
 
 #[test]
 fn a_rename_is_whole_or_absent() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     durable(&disk, "old", &sectors("o"));
     durable(&disk, "new", &sectors("n"));
     disk.rename("new", "old").unwrap();
@@ -114,7 +114,7 @@ fn a_rename_is_whole_or_absent() {
 
 #[test]
 fn a_removed_name_may_come_back_until_its_directory_is_synced() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     durable(&disk, "a", &sectors("x"));
     disk.remove("a").unwrap();
     check_shapes(&disk, L1, "a", &["gone", "x"]);
@@ -124,7 +124,7 @@ fn a_removed_name_may_come_back_until_its_directory_is_synced() {
 
 #[test]
 fn a_prefix_of_the_whole_disk_survives_at_l1() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let (a, b) = (durable(&disk, "a", &sectors("0")), durable(&disk, "b", &sectors("0")));
     a.write_all_at(&sectors("x"), 0).unwrap();
     b.write_all_at(&sectors("y"), 0).unwrap();
@@ -138,7 +138,7 @@ fn a_prefix_of_the_whole_disk_survives_at_l1() {
 
 #[test]
 fn overwritten_sectors_are_old_or_new() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = durable(&disk, "a", &sectors("ooo"));
     file.write_all_at(&sectors("nnn"), 0).unwrap();
     for level in [L2, L3] {
@@ -148,7 +148,7 @@ fn overwritten_sectors_are_old_or_new() {
 
 #[test]
 fn a_sector_arrives_as_the_cache_held_it() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = durable(&disk, "a", &[b'o'; SECTOR]);
     file.write_all_at(b"11", 0).unwrap();
     file.write_all_at(b"22", 2).unwrap();
@@ -159,7 +159,7 @@ fn a_sector_arrives_as_the_cache_held_it() {
 
 #[test]
 fn unsynced_growth_at_l2_shows_holes_but_no_garbage() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = durable(&disk, "a", b"");
     file.write_all_at(&sectors("xx"), 0).unwrap();
     check_shapes(&disk, L2, "a", &["", "x", "0x", "xx"]);
@@ -167,7 +167,7 @@ fn unsynced_growth_at_l2_shows_holes_but_no_garbage() {
 
 #[test]
 fn unsynced_growth_at_l3_shows_garbage_and_other_files() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     durable(&disk, "donor", &sectors("d"));
     let file = durable(&disk, "a", &sectors("k"));
     file.write_all_at(&sectors("xx"), SECTOR as u64).unwrap();
@@ -181,7 +181,7 @@ fn unsynced_growth_at_l3_shows_garbage_and_other_files() {
 
 #[test]
 fn a_synced_allocation_never_shows_garbage() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = durable(&disk, "a", b"");
     file.allocate(2 * SECTOR as u64).unwrap();
     file.sync_data().unwrap();
@@ -191,7 +191,7 @@ fn a_synced_allocation_never_shows_garbage() {
 
 #[test]
 fn a_written_hole_may_show_garbage_an_untouched_one_zeros() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = durable(&disk, "a", b"");
     file.set_len(2 * SECTOR as u64).unwrap();
     file.sync_data().unwrap();
@@ -201,7 +201,7 @@ fn a_written_hole_may_show_garbage_an_untouched_one_zeros() {
 
 #[test]
 fn a_length_may_survive_without_bytes_at_l3() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = durable(&disk, "a", &sectors("k"));
     file.write_all_at(&sectors("x"), SECTOR as u64).unwrap();
     let seen = shapes(&outcomes(&disk, L3, "a"));
@@ -210,7 +210,7 @@ fn a_length_may_survive_without_bytes_at_l3() {
 
 #[test]
 fn a_cut_is_pending_like_all_else() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = durable(&disk, "a", &sectors("xy"));
     file.set_len(SECTOR as u64).unwrap();
     check_shapes(&disk, L2, "a", &["x", "xy"]);
@@ -219,11 +219,11 @@ fn a_cut_is_pending_like_all_else() {
 }
 
 /// A durable sector of `o`, overwritten with `n`, whose sync then fails.
-fn after_failed_sync(seed: u64) -> (SimDisk, Arc<dyn File>) {
-    let disk = SimDisk::new();
+fn after_failed_sync(seed: u64) -> (Disk, Arc<dyn File>) {
+    let disk = Disk::new();
     let file = durable(&disk, "a", &sectors("oo"));
-    let fault = Fault { seed, ..Fault::once(FaultKind::Io, Target::Syncs) };
-    disk.fail_at(disk.operations(Target::Syncs), fault);
+    let fault = Fault { seed, ..Fault::once(FaultKind::Io, Operation::Syncs) };
+    disk.fail_at(disk.operations(Operation::Syncs), fault);
     file.write_all_at(&sectors("nn"), 0).unwrap();
     file.sync_data().unwrap_err();
     (disk, file)
@@ -266,9 +266,9 @@ fn a_dropped_cache_keeps_dirty_pages() {
 
 #[test]
 fn faults_hit_the_operation_they_were_ordered_for() {
-    let disk = SimDisk::new();
-    disk.fail_at(1, Fault::once(FaultKind::NoSpace, Target::Writes));
-    disk.fail_at(5, Fault::sticky(FaultKind::Io, Target::Any));
+    let disk = Disk::new();
+    disk.fail_at(1, Fault::once(FaultKind::NoSpace, Operation::Writes));
+    disk.fail_at(5, Fault::sticky(FaultKind::Io, Operation::Any));
     let file = create(&disk, "a");
     file.write_all_at(b"1", 0).unwrap();
     assert_eq!(file.write_all_at(b"2", 1).unwrap_err().kind(), io::ErrorKind::StorageFull);
@@ -278,21 +278,21 @@ fn faults_hit_the_operation_they_were_ordered_for() {
     file.sync_data().unwrap_err();
     disk.clear_faults();
     assert_eq!(read(&disk, "a").unwrap(), b"13");
-    let kinds = [Target::Writes, Target::Syncs, Target::DirOps, Target::Any];
+    let kinds = [Operation::Writes, Operation::Syncs, Operation::DirOps, Operation::Any];
     assert_eq!(kinds.map(|kind| disk.operations(kind)), [3, 2, 2, 7]);
 }
 
 #[test]
 fn reads_fail_only_where_reads_were_meant() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = durable(&disk, "a", b"kept");
     let mut bytes = [0; 4];
-    disk.fail_at(0, Fault::sticky(FaultKind::Io, Target::Any));
+    disk.fail_at(0, Fault::sticky(FaultKind::Io, Operation::Any));
     file.write_all_at(b"lost", 0).unwrap_err();
     file.read_exact_at(&mut bytes, 0).unwrap();
     disk.clear_faults();
-    disk.fail_at(2, Fault::once(FaultKind::Io, Target::Reads));
-    disk.fail_at(4, Fault::sticky(FaultKind::Io, Target::Reads));
+    disk.fail_at(2, Fault::once(FaultKind::Io, Operation::Reads));
+    disk.fail_at(4, Fault::sticky(FaultKind::Io, Operation::Reads));
     assert_eq!(file.len().unwrap(), 4);
     disk.list("").unwrap_err();
     assert_eq!(disk.list("").unwrap(), ["a"]);
@@ -301,37 +301,37 @@ fn reads_fail_only_where_reads_were_meant() {
     file.write_all_at(b"new!", 0).unwrap();
     disk.clear_faults();
     assert_eq!(read(&disk, "a").unwrap(), b"new!");
-    assert_eq!(disk.operations(Target::Reads), 8);
+    assert_eq!(disk.operations(Operation::Reads), 8);
 }
 
 #[test]
 fn a_short_write_leaves_its_first_half() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = create(&disk, "a");
-    disk.fail_at(0, Fault::once(FaultKind::ShortWrite, Target::Writes));
+    disk.fail_at(0, Fault::once(FaultKind::ShortWrite, Operation::Writes));
     file.write_all_at(b"abcd", 0).unwrap_err();
     assert_eq!(read(&disk, "a").unwrap(), b"ab");
 }
 
 #[test]
 fn a_failed_directory_sync_leaves_the_names_unsynced() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     create(&disk, "a");
-    disk.fail_at(0, Fault::once(FaultKind::Io, Target::Syncs));
+    disk.fail_at(0, Fault::once(FaultKind::Io, Operation::Syncs));
     disk.sync_dir("").unwrap_err();
     check_shapes(&disk, L1, "a", &["gone", ""]);
 }
 
 #[test]
 fn a_lying_disk_loses_what_it_said_was_synced() {
-    let disk = SimDisk::lying();
+    let disk = Disk::lying();
     durable(&disk, "a", &sectors("x"));
     assert!(shapes(&outcomes(&disk, L1, "a")).contains("gone"));
 }
 
 #[test]
 fn direct_writes_must_be_aligned_and_are_unsynced() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     durable(&disk, "a", &sectors("o"));
     let file = disk.open("a", OpenMode::Direct).unwrap();
     assert_eq!(file.write_all_at(b"1", 0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
@@ -341,7 +341,7 @@ fn direct_writes_must_be_aligned_and_are_unsynced() {
 
 #[test]
 fn the_lock_is_exclusive_and_does_not_outlive_a_crash() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let guard = disk.lock("LOCK").unwrap();
     assert_eq!(disk.clone().lock("LOCK").unwrap_err().kind(), io::ErrorKind::WouldBlock);
     let next_life = disk.power_loss(Variant::new(L0, 0));
@@ -352,7 +352,7 @@ fn the_lock_is_exclusive_and_does_not_outlive_a_crash() {
 
 #[test]
 fn the_past_replays_as_it_was() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = durable(&disk, "a", b"");
     let mut digests = vec![(disk.events(), disk.digest())];
     let mut rng = crate::Rng::new(9);
@@ -375,7 +375,7 @@ fn the_past_replays_as_it_was() {
 
 #[test]
 fn an_image_can_be_crashed_again() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = durable(&disk, "a", &sectors("oo"));
     file.write_all_at(&sectors("nn"), 0).unwrap();
     for seed in 0..40 {
@@ -390,7 +390,7 @@ fn an_image_can_be_crashed_again() {
 
 #[test]
 fn open_handles_keep_a_removed_file_and_nothing_else_does() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     disk.stop_recording();
     let file = durable(&disk, "a", b"kept");
     disk.remove("a").unwrap();
@@ -405,7 +405,7 @@ fn open_handles_keep_a_removed_file_and_nothing_else_does() {
 
 #[test]
 fn refusals_are_those_of_a_file_system() {
-    let disk = SimDisk::new();
+    let disk = Disk::new();
     let file = create(&disk, "a");
     let kind = |error: io::Result<()>| error.unwrap_err().kind();
     assert_eq!(kind(disk.open("a", OpenMode::CreateNew).map(drop)), io::ErrorKind::AlreadyExists);
