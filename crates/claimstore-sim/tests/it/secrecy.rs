@@ -13,7 +13,7 @@ use claimstore::{
     SettleError, Store, Transacted,
 };
 use claimstore_admin::{
-    Answer, AskError, Client, Decision, Dir, Export, Key, KeyLabel, Listing, Refusal, RefusalKind, Request,
+    Answer, AskError, Client, Decision, Dir, Export, Key, Listing, Refusal, RefusalKind, Request,
     Response, ServeAdmin as _, Served, Show, Target, Verb, Which, answer,
 };
 use claimstore_core::backend::{self, Settlement};
@@ -577,7 +577,7 @@ fn decisions(shown: &Shown, store: &Store) {
     shown.of(&target);
     let response = Response::new(canary("response").as_bytes());
     shown.of(&response);
-    shown.of(&KeyLabel::of(key.as_bytes()));
+    shown.of(&claimstore_hash::key_label(&key));
     let decision = Decision {
         verb: Verb::Complete,
         targets: vec![target],
