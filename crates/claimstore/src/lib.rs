@@ -104,7 +104,7 @@ pub use sequence::{PositionClaim, PositionError, PositionLease, Sequence};
 pub use store::{CompleteManyError, Store, WeakStore};
 pub use task::TaskFuture;
 pub use transact::{Table, TableMut, TableRange, Transacted, Transaction};
-pub use view::{Bucket, Census, Outcomes, Quantiles, Report, Stats};
+pub use view::{Bucket, Census, DuplicateRate, Outcomes, Quantiles, Report, Stats};
 pub use watch::OrphanWatch;
 
 /// The program in the README compiles and runs.

@@ -13,8 +13,8 @@ use claimstore::{
     SettleError, Store, Transacted,
 };
 use claimstore_admin::{
-    Answer, AskError, Client, Decision, Dir, Export, Key, Listing, Refusal, RefusalKind, Request,
-    Response, ServeAdmin as _, Served, Show, Target, Verb, Which, answer,
+    Answer, AskError, Client, Decision, Dir, Export, Key, Listing, Refusal, RefusalKind, Request, Response,
+    ServeAdmin as _, Served, Show, Target, Verb, Which, answer,
 };
 use claimstore_core::backend::{self, Settlement};
 use claimstore_core::claim::FailureClass;
@@ -43,6 +43,7 @@ const HOLD_NOTHING: [(&str, &[&str], &str); 10] = [
         &[
             "Bucket",
             "Census",
+            "DuplicateRate",
             "Durability",
             "Imported",
             "OpenMode",
