@@ -80,16 +80,17 @@ mod socket;
 mod wire;
 
 pub use answer::{Export, Served, answer, is_cursor, resolve};
+pub use claimstore_hash::{KeyLabel, key_label};
 pub use client::{AskError, Client};
 pub use hex::{from_hex, hex};
 pub use millis::ms;
 pub use serve::{Admin, ServeAdmin};
 pub use socket::SOCKET;
 pub use wire::{
-    Answer, BackoffView, BucketView, CensusView, Decision, Dir, ExportView, FingerprintView, Key, KeyLabel,
-    Listing, Live, MAX_TARGETS, Numbers, OrphanRule, OutcomesView, Page, PastView, PolicyChange, PolicyView,
+    Answer, BackoffView, BucketView, CensusView, Decision, Dir, ExportView, FingerprintView, Key, Listing,
+    Live, MAX_TARGETS, Numbers, OrphanRule, OutcomesView, Page, PastView, PolicyChange, PolicyView,
     QuantilesView, QuotaView, RecordView, Refusal, RefusalKind, Request, Response, RulesView, Seen, Show,
-    State, Target, Verb, Verdict, Which, cause_name, happened_name, key_hash,
+    State, Target, Verb, Verdict, Which, cause_name, happened_name,
 };
 
 /// The program in the README compiles.

@@ -1,5 +1,9 @@
 //! The one error type, sorted by what a caller can do next.
 
+mod status;
+
+pub use status::http_status;
+
 use crate::planted;
 use std::fmt;
 
@@ -19,6 +23,9 @@ pub enum ErrorKind {
     StaleLease,
     /// The key is empty or breaks the rule of its namespace.
     InvalidKey,
+    /// The bytes of a lease token are forged, damaged or of another store. Never a sign that somebody else has the claim:
+    /// that is [`StaleLease`](ErrorKind::StaleLease). The call changed nothing.
+    InvalidToken,
     /// A key, response, progress or batch is beyond its limit.
     TooLarge,
     /// Too much is in flight; retry later. Nothing happened.

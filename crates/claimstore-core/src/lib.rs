@@ -131,7 +131,7 @@ pub mod view;
 pub use backend::Backend;
 pub use claim::{ClaimRequest, Failure, Holder, Receipt};
 pub use claims::{Claim, Claims, CompleteManyError, Lease, Records, SettleError};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, http_status};
 pub use history::{Happened, Orphaned, Past};
 pub use pending::Pending;
 pub use policy::{OnOrphan, Policy, TimeOrdered};

@@ -150,7 +150,7 @@ mod tests {
     fn derived_keys_are_what_they_were_in_the_first_release() {
         let key = event().field("b", "2").nullable("a", None::<&str>).time(86_400_001, Grain::Day).build();
         assert_eq!(
-            crate::testing::hex(&key.unwrap()),
+            crate::hex::hex(&key.unwrap()),
             "dd91e9092f90f300f02f48fad4b3035d05dcb35c7e9fe56868e1324c47617319"
         );
     }

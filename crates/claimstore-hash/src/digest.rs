@@ -1,5 +1,6 @@
 //! Keys and fingerprints made by hashing: BLAKE3, with one domain for each purpose.
 
+use crate::hex::hex;
 use blake3::{Hash, Hasher};
 
 /// The idempotency key for one step of handling one event, to be sent to a system further down.
@@ -14,21 +15,22 @@ use blake3::{Hash, Hasher};
 /// one account of one service send the same child keys; give namespaces names of their own, such as
 /// `prod/acme/order-sync`.
 ///
-/// Most services want text; 64 hex digits fit in nearly every idempotency header:
-///
-/// ```
-/// use std::fmt::Write;
-///
-/// let key = claimstore_hash::child_key("prod/acme/billing", b"order-4711", "charge");
-/// let mut header = String::new();
-/// for byte in key {
-///     write!(header, "{byte:02x}")?;
-/// }
-/// assert_eq!(header.len(), 64);
-/// # Ok::<(), std::fmt::Error>(())
-/// ```
+/// Most services want text: [`child_key_hex`].
 pub fn child_key(namespace: &str, key: &[u8], step: &str) -> [u8; 32] {
     hash_parts(Domain::Child, [namespace.as_bytes(), key, step.as_bytes()]).into()
+}
+
+/// The same in 64 lower-case hex digits, which fit in nearly every idempotency header.
+///
+/// ```
+/// use claimstore_hash::{child_key, child_key_hex};
+///
+/// let header = child_key_hex("prod/acme/billing", b"order-4711", "charge");
+/// assert_eq!(header.len(), 64);
+/// assert!(header.starts_with(&format!("{:02x}", child_key("prod/acme/billing", b"order-4711", "charge")[0])));
+/// ```
+pub fn child_key_hex(namespace: &str, key: &[u8], step: &str) -> String {
+    hex(&child_key(namespace, key, step))
 }
 
 /// A key of 32 bytes for parts of any number and length: like [`composite`](crate::composite), but not readable.

@@ -43,7 +43,7 @@ mod tests {
         let check = |key: &[u8], data: &[u8], expected: &str| {
             let mut hmac = HmacSha256::new(key);
             hmac.update(data);
-            assert_eq!(crate::testing::hex(&hmac.finish()), expected);
+            assert_eq!(crate::hex::hex(&hmac.finish()), expected);
         };
         check(&[0x0b; 20], b"Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
         check(

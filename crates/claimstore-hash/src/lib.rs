@@ -98,11 +98,13 @@ mod fields;
 mod fingerprint;
 mod fingerprinter;
 mod form;
+mod hex;
 #[cfg(feature = "sha2")]
 mod hmac;
 mod http;
 mod id;
 mod json;
+mod label;
 mod mac;
 mod mint;
 mod payload;
@@ -113,7 +115,7 @@ mod value;
 
 pub use composite::{CompositeKey, MAX_KEY_BYTES, composite, composite_parts};
 pub use derived::{DerivedKey, Grain};
-pub use digest::{child_key, digest_key};
+pub use digest::{child_key, child_key_hex, digest_key};
 pub use error::KeyError;
 pub use fields::{FieldDigests, FieldsError};
 pub use fingerprint::{Fingerprint, Match};
@@ -123,22 +125,11 @@ pub use http::{HttpBody, HttpRequest, HttpRules};
 pub use id::{TimeOrderedId, parse_ulid, parse_uuid_v7, ulid_time_ms, uuid_v7_time_ms};
 pub use json::pointer::PointerError;
 pub use json::{JsonRules, canonical_json};
+pub use label::{KeyLabel, key_label};
 pub use mint::{UlidMinter, UuidV7Minter};
 pub use payload::PayloadError;
 pub use quality::{Doubt, Finding, KeyQuality};
 pub use spec::{Case, Characters, KeyPart, KeySpec};
-
-#[cfg(test)]
-mod testing {
-    use std::fmt::Write;
-
-    pub(crate) fn hex(bytes: &[u8]) -> String {
-        bytes.iter().fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").unwrap();
-            text
-        })
-    }
-}
 
 /// Lets the README's program be compiled and run with the doc tests.
 #[cfg(doctest)]

@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_fresh_id_for_each_retry_is_noticed() {
-        let id = |retry: u32| crate::testing::hex(&retry.to_le_bytes());
+        let id = |retry: u32| crate::hex::hex(&retry.to_le_bytes());
         assert_eq!(findings((0..40).map(|retry| (id(retry), payload(retry / 2)))), [(Doubt::FreshKeys, 20)]);
         // One in fifty is not a pattern.
         assert_eq!(findings((0..100).map(|retry| (id(retry), payload(retry.max(2))))), []);

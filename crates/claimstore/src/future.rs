@@ -6,7 +6,7 @@
 
 use crate::claim::{Claim, ClaimRequest};
 use crate::engine::Engine;
-use crate::engine::claims::{Answer, Begun, Granted, Told};
+use crate::engine::claims::{Answer, Begun, Granted, Told, is_held};
 use crate::engine::commit::{Leads, Waits};
 use crate::engine::decide::Ending;
 use crate::engine::held::Held;
@@ -61,11 +61,13 @@ pub struct ClaimFuture {
     space: Arc<Space>,
     request: ClaimRequest,
     begun: Option<Begun>,
+    /// Whether an answer that somebody is on it is only looked at, and told to nobody.
+    looks: bool,
 }
 
 impl ClaimFuture {
     pub(crate) fn new(engine: &Arc<Engine>, space: &Arc<Space>, request: ClaimRequest) -> ClaimFuture {
-        ClaimFuture { engine: engine.clone(), space: space.clone(), request, begun: None }
+        ClaimFuture { engine: engine.clone(), space: space.clone(), request, begun: None, looks: false }
     }
 
     /// Begins, or goes on to wait.
@@ -98,7 +100,9 @@ impl Future for ClaimFuture {
         committed?;
         match begun {
             Some(Begun { answer, .. }) => {
-                this.engine.deliver(&this.space, &answer);
+                if !(this.looks && is_held(&answer)) {
+                    this.engine.deliver(&this.space, &answer);
+                }
                 let key = this.request.key();
                 Poll::Ready(answer.map(|answer| Claim::new(&this.engine, &this.space, key, answer)))
             }
@@ -211,7 +215,9 @@ impl WaitFuture {
         request: ClaimRequest,
         limit: Duration,
     ) -> WaitFuture {
-        WaitFuture { claim: ClaimFuture::new(engine, space, request), limit, waiting: None }
+        let mut claim = ClaimFuture::new(engine, space, request);
+        claim.looks = true;
+        WaitFuture { claim, limit, waiting: None }
     }
 
     fn register(&mut self) -> Result<(), Error> {
@@ -246,6 +252,7 @@ impl Future for WaitFuture {
             let engine = &this.claim.engine;
             let now_ms = engine.time.boot_ms();
             if now_ms >= waiting.deadline_ms {
+                this.claim.space.counters.in_progress();
                 return Poll::Ready(Ok(Claim::InProgress(holder)));
             }
             // At the latest in a minute, so that the timer of a dropped future is not kept for long.

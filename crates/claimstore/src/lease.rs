@@ -110,6 +110,11 @@ impl Lease {
         claimstore_hash::child_key(&self.held.space.name, own_key(&self.held.keyed), step)
     }
 
+    /// [`child_key`](Lease::child_key) in 64 lower-case hex digits, for an idempotency header.
+    pub fn child_key_hex(&self, step: &str) -> String {
+        claimstore_hash::child_key_hex(&self.held.space.name, own_key(&self.held.keyed), step)
+    }
+
     /// The work is done; `response` (at most 1 MiB by default) is stored and given to every duplicate until the
     /// ttl ends. When this returns `Ok`, it stays done, whatever crashes.
     ///

@@ -85,9 +85,11 @@ pub use claim::Claim;
 pub use claimstore_core::{Backend, Claims};
 pub use claimstore_core::{
     ClaimRequest, Error, ErrorKind, Failure, Filter, Happened, Holder, Note, OnOrphan, Orphaned, Past,
-    Policy, Receipt, Record, RecordState, Review, TimeOrdered,
+    Policy, Receipt, Record, RecordState, Review, TimeOrdered, http_status,
 };
-pub use claimstore_hash::{FieldDigests, Fingerprint, Fingerprinter, KeySpec};
+/// Keys, key rules and fingerprints: the crate `claimstore-hash` as a whole.
+pub use claimstore_hash as hash;
+pub use claimstore_hash::{FieldDigests, Fingerprint, Fingerprinter, KeyLabel, KeySpec, key_label};
 pub use engine::measures::Pruned;
 pub use engine::orphans::Unheld;
 pub use engine::records::Records;
@@ -102,7 +104,7 @@ pub use sequence::{PositionClaim, PositionError, PositionLease, Sequence};
 pub use store::{CompleteManyError, Store, WeakStore};
 pub use task::TaskFuture;
 pub use transact::{Table, TableMut, TableRange, Transacted, Transaction};
-pub use view::{Bucket, Census, Outcomes, Quantiles, Report, Stats};
+pub use view::{Bucket, Census, DuplicateRate, Outcomes, Quantiles, Report, Stats};
 pub use watch::OrphanWatch;
 
 /// The program in the README compiles and runs.

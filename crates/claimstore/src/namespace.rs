@@ -18,6 +18,7 @@ use crate::sync::Arc;
 use crate::task::TaskFuture;
 use crate::transact::{Transacted, Transaction};
 use crate::view::Record;
+use claimstore_hash::KeyPart;
 use std::fmt;
 use std::time::Duration;
 
@@ -129,6 +130,40 @@ impl Namespace {
     /// The policy in force.
     pub fn policy(&self) -> Policy {
         Policy::clone(&self.space.policy())
+    }
+
+    /// The key of these parts, by the rule of the namespace: what its [`Policy::key_spec`] says, else the parts joined so
+    /// that different lists never give one key. [`Policy::key`] has the whole of it.
+    ///
+    /// Parts are text, bytes, or `Option<&str>` for what may be missing. Nothing is claimed.
+    ///
+    /// Errors: [`ErrorKind::InvalidKey`] for parts that break the rule, for none, and for a null or empty one;
+    /// [`ErrorKind::TooLarge`] for a key of more than 1,024 bytes.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), claimstore::Error> {
+    /// use claimstore::{ErrorKind, Policy, Store, hash::KeySpec};
+    ///
+    /// let store = Store::in_memory()?;
+    /// let lines = store.namespace_with("lines", Policy::monthly())?;
+    /// let key = lines.key(["INV-2026-003", "LINE-007"])?;
+    /// assert_eq!(key, b"INV-2026-003|LINE-007");
+    /// assert!(lines.claim_default(&key)?.claimed().is_some());
+    ///
+    /// // A rule makes one key of all spellings.
+    /// let orders = store.namespace_with("orders", Policy::monthly().key_spec(KeySpec::netsuite()))?;
+    /// assert_eq!(orders.key(["salesorder", " so-17 "])?, orders.key(["SalesOrder", "SO-17"])?);
+    ///
+    /// // A field that is missing is an error, and not a key that many events share.
+    /// let missing: Option<&str> = None;
+    /// assert_eq!(orders.key([Some("salesorder"), missing]).unwrap_err().kind(), ErrorKind::InvalidKey);
+    /// # Ok(()) }
+    /// ```
+    pub fn key<'a, P: Into<KeyPart<'a>>>(
+        &self,
+        parts: impl IntoIterator<Item = P>,
+    ) -> Result<Vec<u8>, Error> {
+        self.space.policy().key(parts)
     }
 
     /// Claims `key`, to be remembered for `ttl` after it resolved.

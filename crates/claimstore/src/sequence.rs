@@ -219,8 +219,17 @@ impl PositionLease {
     /// A key for one step of the work, the same every time this position is worked on: what to give a downstream
     /// API as its idempotency key.
     pub fn child_key(&self, step: &str) -> [u8; 32] {
-        let key = [&self.position.to_be_bytes(), &*self.stream.name].concat();
-        claimstore_hash::child_key(SEQUENCES, &key, step)
+        claimstore_hash::child_key(SEQUENCES, &self.child_base(), step)
+    }
+
+    /// [`child_key`](PositionLease::child_key) in 64 lower-case hex digits, for an idempotency header.
+    pub fn child_key_hex(&self, step: &str) -> String {
+        claimstore_hash::child_key_hex(SEQUENCES, &self.child_base(), step)
+    }
+
+    /// The position and the stream, as one key.
+    fn child_base(&self) -> Vec<u8> {
+        [&self.position.to_be_bytes(), &*self.stream.name].concat()
     }
 
     /// The work is done. When this returns `Ok`, it stays done, whatever crashes.

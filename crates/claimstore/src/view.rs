@@ -14,7 +14,7 @@ pub struct Outcomes {
     pub taken_over: u64,
     /// Claims answered `Duplicate`.
     pub duplicates: u64,
-    /// Claims answered `InProgress`.
+    /// Claims answered `InProgress`. A call that waits counts once, by what it was told in the end.
     pub in_progress: u64,
     /// Claims refused as `PayloadMismatch`.
     pub mismatches: u64,
@@ -22,9 +22,12 @@ pub struct Outcomes {
     pub refused: u64,
     /// Claims completed.
     pub completed: u64,
-    /// Claims failed, to be retried or for good, or parked.
+    /// Claims that failed, whatever becomes of the key: it may be claimed again, has ended, or is parked. By their holder,
+    /// by recovery, by a reviewer, or by a claim that found nobody behind them and may not go on.
     pub failed: u64,
-    /// First attempts released, and keys forgotten.
+    /// Of those, keys that were parked. Records that are imported as parked do not count.
+    pub parked: u64,
+    /// Claims released, and keys forgotten.
     pub released: u64,
 }
 
@@ -44,8 +47,29 @@ impl Outcomes {
             refused: self.refused + more.refused,
             completed: self.completed + more.completed,
             failed: self.failed + more.failed,
+            parked: self.parked + more.parked,
             released: self.released + more.released,
         }
+    }
+}
+
+/// How many of the latest claims were duplicates: [`Store::duplicate_rate`](crate::Store::duplicate_rate).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DuplicateRate {
+    /// The time that the counts are of, which ends now.
+    pub over: Duration,
+    /// Claims that were answered in it, whatever the answer.
+    pub answered: u64,
+    /// Of those, claims answered `Duplicate`.
+    pub duplicates: u64,
+}
+
+impl DuplicateRate {
+    /// The share of duplicates, from 0 to 1; 0 where nothing was answered.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+    pub fn share(&self) -> f64 {
+        if self.answered == 0 { 0.0 } else { self.duplicates as f64 / self.answered as f64 }
     }
 }
 
@@ -149,9 +173,12 @@ pub struct Stats {
     pub refused: u64,
     /// Claims completed.
     pub completed: u64,
-    /// Claims failed, to be retried or for good, or parked.
+    /// Claims that failed, whatever becomes of the key: it may be claimed again, has ended, or is parked. By their holder,
+    /// by recovery, by a reviewer, or by a claim that found nobody behind them and may not go on.
     pub failed: u64,
-    /// First attempts released, and keys forgotten.
+    /// Of those, keys that were parked. Records that are imported as parked do not count.
+    pub parked: u64,
+    /// Claims released, and keys forgotten.
     pub released: u64,
     /// Claims in progress now.
     pub in_progress: u64,

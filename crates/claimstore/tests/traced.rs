@@ -121,6 +121,41 @@ fn poison_one() {
     drop(store.close());
 }
 
+/// Work that fails in every way, in a store of its own. One key is parked by a claim, which nobody settled.
+fn fail_some() {
+    let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let store = Rig::default().open(rig::quiet(&clock));
+    let policy = Policy::daily().max_attempts(1).metrics_name("once");
+    let once = store.namespace_with("canary-once", policy).unwrap();
+    drop(claimed(once.claim_default("canary-lost")));
+    for _ in 0..2 {
+        assert_eq!(once.claim_default("canary-lost").unwrap_err().kind(), ErrorKind::Parked);
+    }
+    claimed(once.claim_default("canary-final")).fail(Failure::terminal("canary-response")).unwrap();
+    claimed(once.claim_default("canary-released")).release().unwrap();
+    claimed(store.claim("canary-again", DAY)).fail(Failure::retry()).unwrap();
+    store.close().unwrap();
+}
+
+/// Each failure and each key that is parked is told once.
+fn check_failures(lines: &str) {
+    let events = lines.lines().filter(|line| line.contains(" how=\"") && line.contains("policy="));
+    let mut told = std::collections::BTreeMap::<String, usize>::new();
+    for event in events {
+        let field = |name: &str| event.split(' ').find_map(|word| word.strip_prefix(name)).unwrap();
+        assert_eq!(field("times="), "1", "{event}");
+        *told.entry(format!("{} {}", field("how="), field("policy="))).or_default() += 1;
+    }
+    let told: Vec<_> = told.iter().map(|(what, times)| (what.as_str(), *times)).collect();
+    let expected = [
+        ("\"final\" \"once\"", 1),
+        ("\"parked\" \"\"", 4),
+        ("\"parked\" \"once\"", 1),
+        ("\"retry\" \"\"", 2),
+    ];
+    assert_eq!(told, expected, "{lines}");
+}
+
 fn finished<F: Future + Unpin>(mut future: F) -> F::Output {
     loop {
         let polled = Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop()));
@@ -209,6 +244,7 @@ fn p18_the_life_of_a_store_is_told_and_nothing_telltale_with_it() {
     drop(tenant);
     store.close().unwrap();
     open(true).close().unwrap();
+    fail_some();
     poison_one();
     check_spans(&all);
     let lines = all.told.lock().unwrap();
@@ -219,4 +255,5 @@ fn p18_the_life_of_a_store_is_told_and_nothing_telltale_with_it() {
     // redb, beneath, may tell of itself.
     assert!(lines.lines().any(|line| line.starts_with("claimstore ")), "{lines}");
     assert!(!lines.contains("canary"), "{lines}");
+    check_failures(&lines);
 }

@@ -7,9 +7,8 @@
 //! parked when the rest of its decision fails, and then it can be decided about again.
 
 use crate::answer::find::{namespace, resolve, unknown};
-use crate::wire::{
-    Decision, Key, KeyLabel, MAX_TARGETS, Refusal, RefusalKind, Seen, State, Target, Verb, Verdict,
-};
+use crate::wire::{Decision, Key, MAX_TARGETS, Refusal, RefusalKind, Seen, State, Target, Verb, Verdict};
+use crate::{KeyLabel, key_label};
 use claimstore::{Error, ErrorKind, Failure, Namespace, Note, Record, RecordState, Review, Store};
 
 /// Decides about each target. If the store is closed or poisoned meanwhile, later targets are not tried.
@@ -38,9 +37,9 @@ pub(crate) fn decide(store: &Store, decision: &Decision) -> Result<Vec<Verdict>,
 fn refused(target: &Target, refusal: Refusal) -> Verdict {
     let label = match &target.key {
         Key::Label(text) => KeyLabel::parse(text),
-        key => key.bytes().ok().map(|key| KeyLabel::of(&key)),
+        key => key.bytes().ok().map(key_label),
     };
-    let (key_hash, key_bytes) = label.map(KeyLabel::into_parts).unwrap_or_default();
+    let (key_hash, key_bytes) = label.as_ref().map(parts).unwrap_or_default();
     Verdict { namespace: target.namespace.clone(), key_hash, key_bytes, seen: None, refused: Some(refusal) }
 }
 
@@ -75,7 +74,7 @@ impl Plan {
                 (Some(seen(&record)), refused)
             }
         };
-        let (key_hash, key_bytes) = KeyLabel::of(key).into_parts();
+        let (key_hash, key_bytes) = parts(&key_label(key));
         Verdict { namespace: target.namespace.clone(), key_hash, key_bytes, seen, refused }
     }
 
@@ -162,7 +161,12 @@ fn seen(record: &Record) -> Seen {
 }
 
 fn key_name(record: &Record) -> KeyLabel {
-    KeyLabel::of(record.key())
+    key_label(record.key())
+}
+
+/// The digits of the digest, and the length.
+fn parts(label: &KeyLabel) -> (String, usize) {
+    (label.hash().to_owned(), label.key_bytes())
 }
 
 /// Another decision or claim came first: the record is not the one that was seen.

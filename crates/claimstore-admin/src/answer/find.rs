@@ -1,6 +1,7 @@
 //! Looks up namespaces and keys, also a key by its short name.
 
-use crate::wire::{Key, KeyLabel, Refusal, RefusalKind};
+use crate::wire::{Key, Refusal, RefusalKind};
+use crate::{KeyLabel, key_label};
 use claimstore::{Filter, Namespace, Store};
 use std::collections::BTreeSet;
 
@@ -27,7 +28,7 @@ pub(crate) fn names(store: &Store, only: Option<&str>) -> Result<Vec<String>, Re
 /// The refusal for an unknown key. If no namespace was given, it names others that have the key.
 pub(crate) fn unknown(store: &Store, name: &str, key: &[u8]) -> Refusal {
     // Named by its hash: a key must not appear in a log.
-    let message = format!("the store knows no key {} in this namespace", KeyLabel::of(key));
+    let message = format!("the store knows no key {} in this namespace", key_label(key));
     let mut refusal = Refusal::new(RefusalKind::NotFound, message);
     if name.is_empty() {
         // It may be no valid key in this namespace; then it is unknown there.
@@ -114,9 +115,7 @@ mod tests {
     #[test]
     fn a_short_name_finds_its_key_in_its_namespace_alone() {
         let (_dir, store) = filled(&[("", "one"), ("shop", "two"), ("other", "two"), ("shop", "one")]);
-        let ask = |name: &str, key: &str| {
-            resolve(&store, name, &Key::Label(KeyLabel::of(key.as_bytes()).to_string()))
-        };
+        let ask = |name: &str, key: &str| resolve(&store, name, &Key::Label(key_label(key).to_string()));
         assert_eq!(ask("shop", "two"), Ok(b"two".to_vec()));
         assert_eq!(ask("", "one"), Ok(b"one".to_vec()));
         let missed = ask("", "two").unwrap_err();
@@ -134,7 +133,7 @@ mod tests {
     /// other.
     #[test]
     fn a_key_that_is_spelt_like_the_short_name_of_another_is_ambiguous_beside_it() {
-        let label = KeyLabel::of(b"one").to_string();
+        let label = key_label("one").to_string();
         let (_dir, store) = filled(&[("alone", &label), ("both", "one"), ("both", &label)]);
         let ask = |name: &str| resolve(&store, name, &Key::Label(label.clone()));
         assert_eq!(ask("alone"), Ok(label.clone().into_bytes()));

@@ -14,7 +14,7 @@ pub enum Key {
     /// Any bytes.
     #[serde(rename = "key_hex")]
     Hex(String),
-    /// The short name, [`KeyLabel`](crate::KeyLabel): it is looked for among all keys of the namespace. A key that is
+    /// The short name, [`key_label`](crate::key_label): it is looked for among all keys of the namespace. A key that is
     /// spelt so itself is found too, and where both are there, neither is.
     #[serde(rename = "key_label")]
     Label(String),

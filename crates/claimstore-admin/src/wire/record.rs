@@ -1,8 +1,8 @@
 //! Records as they stand in answers: with names that stay.
 
 use crate::hex::{from_hex, hex};
+use crate::key_label;
 use crate::millis::ms;
-use crate::wire::label::key_hash;
 use crate::wire::state::State;
 use claimstore::{Happened, Orphaned, Past, Record};
 use serde::{Deserialize, Serialize};
@@ -110,7 +110,7 @@ impl RecordView {
             (record.response().unwrap_or_default(), record.progress().unwrap_or_default());
         let mut view = RecordView {
             namespace: record.namespace().to_owned(),
-            key_hash: key_hash(record.key()),
+            key_hash: key_label(record.key()).hash().to_owned(),
             key_bytes: bytes(record.key()),
             state: record.state().into(),
             orphaned: record.orphaned().map(|cause| cause_name(cause).to_owned()),

@@ -270,7 +270,7 @@ mod tests {
     fn a_line_to_paste_names_key_namespace_and_store() {
         let work = |space: &Namespace| claim(space).fail(Failure::park("")).unwrap();
         let said = explained(Policy::daily(), work, |of| of.command("requeue"));
-        let label = claimstore_admin::KeyLabel::of(b"k");
+        let label = claimstore_admin::key_label("k");
         assert_eq!(said, format!("claimstore requeue {label} --namespace \"it's\" --store '/a b'"));
     }
 }

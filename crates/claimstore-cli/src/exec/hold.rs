@@ -9,7 +9,7 @@ use claimstore::{
     Claim, ClaimRequest, Error, ErrorKind, Failure as Ending, Lease, LeaseToken, Namespace, SettleError,
     Store,
 };
-use claimstore_admin::KeyLabel;
+use claimstore_admin::key_label;
 
 use super::args::Exec;
 use super::machine::Verdict;
@@ -126,7 +126,7 @@ impl<'a, D: Directory> Hold<'a, D> {
         match error.kind() {
             ErrorKind::Parked => {
                 let Exec { key, namespace, store, .. } = self.exec;
-                let short_name = KeyLabel::of(key.as_bytes()).to_string();
+                let short_name = key_label(key.as_bytes()).to_string();
                 let line = shell::about_key("explain", &short_name, namespace, store.as_os_str());
                 Failure::new(Exit::WrongState, format!("the key is held for review; to see why: {line}"))
                     .into()

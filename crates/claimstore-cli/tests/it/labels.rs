@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use claimstore_admin::{KeyLabel, ServeAdmin as _};
+use claimstore_admin::{ServeAdmin as _, key_label};
 
 use crate::sandbox::{Sandbox, key};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn label(key: &str) -> String {
-    KeyLabel::of(key.as_bytes()).to_string()
+    key_label(key).to_string()
 }
 
 /// The short names of a listing, as they stand in its last column.

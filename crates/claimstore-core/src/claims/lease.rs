@@ -64,6 +64,11 @@ impl Lease {
         claimstore_hash::child_key(&self.held.namespace, &self.held.key, step)
     }
 
+    /// [`child_key`](Lease::child_key) in 64 lower-case hex digits, for an idempotency header.
+    pub fn child_key_hex(&self, step: &str) -> String {
+        claimstore_hash::child_key_hex(&self.held.namespace, &self.held.key, step)
+    }
+
     /// What settles the claim, as data.
     pub fn held(&self) -> &Held {
         &self.held

@@ -1,30 +1,16 @@
 //! Reading bytes that may lie: nothing indexes, nothing allocates before the bytes are there, leftovers are refused.
 
+use super::varint::{self, ONE_BYTE};
 use crate::planted;
 
 /// Bytes that do not say what they should; names the part that was missing or wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
-/// `bincode` reads and writes variable-length integers; the limit keeps a hostile length from allocating.
-const CONFIG: bincode::config::Configuration<
-    bincode::config::LittleEndian,
-    bincode::config::Varint,
-    bincode::config::Limit<16>,
-> = bincode::config::standard().with_limit::<16>();
-
-/// Numbers below it are one byte, which is the number itself; larger ones begin with a byte that says how long they are.
-const ONE_BYTE: u64 = 251;
-
 /// Appends `value` as a variable-length integer (1 byte below 251, else a marker and 2, 4 or 8 bytes).
 #[inline]
 pub fn put_varint(value: u64, out: &mut Vec<u8>) {
-    if value < ONE_BYTE {
-        return out.push(value as u8);
-    }
-    let mut bytes = [0u8; 9];
-    let used = bincode::encode_into_slice(value, &mut bytes, CONFIG).unwrap_or(0);
-    out.extend_from_slice(bytes.get(..used).unwrap_or_default());
+    varint::put(value, out);
 }
 
 /// Appends `value` with its sign folded into the lowest bit, so that small distances stay short.
@@ -113,14 +99,7 @@ impl<'a> Cursor<'a> {
     /// The counterpart of [`put_varint`].
     #[inline]
     pub fn varint(&mut self, what: &'static str) -> Result<u64, Malformed> {
-        if let Some((first, rest)) = self.rest.split_first()
-            && u64::from(*first) < ONE_BYTE
-        {
-            self.rest = rest;
-            return Ok(u64::from(*first));
-        }
-        let (value, used) =
-            bincode::decode_from_slice::<u64, _>(self.rest, CONFIG).map_err(|_| Malformed(what))?;
+        let (value, used) = varint::read(self.rest).ok_or(Malformed(what))?;
         self.take(used, what)?;
         Ok(value)
     }
@@ -206,17 +185,6 @@ mod tests {
             let mut cursor = Cursor::new(&bytes);
             while cursor.bytes("part").is_ok() {}
             let _ = cursor.signed("number");
-        }
-    }
-
-    /// The shortest numbers take no way through bincode, and are written as it writes them.
-    #[test]
-    fn short_numbers_are_bincodes() {
-        for value in (0..2_000).chain([u64::from(u32::MAX), u64::MAX]) {
-            let mut out = Vec::new();
-            put_varint(value, &mut out);
-            assert_eq!(out, bincode::encode_to_vec(value, super::CONFIG).unwrap());
-            assert_eq!(Cursor::new(&out).varint("value"), Ok(value));
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A record is kept as the bytes that [`Record::encode`] writes and [`Record::decode`] reads; docs/file-format.md
 //! specifies them. They are stable: every later version reads what this one wrote, and keeps the extensions that it does
-//! not know. `bincode` is named in this module and nowhere else.
+//! not know. `bincode`, an optional dependency, is named in `varint` and nowhere else.
 
 mod cursor;
 mod extra;
@@ -11,6 +11,7 @@ mod fuzzed;
 mod numbers;
 mod raw;
 mod record;
+mod varint;
 
 pub use cursor::{Cursor, Malformed, put_bytes, put_varint};
 pub use extra::{Asked, Extra, Repeats};

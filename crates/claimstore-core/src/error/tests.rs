@@ -1,4 +1,4 @@
-use super::{Error, ErrorKind};
+use super::{Error, ErrorKind, http_status};
 use rustix::io::Errno;
 use std::io;
 
@@ -38,4 +38,39 @@ fn a_full_disk_and_a_full_quota_are_told_apart_from_everything_else() {
     ];
     full.iter().for_each(|(errno, name)| check(errno.raw_os_error(), name, ErrorKind::Full));
     others.iter().for_each(|(errno, name)| check(errno.raw_os_error(), name, ErrorKind::Io));
+}
+
+/// The whole table. A client goes by these numbers, so none may change.
+#[test]
+fn every_kind_has_its_http_status() {
+    let table: [(u16, &[ErrorKind]); 7] = [
+        (400, &[ErrorKind::FutureKey, ErrorKind::InvalidKey, ErrorKind::InvalidToken, ErrorKind::Misuse]),
+        (409, &[ErrorKind::Parked, ErrorKind::StaleLease]),
+        (412, &[ErrorKind::TooOld]),
+        (413, &[ErrorKind::TooLarge]),
+        (422, &[ErrorKind::PayloadMismatch]),
+        (
+            503,
+            &[
+                ErrorKind::Overloaded,
+                ErrorKind::Full,
+                ErrorKind::AlreadyOpen,
+                ErrorKind::Closed,
+                ErrorKind::Poisoned,
+            ],
+        ),
+        (
+            500,
+            &[
+                ErrorKind::Indeterminate,
+                ErrorKind::Corrupt,
+                ErrorKind::TooNew,
+                ErrorKind::Io,
+                ErrorKind::Caller,
+            ],
+        ),
+    ];
+    for (status, kinds) in table {
+        kinds.iter().for_each(|kind| assert_eq!(http_status(*kind), status, "{kind:?}"));
+    }
 }

@@ -3,7 +3,7 @@
 use super::{Policy, TimeOrdered};
 use crate::error::{Error, ErrorKind};
 use crate::limits::MAX_KEY_BYTES;
-use claimstore_hash::{KeyError, TimeOrderedId, parse_ulid, parse_uuid_v7};
+use claimstore_hash::{CompositeKey, KeyError, KeyPart, TimeOrderedId, parse_ulid, parse_uuid_v7};
 use std::fmt;
 
 /// A key as a policy reads it. All spellings that the policy takes for one key have the same bytes.
@@ -76,6 +76,52 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// The key of these parts, in the form it is known in: [`identify`](Policy::identify) gives the same bytes for it.
+    ///
+    /// | the policy has | key |
+    /// |---|---|
+    /// | a [key rule](Policy::key_spec) | each part normalised and checked by the rule, then joined as it says |
+    /// | [time-ordered keys](Policy::time_ordered_keys) | the 16 bytes of one part that is an identifier, in any spelling |
+    /// | neither | the parts with `|` between them, and `\\` before a `|` or `\\` inside a part: [`composite`](claimstore_hash::composite) |
+    ///
+    /// Different lists of parts give different keys, unless the rule takes them for the same. A null or empty part is
+    /// refused unless the rule allows empty ones: a mapping that lost a field would put many events under one key.
+    ///
+    /// Errors: [`ErrorKind::InvalidKey`] for parts that break the rule, for none, and for a null or empty one;
+    /// [`ErrorKind::TooLarge`] for a key of more than 1,024 bytes. The source is a [`KeyError`], which names the part.
+    ///
+    /// ```
+    /// use claimstore_core::{Error, Policy};
+    ///
+    /// assert_eq!(Policy::daily().key(["INV-2026-003", "LINE|7"])?, br"INV-2026-003|LINE\|7");
+    /// let netsuite = Policy::daily().key_spec(claimstore_hash::KeySpec::netsuite());
+    /// assert_eq!(netsuite.key(["customer", " ord-001 "])?, b"CUSTOMER|ORD-001");
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn key<'a, P: Into<KeyPart<'a>>>(
+        &self,
+        parts: impl IntoIterator<Item = P>,
+    ) -> Result<Vec<u8>, Error> {
+        let parts: Vec<KeyPart<'a>> = parts.into_iter().map(Into::into).collect();
+        if let Some(spec) = &self.key_spec {
+            return spec.key(parts).map_err(refused);
+        }
+        let texts: Result<Vec<&[u8]>, KeyError> = parts
+            .iter()
+            .enumerate()
+            .map(|(index, part)| part.bytes().ok_or(KeyError::NullPart { index }))
+            .collect();
+        let texts = texts.map_err(refused)?;
+        if self.time_order.is_some() {
+            let [id] = texts[..] else { return Err(refused(KeyError::PartCount { parts: texts.len() })) };
+            return Ok(self.identify(id)?.bytes().to_vec());
+        }
+        let composed = texts.into_iter().fold(CompositeKey::new().refuse_empty(), CompositeKey::part);
+        composed.build().map_err(refused)
+    }
+}
+
 impl TimeOrdered {
     /// Reads a key as an identifier of this kind, in any of its spellings.
     #[inline]
@@ -97,3 +143,6 @@ fn refused(error: KeyError) -> Error {
 fn too_long() -> Error {
     Error::new(ErrorKind::TooLarge, "a key must have at most 1,024 bytes")
 }
+
+#[cfg(test)]
+mod tests;

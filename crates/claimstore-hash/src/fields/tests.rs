@@ -116,7 +116,7 @@ fn values_in_other_places_have_other_digests() {
 #[test]
 fn digests_are_what_they_were_in_the_first_release() {
     let made = fields(&JsonRules::new(), r#"{"b":[1,{}],"a":"x"}"#);
-    let shown = crate::testing::hex(&made.to_bytes());
+    let shown = crate::hex::hex(&made.to_bytes());
     assert_eq!(
         shown,
         "018c1e9d2a01020001006100007241fdbfade9a301006202020000f19f5ad8b87233dd002be063ad5c3b24aa"

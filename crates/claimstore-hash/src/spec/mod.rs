@@ -88,6 +88,13 @@ impl std::fmt::Debug for KeyPart<'_> {
     }
 }
 
+impl<'a> KeyPart<'a> {
+    /// The bytes; `None` for null.
+    pub fn bytes(self) -> Option<&'a [u8]> {
+        self.text
+    }
+}
+
 impl<'a> From<&'a str> for KeyPart<'a> {
     fn from(text: &'a str) -> KeyPart<'a> {
         KeyPart { text: Some(text.as_bytes()) }

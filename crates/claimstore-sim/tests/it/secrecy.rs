@@ -13,8 +13,8 @@ use claimstore::{
     SettleError, Store, Transacted,
 };
 use claimstore_admin::{
-    Answer, AskError, Client, Decision, Dir, Export, Key, KeyLabel, Listing, Refusal, RefusalKind, Request,
-    Response, ServeAdmin as _, Served, Show, Target, Verb, Which, answer,
+    Answer, AskError, Client, Decision, Dir, Export, Key, Listing, Refusal, RefusalKind, Request, Response,
+    ServeAdmin as _, Served, Show, Target, Verb, Which, answer,
 };
 use claimstore_core::backend::{self, Settlement};
 use claimstore_core::claim::FailureClass;
@@ -43,6 +43,7 @@ const HOLD_NOTHING: [(&str, &[&str], &str); 10] = [
         &[
             "Bucket",
             "Census",
+            "DuplicateRate",
             "Durability",
             "Imported",
             "OpenMode",
@@ -577,7 +578,7 @@ fn decisions(shown: &Shown, store: &Store) {
     shown.of(&target);
     let response = Response::new(canary("response").as_bytes());
     shown.of(&response);
-    shown.of(&KeyLabel::of(key.as_bytes()));
+    shown.of(&claimstore_hash::key_label(&key));
     let decision = Decision {
         verb: Verb::Complete,
         targets: vec![target],

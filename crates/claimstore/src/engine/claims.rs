@@ -41,10 +41,18 @@ impl Engine {
     /// Claims, on this thread.
     #[inline]
     pub(crate) fn claim(&self, space: &Space, request: &ClaimRequest) -> Told {
+        self.claim_unless(space, request, |_| false)
+    }
+
+    /// The same for a call that goes on waiting where `waits` says so: such an answer is told to nobody.
+    #[inline]
+    fn claim_unless(&self, space: &Space, request: &ClaimRequest, waits: impl FnOnce(&Told) -> bool) -> Told {
         spans::claim().run(|span| {
             let Begun { batch, answer } = self.begin(space, request, Waits::Here)?;
             self.wait(batch)?;
-            self.deliver(space, &answer);
+            if !waits(&answer) {
+                self.deliver(space, &answer);
+            }
             if let Ok(answer) = &answer {
                 span.name("outcome", answer.name());
             }
@@ -194,7 +202,14 @@ impl Engine {
         let judge = |standing: Standing<'_>| self.judge_claim(space, prepared, standing);
         match self.write_under(turn, shard, &change, seen, judge) {
             Ok(None) => None,
-            Ok(Some(Done { batch, mut answer, .. })) => {
+            Ok(Some(Done { batch, mut answer, ended })) => {
+                if ended {
+                    match &answer {
+                        Ok(Answer::Claimed(_)) => {}
+                        Ok(Answer::Unclaimed(unclaimed)) => space.counters.ended_by_claim(Ok(unclaimed)),
+                        Err(refused) => space.counters.ended_by_claim(Err(refused)),
+                    }
+                }
                 if let Ok(Answer::Claimed(granted)) = &mut answer {
                     granted.at = shard.newest();
                     // The key goes on to the lease: no further copy of it is made.
@@ -240,9 +255,17 @@ impl Engine {
     /// The same for one that is no grant.
     pub(super) fn count_unclaimed(space: &Space, answer: Result<&Unclaimed, &Error>) {
         match answer {
-            Ok(Unclaimed::Duplicate(_)) => space.counters.duplicate(),
+            Ok(Unclaimed::Duplicate(receipt)) => {
+                space.counters.duplicate();
+                if receipt.is_failure() {
+                    space.tell_failures();
+                }
+            }
             Ok(Unclaimed::InProgress(_)) => space.counters.in_progress(),
-            Err(refused) => space.counters.refused(refused.kind()),
+            Err(refused) => {
+                space.counters.refused(refused.kind());
+                space.tell_failures();
+            }
         }
     }
 
@@ -272,13 +295,14 @@ impl Engine {
             if !planted::active(65) {
                 bell.silence();
             }
-            match self.claim(space, request) {
+            match self.claim_unless(space, request, is_held) {
                 Ok(Answer::Unclaimed(Unclaimed::InProgress(holder))) => {
                     if planted::active(65) {
                         bell.silence();
                     }
                     let left_ms = deadline_ms.saturating_sub(self.time.boot_ms());
                     if left_ms == 0 {
+                        space.counters.in_progress();
                         break Ok(Answer::Unclaimed(Unclaimed::InProgress(holder)));
                     }
                     bell.wait(holder.retry_after().min(Duration::from_millis(left_ms)));
@@ -289,6 +313,11 @@ impl Engine {
         self.waiters.deregister(hash, &bell);
         answer
     }
+}
+
+/// Whether somebody is on it: a call that waits asks again, and tells nobody of this answer.
+pub(crate) fn is_held(answer: &Told) -> bool {
+    matches!(answer, Ok(Answer::Unclaimed(Unclaimed::InProgress(_))))
 }
 
 /// What a claim may add to the journal; `known` is what it carries over.

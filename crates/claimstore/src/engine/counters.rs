@@ -16,8 +16,23 @@ pub(crate) struct Counters {
     mismatches: AtomicU64,
     refused: AtomicU64,
     completed: AtomicU64,
-    failed: AtomicU64,
+    /// In the order of [`Failed`].
+    failed: [AtomicU64; 3],
+    /// How many of them an event was told of.
+    #[cfg(feature = "tracing")]
+    told: [AtomicU64; 3],
     released: AtomicU64,
+}
+
+/// What became of a key whose work failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// It may be claimed again.
+    Retry,
+    /// It has ended.
+    Final,
+    /// It is held for review.
+    Parked,
 }
 
 /// Counts of upkeep.
@@ -40,7 +55,9 @@ impl Default for Counters {
             mismatches: zero(),
             refused: zero(),
             completed: zero(),
-            failed: zero(),
+            failed: Default::default(),
+            #[cfg(feature = "tracing")]
+            told: Default::default(),
             released: zero(),
         }
     }
@@ -68,17 +85,49 @@ impl Counters {
         add(if kind == ErrorKind::PayloadMismatch { &self.mismatches } else { &self.refused });
     }
 
+    /// Counts the end of a claim that was not given back, by the state it leaves the key in.
     pub(crate) fn settled(&self, state: State) {
         match state {
             State::Completed => add(&self.completed),
-            State::Failed | State::Parked | State::Retry => add(&self.failed),
-            State::Erased => add(&self.released),
+            State::Retry => self.failed(Failed::Retry),
+            State::Failed => self.failed(Failed::Final),
+            State::Parked => self.failed(Failed::Parked),
+            State::Erased => self.released(),
             State::InProgress => {}
         }
     }
 
+    /// Counts a claim that was given back, or a key that was forgotten.
+    pub(crate) fn released(&self) {
+        add(&self.released);
+    }
+
+    pub(crate) fn failed(&self, how: Failed) {
+        let [retry, ended, parked] = &self.failed;
+        add(match how {
+            Failed::Retry => retry,
+            Failed::Final => ended,
+            Failed::Parked => parked,
+        });
+    }
+
+    /// The failures that nobody was told of yet, which count as told from here on. Each is given to one caller.
+    #[cfg(feature = "tracing")]
+    pub(super) fn untold(&self) -> impl Iterator<Item = (Failed, u64)> {
+        let kinds = [Failed::Retry, Failed::Final, Failed::Parked];
+        kinds.into_iter().zip(self.failed.iter().zip(&self.told)).filter_map(|(kind, (failed, told))| {
+            let now = failed.load(Ordering::Relaxed);
+            if now == told.load(Ordering::Relaxed) {
+                return None;
+            }
+            let new = now.saturating_sub(told.fetch_max(now, Ordering::Relaxed));
+            (new > 0).then_some((kind, new))
+        })
+    }
+
     pub(crate) fn read(&self) -> Outcomes {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let [retry, ended, parked] = &self.failed;
         Outcomes {
             claimed: read(&self.claimed),
             taken_over: read(&self.taken_over),
@@ -87,7 +136,8 @@ impl Counters {
             mismatches: read(&self.mismatches),
             refused: read(&self.refused),
             completed: read(&self.completed),
-            failed: read(&self.failed),
+            failed: read(retry) + read(ended) + read(parked),
+            parked: read(parked),
             released: read(&self.released),
         }
     }

@@ -51,6 +51,7 @@ mod pruning;
 pub(crate) mod publish;
 #[cfg(feature = "metrics")]
 mod published;
+mod recent;
 pub(crate) mod records;
 pub(crate) mod repeats;
 pub(crate) mod reserve;
@@ -101,6 +102,7 @@ use live::Live;
 use measures::Measures;
 pub(crate) use observe::Opening;
 use poison::Poison;
+use recent::Recent;
 pub(crate) use segments::Class;
 use segments::{InUse, Segments};
 use spaces::Spaces;
@@ -140,6 +142,8 @@ pub(crate) struct Engine {
     pub(crate) lapses: Lapses,
     pub(crate) counters: UpkeepCounters,
     pub(crate) measures: Measures,
+    /// Counts of the latest minutes. No other lock is taken under it.
+    recent: Mutex<Recent>,
     /// The catalogue, and other state that only upkeep changes. Its lock is the upkeep lock.
     pub(crate) home: Mutex<Home>,
     pub(crate) tables: TableHome,
@@ -199,6 +203,7 @@ impl Engine {
         let fingerprint_key = FingerprintKey::new(storage.clone(), entropy.clone(), parts.store_id);
         let limit_bytes = parts.limits.journal_bytes;
         let segments = Segments::new(storage, entropy, parts.store_id, limit_bytes, parts.segments);
+        let recent = Mutex::new(Recent::since(parts.time.boot_ms()));
         Arc::new(Engine {
             limits: parts.limits,
             durability: parts.durability,
@@ -220,6 +225,7 @@ impl Engine {
             lapses: Lapses::default(),
             counters: UpkeepCounters::default(),
             measures: Measures::default(),
+            recent,
             home: Mutex::new(parts.home),
             tables: parts.tables,
             upkeep: Upkeep::default(),

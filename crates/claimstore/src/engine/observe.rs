@@ -3,6 +3,8 @@
 //! An event never has a key, a payload, a fingerprint, a namespace or a path: each of them may be a secret. Without
 //! the feature every call here is empty.
 
+#[cfg(feature = "tracing")]
+use super::counters::Failed;
 use super::measures::Pruned;
 use crate::error::ErrorKind;
 
@@ -59,6 +61,23 @@ pub(crate) fn merged(runs: usize, rows: u64) {
 pub(crate) fn pruned(pruned: &Pruned) {
     event!(debug, runs = pruned.runs, records = pruned.records, bytes = pruned.bytes, "prune");
     let _ = pruned;
+}
+
+/// Work that failed so many times since this was told last, under the metrics name of its policy. `how` is what became of
+/// the keys: `retry`, `final`, `parked`.
+#[cfg(feature = "tracing")]
+pub(super) fn failed(how: Failed, policy: &str, times: u64) {
+    match how {
+        Failed::Retry => {
+            event!(info, how = "retry", policy, times, "claims failed");
+        }
+        Failed::Final => {
+            event!(warn, how = "final", policy, times, "claims failed");
+        }
+        Failed::Parked => {
+            event!(warn, how = "parked", policy, times, "keys are held for review");
+        }
+    }
 }
 
 /// Upkeep that is tried again in a moment; claims may soon be refused for want of it.

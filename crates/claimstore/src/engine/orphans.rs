@@ -115,7 +115,10 @@ impl Engine {
             };
             held.iter().zip(items).map(end).collect()
         };
-        held.iter().flatten().for_each(|held| self.waiters.ring(held.keyed.hash));
+        for held in held.iter().flatten() {
+            self.waiters.ring(held.keyed.hash);
+            held.space.tell_failures();
+        }
         Ok((last_batch, verdicts))
     }
 
@@ -128,7 +131,7 @@ impl Engine {
         self.check_ending(ending)?;
         turn.at = self.time.moment();
         let now_ms = turn.at.store_ms;
-        self.settle_in_turn(turn, held, fail_bytes(class), |standing| {
+        let (batch, state) = self.settle_in_turn(turn, held, fail_bytes(class), |standing| {
             let cause = self.check_orphan(held, standing)?;
             Ok(Verdict::write(LeaseAfter::Ended, move |earlier, seq| {
                 let earlier = earlier.ok_or_else(stale)?;
@@ -140,7 +143,9 @@ impl Engine {
                 let state = record.state;
                 Ok((record, state))
             }))
-        })
+        })?;
+        held.space.counters.settled(state);
+        Ok(batch)
     }
 
     /// Checks that the claim is an orphan; returns why it is one.
@@ -202,7 +207,11 @@ impl Engine {
                 }))
             },
         )?;
-        space.counters.settled(state);
+        // A key that may be tried again after a review has not failed again.
+        if !matches!(review, Review::Requeue) {
+            space.counters.settled(state);
+        }
+        space.tell_failures();
         Ok(batch)
     }
 }

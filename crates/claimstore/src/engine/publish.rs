@@ -112,6 +112,9 @@ fn publish_outcomes(label: &Arc<str>, policy: &str, before: &Outcomes, now: &Out
     of(ends, "completed", before.completed, now.completed);
     of(ends, "failed", before.failed, now.failed);
     of(ends, "released", before.released, now.released);
+    let parked = policy.to_owned();
+    counter!("claimstore_parked_total", "store" => label.clone(), "policy" => parked)
+        .increment(now.parked.saturating_sub(before.parked));
     let again = now.taken_over.saturating_sub(before.taken_over);
     let policy = policy.to_owned();
     counter!("claimstore_claims_again_total", "store" => label.clone(), "policy" => policy).increment(again);

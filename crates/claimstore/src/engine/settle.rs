@@ -41,7 +41,8 @@ impl Engine {
             check_settlement(held, ending, standing)?;
             Ok(settlement(held, ending, &policy, standing))
         })?;
-        held.space.counters.settled(state);
+        Self::count_ended(held, ending, state);
+        held.space.tell_failures();
         Ok(batch)
     }
 
@@ -69,34 +70,48 @@ impl Engine {
             self.check_ending(ending)?;
             let same = known.take().filter(|(space, _)| Arc::ptr_eq(space, &held.space));
             let (_, policy) = known.insert(same.unwrap_or_else(|| (&held.space, held.space.policy())));
-            let batch = self.settle_in_turn(&mut turn, held, ending.body_len(), |standing| {
+            let (batch, state) = self.settle_in_turn(&mut turn, held, ending.body_len(), |standing| {
                 check_settlement(held, ending, standing)?;
                 Ok(settlement(held, ending, policy, standing))
             })?;
+            Self::count_ended(held, ending, state);
             last_batch = last_batch.max(batch);
             Ok(())
         });
         let verdicts = verdicts.collect();
         drop(order);
-        items.iter().for_each(|(held, _)| self.waiters.ring(held.keyed.hash));
+        for (held, ending) in items {
+            self.waiters.ring(held.keyed.hash);
+            if matches!(ending, Ending::Fail(_)) {
+                held.space.tell_failures();
+            }
+        }
         Ok((last_batch, verdicts))
     }
 
-    /// Ends a claim under the order lock, as judged. Answers the batch to wait for.
+    /// Counts the end of a claim. One that is given back has not failed, whatever state that leaves the key in.
+    fn count_ended(held: &Held, ending: &Ending<'_>, state: State) {
+        match ending {
+            Ending::Release => held.space.counters.released(),
+            Ending::Complete(_) | Ending::Fail(_) => held.space.counters.settled(state),
+        }
+    }
+
+    /// Ends a claim under the order lock, as judged. Answers the batch to wait for, and the state of the key; to count
+    /// the end is left to the caller.
     pub(crate) fn settle_in_turn<B>(
         &self,
         turn: &mut Turn<'_>,
         held: &Held,
         added: usize,
         judge: impl FnOnce(Standing<'_>) -> Result<Verdict<State, B>, Error>,
-    ) -> Result<u64, Error>
+    ) -> Result<(u64, State), Error>
     where
         B: Build<State>,
     {
         let done = self.write_in_turn(turn, &held.change(added, 1), Seen::of_live(), judge)?;
         let done = done.ok_or_else(stale)?;
-        held.space.counters.settled(done.answer);
-        Ok(done.batch)
+        Ok((done.batch, done.answer))
     }
 
     pub(crate) fn check_ending(&self, ending: &Ending<'_>) -> Result<(), Error> {

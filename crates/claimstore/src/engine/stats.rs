@@ -4,12 +4,13 @@ use super::Engine;
 use super::decide::Hold;
 use super::live::Entry;
 use super::records::Records;
+use super::spaces::Space;
 use super::time::Moment;
 use crate::bucket::BucketId;
 use crate::codec::State;
 use crate::error::Error;
 use crate::sync::{Arc, Ordering};
-use crate::view::{Bucket, Census, Filter, Outcomes, RecordState, Stats};
+use crate::view::{Bucket, Census, DuplicateRate, Filter, Outcomes, RecordState, Stats};
 use std::collections::{BTreeMap, HashSet};
 
 impl Engine {
@@ -17,7 +18,7 @@ impl Engine {
         let set = self.cold.set();
         let (counters, measures) = (&self.counters, &self.measures);
         let spaces = self.spaces.all();
-        let outcomes = spaces.iter().fold(Outcomes::default(), |all, space| all.and(space.counters.read()));
+        let outcomes = total(&spaces);
         let (queued_bytes, unsynced_batches) = self.commit.lag();
         let size = |name| self.storage.size(name).unwrap_or(0);
         let sum = |of: fn(&crate::bucket::Run) -> u64| set.runs().iter().map(|run| of(run)).sum();
@@ -30,6 +31,7 @@ impl Engine {
             refused: outcomes.refused,
             completed: outcomes.completed,
             failed: outcomes.failed,
+            parked: outcomes.parked,
             released: outcomes.released,
             in_progress: self.live.in_progress() as u64,
             live_bytes: self.live.bytes() as u64,
@@ -81,6 +83,25 @@ impl Engine {
             *sum = sum.and(space.counters.read());
         }
         by_name.into_iter().collect()
+    }
+
+    /// The share of duplicates among the latest answers.
+    pub(crate) fn duplicate_rate(&self) -> DuplicateRate {
+        let total = total(&self.spaces.all());
+        self.recent.lock().rate(self.time.boot_ms(), total.answered(), total.duplicates)
+    }
+
+    /// Notes the counts for [`duplicate_rate`](Engine::duplicate_rate) when they are due, and tells of failures that the
+    /// callers concerned did not come to tell of. The upkeep thread calls it with each look around.
+    pub(crate) fn look_at_outcomes(&self) {
+        let now_ms = self.time.boot_ms();
+        if !self.recent.lock().is_due(now_ms) {
+            return;
+        }
+        let spaces = self.spaces.all();
+        let total = total(&spaces);
+        self.recent.lock().note(now_ms, total.answered(), total.duplicates);
+        spaces.iter().for_each(|space| space.tell_failures());
     }
 
     /// Time buckets, those that end first in front, those without an end last.
@@ -157,4 +178,9 @@ impl Engine {
             State::Completed | State::Failed | State::Erased => {}
         }
     }
+}
+
+/// The outcomes of all namespaces together.
+fn total(spaces: &[Arc<Space>]) -> Outcomes {
+    spaces.iter().fold(Outcomes::default(), |all, space| all.and(space.counters.read()))
 }

@@ -1,7 +1,7 @@
 //! What the caller of a claim is told: plain data, between the decision and the handles.
 
-use super::counters::Counters;
-use super::spaces::Keyed;
+use super::counters::{Counters, Failed};
+use super::spaces::{Keyed, Space};
 use crate::claim::{Holder, Receipt};
 use crate::error::Error;
 
@@ -56,7 +56,27 @@ pub(crate) struct Granted {
     pub(super) at: usize,
 }
 
+impl Space {
+    /// Tells of failures that nobody was told of yet. Outside of all locks: a subscriber is the program's code.
+    pub(crate) fn tell_failures(&self) {
+        #[cfg(feature = "tracing")]
+        for (how, times) in self.counters.untold() {
+            super::observe::failed(how, self.policy().counted_as().unwrap_or_default(), times);
+        }
+        let _ = self;
+    }
+}
+
 impl Counters {
+    /// Counts an orphan that a claim has ended or put off, by what the claim is answered.
+    pub(crate) fn ended_by_claim(&self, answer: Result<&Unclaimed, &Error>) {
+        match answer {
+            Ok(Unclaimed::Duplicate(_)) => self.failed(Failed::Final),
+            Ok(Unclaimed::InProgress(_)) => {}
+            Err(_) => self.failed(Failed::Parked),
+        }
+    }
+
     /// Counts the grants among these answers.
     pub(crate) fn claimed<'a>(&self, answers: impl IntoIterator<Item = &'a Told>) {
         let grants = answers.into_iter().flatten().filter_map(Answer::granted);

@@ -150,7 +150,12 @@ impl Engine {
                 let mut turn = Turn { order: &mut order, at: self.time.moment(), waits: Waits::Here };
                 let judge = |standing: Standing<'_>| self.judge_reservation(space, prepared, standing);
                 match self.write_in_turn(&mut turn, &prepared.change(space), looked.seen(), judge) {
-                    Ok(done) => Ok(done.map(|done| (done.batch, done.answer))),
+                    Ok(done) => Ok(done.map(|done| {
+                        if let (true, Reserved::Answered(answer)) = (done.ended, &done.answer) {
+                            space.counters.ended_by_claim(answer.as_ref());
+                        }
+                        (done.batch, done.answer)
+                    })),
                     Err(refused) => Ok(Some((0, Reserved::Answered(Err(refused))))),
                 }
             },

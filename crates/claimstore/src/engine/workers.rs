@@ -129,6 +129,7 @@ impl Engine {
         while !self.threads.is_stopping() {
             #[cfg(feature = "metrics")]
             self.publish_when_due();
+            self.look_at_outcomes();
             self.upkeep.begin_looking();
             let task = self.upkeep.tasks.next();
             let worked = task.is_some();

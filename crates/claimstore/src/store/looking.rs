@@ -4,7 +4,7 @@ use super::Store;
 use crate::engine::records::Records;
 
 use crate::error::Error;
-use crate::view::{Bucket, Census, Filter, Outcomes, RecordState, Stats};
+use crate::view::{Bucket, Census, DuplicateRate, Filter, Outcomes, RecordState, Stats};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 impl Store {
@@ -64,9 +64,23 @@ impl Store {
 
     /// Outcomes of claims since the store was opened, by the [metrics names](crate::Policy::metrics_name) of
     /// policies; those without one under the empty name.
+    ///
+    /// Every answer that a caller was given to a claim counts once. Look-ups do not count: `get`, listings, and the looks
+    /// of a call that waits for a holder.
     pub fn outcomes(&self) -> Result<Vec<(Box<str>, Outcomes)>, Error> {
         self.engine().check_open()?;
         Ok(self.engine().outcomes())
+    }
+
+    /// How many of the latest claims were duplicates, all namespaces together.
+    ///
+    /// The window is the last five minutes, and up to ten seconds more: the upkeep thread notes the counts every ten seconds,
+    /// and a rate is counted from one of these notes. Right after the opening it is the time since. Without
+    /// [`Options::background`](crate::Options::background) only this call makes notes, so the window may be longer.
+    /// [`DuplicateRate::over`] says what it was.
+    pub fn duplicate_rate(&self) -> Result<DuplicateRate, Error> {
+        self.engine().check_open()?;
+        Ok(self.engine().duplicate_rate())
     }
 
     /// The time buckets, those that end first in front; the one of records without an end is last.

@@ -641,3 +641,30 @@ fn interval_and_no_durability_answer_the_same() {
         });
     }
 }
+
+#[test]
+fn child_keys_in_hex_are_child_keys() {
+    let store = Store::in_memory().unwrap();
+    let hex = |key: [u8; 32]| key.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let lease = claimed(store.claim("k", DAY));
+    assert_eq!(lease.child_key_hex("charge"), hex(lease.child_key("charge")));
+    let claims = claimstore::Claims::from(&store);
+    let claimstore_core::Claim::Claimed(other) = claims.claim("other", DAY).wait().unwrap() else { panic!() };
+    assert_eq!(other.child_key_hex("charge"), hex(other.child_key("charge")));
+    other.release().wait().unwrap();
+    lease.release().unwrap();
+}
+
+#[test]
+fn a_key_of_parts_is_the_key_of_its_record_and_has_the_short_name_of_it() {
+    let store = Store::in_memory().unwrap();
+    let orders = Policy::daily().key_spec(claimstore::hash::KeySpec::netsuite());
+    let orders = store.namespace_with("orders", orders).unwrap();
+    let key = orders.key(["order", " so-17 "]).unwrap();
+    claimed(orders.claim_default(&key)).complete("").unwrap();
+    duplicate(orders.claim_default("Order|so-17"));
+    let record = orders.get("ORDER|SO-17").unwrap().unwrap();
+    assert_eq!(record.key(), key);
+    assert_eq!(claimstore::key_label(record.key()), claimstore::key_label(&key));
+    assert_eq!(orders.key([Some("order"), None]).unwrap_err().kind(), ErrorKind::InvalidKey);
+}

@@ -344,6 +344,7 @@ fn error_kinds_are_the_contract_s() {
         ErrorKind::Parked,
         ErrorKind::StaleLease,
         ErrorKind::InvalidKey,
+        ErrorKind::InvalidToken,
         ErrorKind::TooLarge,
         ErrorKind::Overloaded,
         ErrorKind::Full,

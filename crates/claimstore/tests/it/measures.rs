@@ -3,7 +3,12 @@
 use crate::common::{
     Bed, DAY, HOUR, MINUTE, SECOND, abandon, claimed, done_with, duplicate, in_progress, on_both, request,
 };
-use claimstore::{Census, ClaimRequest, ErrorKind, Failure, Outcomes, Policy, Store, Transacted};
+use claimstore::{
+    Census, Claim, ClaimRequest, ErrorKind, Failure, Namespace, Note, OnOrphan, Outcomes, Policy, Review,
+    Store, Transacted,
+};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 #[test]
 fn commits_are_measured_and_so_are_their_sizes() {
@@ -143,6 +148,135 @@ fn outcomes_are_counted_under_the_metrics_names_of_policies() {
     });
 }
 
+/// What was counted in the only namespace that has this name.
+fn outcomes_of(store: &Store, name: &str) -> Outcomes {
+    let all = store.outcomes().unwrap();
+    all.into_iter().find(|(known, _)| &**known == name).unwrap().1
+}
+
+#[test]
+fn a_failure_and_a_key_that_is_parked_count_whoever_caused_them() {
+    on_both(|bed| {
+        let store = bed.open();
+        let space =
+            |name: &str, policy: Policy| store.namespace_with(name, policy.metrics_name(name)).unwrap();
+        let failed = |space: &Namespace| {
+            let counted = outcomes_of(&store, space.name());
+            (counted.failed, counted.parked, counted.released)
+        };
+        let lost = |space: &Namespace, key: &str| drop(claimed(space.claim_default(key)));
+
+        let holders = space("holders", Policy::daily());
+        let fail = |key: &str, failure| claimed(holders.claim_default(key)).fail(failure).unwrap();
+        fail("retry", Failure::retry());
+        fail("final", Failure::terminal(""));
+        fail("parked", Failure::park("why"));
+        assert_eq!(failed(&holders), (3, 1, 0));
+        // To give work back is no failure, at the second attempt as at the first.
+        claimed(holders.claim_default("new")).release().unwrap();
+        claimed(holders.claim_default("retry")).release().unwrap();
+        assert_eq!(failed(&holders), (3, 1, 2));
+
+        // Claims that find an orphan they may not go on with.
+        let used_up = space("used-up", Policy::daily().max_attempts(1));
+        lost(&used_up, "k");
+        for _ in 0..3 {
+            assert_eq!(used_up.claim_default("k").unwrap_err().kind(), ErrorKind::Parked);
+        }
+        assert_eq!(failed(&used_up), (1, 1, 0), "a key is parked once");
+        let ended = space("ended", Policy::daily().on_orphan(OnOrphan::Fail));
+        lost(&ended, "one");
+        lost(&ended, "two");
+        let answers = ended.claim_many(&["one", "two", "one"].map(ClaimRequest::new)).unwrap();
+        assert!(matches!(answers[..2], [Ok(Claim::Duplicate(_)), Ok(Claim::Duplicate(_))]), "{answers:?}");
+        assert_eq!(failed(&ended), (2, 0, 0));
+        let reserved = space("reserved", Policy::daily().on_orphan(OnOrphan::Park));
+        lost(&reserved, "k");
+        let refused = reserved.transact(&ClaimRequest::new("k"), |_| Ok(Vec::new())).unwrap_err();
+        assert_eq!((refused.kind(), failed(&reserved)), (ErrorKind::Parked, (1, 1, 0)));
+
+        // Recovery and reviewers.
+        let recovered = space("recovered", Policy::daily().on_orphan(OnOrphan::Resolve));
+        lost(&recovered, "k");
+        let orphan = recovered.get("k").unwrap().unwrap();
+        store.fail_orphans(&[(orphan, Failure::park("why"))]).unwrap().remove(0).unwrap();
+        assert_eq!(failed(&recovered), (1, 1, 0));
+        let note = Note::new("test", "because");
+        let parked = || recovered.get("k").unwrap().unwrap();
+        store.review(&parked(), &Review::Requeue, &note).unwrap();
+        assert_eq!(failed(&recovered), (1, 1, 0), "requeued is not failed");
+        claimed(recovered.claim_default("k")).fail(Failure::park("why")).unwrap();
+        store.review(&parked(), &Review::Fail(Vec::new()), &note).unwrap();
+        assert_eq!(failed(&recovered), (3, 2, 0));
+        let stats = store.stats().unwrap();
+        assert_eq!((stats.failed, stats.parked), (10, 5), "the sum of them");
+        done_with(store);
+    });
+}
+
+#[test]
+fn a_call_that_waits_counts_once_by_what_it_was_told() {
+    let bed = Bed::memory();
+    let store = bed.open();
+    let counted = || {
+        let counted = outcomes_of(&store, "");
+        (counted.in_progress, counted.duplicates, counted.answered())
+    };
+    let holder = claimed(store.claim("k", DAY));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| duplicate(store.claim_or_wait(&request("k"), HOUR)));
+        crate::common::eventually(|| store.stats().unwrap().waiters == 1);
+        // Each move of the clock makes it look again.
+        (0..5).for_each(|_| bed.clock.advance(SECOND));
+        holder.complete("").unwrap();
+        waiting.join().unwrap();
+    });
+    assert_eq!(counted(), (0, 1, 2));
+
+    let holder = claimed(store.claim("l", DAY));
+    let mut cx = Context::from_waker(Waker::noop());
+    {
+        let mut waiting = pin!(store.claim_or_wait_async(&request("l"), 3 * SECOND));
+        for _ in 0..3 {
+            assert!(waiting.as_mut().poll(&mut cx).is_pending());
+            bed.clock.advance(SECOND);
+        }
+        assert_eq!(counted(), (0, 1, 3), "nothing was told yet");
+        let Poll::Ready(told) = waiting.as_mut().poll(&mut cx) else { panic!("the time is over") };
+        in_progress(told);
+    }
+    assert_eq!(counted(), (1, 1, 4));
+    in_progress(store.claim_or_wait(&request("l"), std::time::Duration::ZERO));
+    assert_eq!(counted(), (2, 1, 5));
+    assert!(store.get("l").unwrap().is_some());
+    assert_eq!(store.scan(claimstore::Filter::new()).count(), 2);
+    assert_eq!(counted(), (2, 1, 5), "look-ups do not count");
+    holder.complete("").unwrap();
+    done_with(store);
+}
+
+#[test]
+fn the_rate_of_duplicates_is_that_of_the_last_minutes() {
+    on_both(|bed| {
+        let store = bed.open();
+        let rate = || {
+            let rate = store.duplicate_rate().unwrap();
+            (rate.over, rate.answered, rate.duplicates)
+        };
+        let percent = || (100.0 * store.duplicate_rate().unwrap().share()).round() as u32;
+        assert_eq!((rate(), percent()), ((std::time::Duration::ZERO, 0, 0), 0));
+        claimed(store.claim("k", DAY)).complete("").unwrap();
+        (0..3).for_each(|_| drop(duplicate(store.claim("k", DAY))));
+        bed.clock.advance(MINUTE);
+        assert_eq!(rate(), (MINUTE, 4, 3));
+        assert_eq!(percent(), 75);
+        bed.clock.advance(5 * MINUTE);
+        claimed(store.claim("l", DAY)).complete("").unwrap();
+        assert_eq!(rate(), (5 * MINUTE, 1, 0), "the minute before is not in the window");
+        done_with(store);
+    });
+}
+
 #[test]
 fn buckets_are_told_by_their_end() {
     let bed = Bed::memory();
@@ -170,4 +304,5 @@ fn a_closed_store_counts_nothing() {
     assert_eq!(clone.census().unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(clone.outcomes().unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(clone.buckets().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(clone.duplicate_rate().unwrap_err().kind(), ErrorKind::Closed);
 }
