@@ -2,15 +2,15 @@
 
 use crate::block_on::block_on;
 use crate::disk::{Disk, Level, Variant};
-use crate::effects::{Effect, Effects};
+use crate::effects::Effects;
 use crate::entropy::SeededEntropy;
+use crate::judge::{Counts, End, Ended, Judge, states};
 use crate::options::{small_options, start};
 use crate::process::{Death, Deed, Died, Process, deaths};
 use crate::run::Run;
-use crate::verdict::{Crash, Finding, FindingKind, Place, Places, Row, Verdict};
-use claimstore::{Error, Filter, ManualClock, Options, RecordState, Store};
+use crate::verdict::{Crash, Place, Places, Verdict};
+use claimstore::{Error, ManualClock, Options, Store};
 use claimstore_core::planted;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,8 @@ use std::time::Duration;
 /// What a handler may return as its error.
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 type Handler<'h, W> = &'h dyn Fn(Run<W>) -> Result<(), AnyError>;
-type States = BTreeMap<Vec<u8>, RecordState>;
+type Prepare = Box<dyn Fn(&Store) -> Result<(), Error>>;
+type Observe<W> = Box<dyn Fn(&Run<W>) -> Result<(), Error>>;
 
 /// [`CrashPoints::run`] with the defaults.
 ///
@@ -105,9 +106,9 @@ where
 #[must_use = "nothing happens before `run` or `run_async`"]
 pub struct CrashPoints<W = ()> {
     options: Options,
-    prepare: Option<Box<dyn Fn(&Store) -> Result<(), Error>>>,
+    prepare: Option<Prepare>,
     world: Box<dyn Fn(&Effects) -> W>,
-    observe: Option<Box<dyn Fn(&Run<W>) -> Result<(), Error>>>,
+    observe: Option<Observe<W>>,
     power_losses: u32,
     in_a_row: u32,
     deliveries: u32,
@@ -332,8 +333,7 @@ impl<W> CrashPoints<W> {
     fn judge(&self, handler: Handler<'_, W>) -> Result<Verdict, NoVerdict> {
         let disk = self.prepared()?;
         let (first, due, deeds) = self.without_a_crash(&disk, handler)?;
-        let mut judge = Judge { due, rows: BTreeMap::new(), findings: Vec::new(), crashes: 0, missed: 0 };
-        judge.begin(&first);
+        let mut judge = Judge::new(due, &first);
         self.crash_everywhere(&disk, &[], &deeds, handler, &mut judge)?;
         let Judge { rows, findings, crashes, missed, .. } = judge;
         let (points, power_losses, in_a_row) = (points(&deeds).len(), self.power_losses, self.in_a_row);
@@ -396,7 +396,7 @@ impl<W> CrashPoints<W> {
         &self,
         prepared: &Disk,
         handler: Handler<'_, W>,
-    ) -> Result<(Ended, BTreeMap<Effect, u64>, Vec<Deed>), NoVerdict> {
+    ) -> Result<(Ended, Counts, Vec<Deed>), NoVerdict> {
         let machine = Machine::new(self, prepared);
         let store = self.open(&machine.disk, &machine.clock, 1)?;
         let (run, process) = machine.run(&store, Death::Never);
@@ -481,7 +481,7 @@ impl<W> CrashPoints<W> {
                     return Err(NoVerdict::Panicked { at, message });
                 }
             };
-            if delivery == self.deliveries || waits_for_somebody(run.store())? {
+            if delivery == self.deliveries {
                 return Ok(Delivered::Refused(error));
             }
             run.clock().advance(self.wait);
@@ -509,42 +509,6 @@ enum Delivered {
     Acked,
     /// The handler was not, up to the last.
     Refused(AnyError),
-}
-
-/// How a process is to end.
-#[derive(Clone)]
-struct End {
-    death: Death,
-    place: Place,
-}
-
-/// What there is in the end.
-#[derive(Default)]
-struct Ended {
-    counts: BTreeMap<Effect, u64>,
-    states: States,
-    /// Where processes ended, and what the process after each of them found.
-    places: Vec<Place>,
-    found: Vec<States>,
-    /// The handler of the last process said that it is done with the message.
-    acked: bool,
-    /// The others came to the points where they were to die.
-    reached: bool,
-}
-
-impl Ended {
-    /// Notes what a process found; the first found what was prepared.
-    fn note(&mut self, found: States) {
-        if !self.places.is_empty() {
-            self.found.push(found);
-        }
-    }
-
-    /// The places, with what was found of a key.
-    fn places_of(&self, key: &[u8]) -> Vec<Place> {
-        let places = self.places.iter().zip(&self.found);
-        places.map(|(place, found)| Place { state: found.get(key).copied(), ..place.clone() }).collect()
-    }
 }
 
 /// A machine and the world around it.
@@ -583,75 +547,6 @@ impl<W> Machine<W> {
     }
 }
 
-/// Compares what is there with what should be.
-struct Judge {
-    due: BTreeMap<Effect, u64>,
-    rows: BTreeMap<Effect, Row>,
-    findings: Vec<Finding>,
-    crashes: usize,
-    missed: usize,
-}
-
-impl Judge {
-    fn begin(&mut self, without_a_crash: &Ended) {
-        for (effect, due) in &self.due {
-            self.rows.insert(effect.clone(), Row { due: *due, least: *due, most: *due });
-        }
-        self.compare(without_a_crash);
-    }
-
-    fn look_at(&mut self, ended: &Ended) {
-        self.crashes += 1;
-        self.missed += usize::from(!ended.reached);
-        self.compare(ended);
-    }
-
-    fn compare(&mut self, ended: &Ended) {
-        let unsettled = self.unsettled(ended);
-        let effects: Vec<Effect> = self.due.keys().chain(ended.counts.keys()).cloned().collect();
-        let mut seen = std::collections::BTreeSet::new();
-        for effect in effects.into_iter().filter(|effect| seen.insert(effect.clone())) {
-            let due = self.due.get(&effect).copied().unwrap_or(0);
-            let times = ended.counts.get(&effect).copied().unwrap_or(0);
-            let row = self.rows.entry(effect.clone()).or_insert(Row { due, least: times, most: times });
-            (row.least, row.most) = (row.least.min(times), row.most.max(times));
-            if times > due {
-                self.find(FindingKind::Twice, effect, times, due, ended);
-            } else if times < due && !unsettled.contains_key(&effect.0) {
-                let acked = ended.acked || ended.states.contains_key(&effect.0);
-                let kind = if acked { FindingKind::Lost } else { FindingKind::Unfinished };
-                self.find(kind, effect, times, due, ended);
-            }
-        }
-        for (key, kind) in unsettled {
-            self.find(kind, (key, String::new()), 0, 0, ended);
-        }
-    }
-
-    /// Keys that are not settled in the end, though nobody holds them.
-    fn unsettled(&self, ended: &Ended) -> BTreeMap<Vec<u8>, FindingKind> {
-        let kind = |(key, state): (&Vec<u8>, &RecordState)| match state {
-            RecordState::Completed | RecordState::Failed => None,
-            RecordState::Parked => Some((key.clone(), FindingKind::InReview)),
-            // Who acknowledged the message does not come back for it.
-            _ if ended.acked && self.is_due(key, ended) => None,
-            _ => Some((key.clone(), FindingKind::Unfinished)),
-        };
-        ended.states.iter().filter_map(kind).collect()
-    }
-
-    /// Whether something that is due for the key was not done.
-    fn is_due(&self, key: &[u8], ended: &Ended) -> bool {
-        let done = |effect: &Effect| ended.counts.get(effect).copied().unwrap_or(0);
-        self.due.iter().any(|(effect, due)| effect.0 == key && done(effect) < *due)
-    }
-
-    fn find(&mut self, kind: FindingKind, effect: Effect, times: u64, due: u64, ended: &Ended) {
-        let places = ended.places_of(&effect.0);
-        self.findings.push(Finding { kind, effect, times, due, places });
-    }
-}
-
 /// The points of a process that did all this, each with the number of deeds before it.
 fn points(deeds: &[Deed]) -> Vec<(usize, Death)> {
     let mut points: Vec<(usize, Death)> = deaths(deeds).into_iter().enumerate().collect();
@@ -669,22 +564,6 @@ fn place(deeds: &[Deed], number: usize, crash: Crash) -> Place {
     let after = after.map_or_else(|| "the opening of the store".to_owned(), Deed::name);
     let before = deeds.get(number).map_or_else(|| "the end".to_owned(), Deed::name);
     Place { crash, after, before, state: None }
-}
-
-/// Where all keys stand.
-fn states(store: &Store) -> Result<States, Error> {
-    store
-        .scan(Filter::new())
-        .map(|record| record.map(|record| (record.key().to_vec(), record.state())))
-        .collect()
-}
-
-/// Whether another delivery can do nothing, since a key is in review and all others are settled.
-fn waits_for_somebody(store: &Store) -> Result<bool, Error> {
-    let states = states(store)?;
-    let is_parked = |state: &RecordState| *state == RecordState::Parked;
-    let is_settled = |state: &RecordState| matches!(state, RecordState::Completed | RecordState::Failed);
-    Ok(states.values().any(is_parked) && states.values().all(|state| is_parked(state) || is_settled(state)))
 }
 
 fn text_of(payload: &(dyn std::any::Any + Send)) -> String {

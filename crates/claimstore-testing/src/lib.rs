@@ -52,6 +52,7 @@ mod crash_points;
 mod disk;
 mod effects;
 mod entropy;
+mod judge;
 mod options;
 mod process;
 mod rng;

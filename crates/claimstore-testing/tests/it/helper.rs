@@ -1,6 +1,6 @@
 //! The helper itself: its worlds, its clock, its seeds, its errors.
 
-use claimstore::{Claim, Error};
+use claimstore::{Claim, Error, Import};
 use claimstore_testing::{CrashPoints, Effects, NoVerdict, Run, crash_points, small_options};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -79,32 +79,52 @@ fn a_seed_repeats_its_verdict() {
     assert_ne!(run(3), run(4));
 }
 
+/// A claim that somebody else in the process holds for a minute: three deliveries, half a minute apart, are just enough.
 #[test]
 fn the_clock_moves_between_deliveries() {
-    let verdict = CrashPoints::new().power_losses(1).deliveries(3).wait(Duration::from_secs(30)).run(
-        |run: &Run| -> Result<(), Error> {
-            // Held by somebody for a minute: three deliveries, half a minute apart, are just enough.
-            match run.store().claim("a", DAY)? {
-                Claim::Claimed(lease) if lease.attempt() == 1 => {
-                    let _left = lease.into_token();
-                    Err(Error::caller("handed on"))
-                }
-                Claim::Claimed(lease) => {
-                    assert_eq!(run.delivery(), 3);
-                    run.effects().run_once("a", "pay", b"id", Vec::new);
-                    lease.complete("")?;
-                    Ok(())
-                }
-                Claim::Duplicate(_) => Ok(()),
-                Claim::InProgress(_) => Err(Error::caller("later")),
+    let waits = |run: &Run| -> Result<(), Error> {
+        match run.store().claim("a", DAY)? {
+            Claim::Claimed(lease) if lease.attempt() == 1 => {
+                let _held = lease.into_token();
+                Err(Error::caller("handed on"))
             }
-        },
-    );
-    // After a crash the orphan is claimed at once.
-    match verdict.unwrap_err() {
-        NoVerdict::Panicked { at, .. } => assert!(at.contains("the claim was"), "{at}"),
-        other => panic!("{other}"),
-    }
+            Claim::Claimed(lease) => {
+                run.effects().run_once("a", "pay", b"id", || vec![run.delivery() as u8]);
+                lease.complete("")?;
+                Ok(())
+            }
+            Claim::Duplicate(_) => Ok(()),
+            Claim::InProgress(_) => Err(Error::caller("later")),
+        }
+    };
+    let crash_points = || CrashPoints::new().power_losses(0).wait(Duration::from_secs(30));
+    crash_points().deliveries(3).run(waits).unwrap().assert_nothing_lost();
+    let too_few = crash_points().deliveries(2).run(waits).unwrap_err();
+    assert!(matches!(&too_few, NoVerdict::Handler(_)), "{too_few}");
+}
+
+/// What is prepared and left as it is is no finding.
+#[test]
+fn records_that_are_there_already_are_nobodys_fault() {
+    let verdict = CrashPoints::new()
+        .prepare(|store| {
+            let rows =
+                [Import::completed("old", "posted"), Import::parked("doubtful", "in progress at the move")];
+            store.namespace("")?.import_many(&rows).map(drop)?;
+            let _held = store.claim("held", DAY)?.claimed().map(claimstore::Lease::into_token);
+            Ok(())
+        })
+        .run(|run: &Run| -> Result<(), Error> {
+            if let Claim::Claimed(lease) = run.store().claim("a", DAY)? {
+                let id = lease.child_key("pay");
+                run.effects().run_once("a", "pay", &id, Vec::new);
+                lease.complete("")?;
+            }
+            Ok(())
+        });
+    let verdict = verdict.unwrap();
+    assert!(verdict.findings().is_empty(), "{verdict}");
+    verdict.assert_effects_at_most_once();
 }
 
 #[test]
