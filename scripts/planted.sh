@@ -100,8 +100,10 @@ bugs=(
   "80:import forgets who decided:command pure"
   "81:import forgets attempts:command pure"
   "82:import remembers from now on:command pure"
+  "96:crash behind an effect forgotten:handlers"
+  "97:dead process goes on to its effects:handlers"
 )
-layers=(model midst pure real small large lives streams crash faults resources pace readonly decisions command exec storm lost fork schedules damage kill races)
+layers=(model midst pure real small large lives streams crash faults resources pace readonly decisions command exec storm lost fork schedules damage kill races handlers)
 
 echo "planted: a release build must refuse them"
 if RUSTFLAGS="--cfg planted" cargo check --quiet --release -p claimstore 2>"$said/release"; then
@@ -116,7 +118,7 @@ fi
 # Our own crates are built anew, with the bugs in; what they depend on is that of any other test build.
 export RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/rustc-planted
 echo "planted: building"
-packages=(-p claimstore-core -p claimstore -p claimstore-cli -p claimstore-sim)
+packages=(-p claimstore-core -p claimstore -p claimstore-cli -p claimstore-testing -p claimstore-sim)
 cargo test --quiet --no-run --message-format=json --lib --bins --tests "${packages[@]}" > "$said/built.json"
 # The path of a test binary: its package, its kind of target and its name.
 binary() {
@@ -128,12 +130,13 @@ pure=$(binary claimstore lib claimstore)
 store=$(binary claimstore test it)
 general=$(binary claimstore-sim test it)
 fork=$(binary claimstore-sim test fork)
+handlers=$(binary claimstore-testing test it)
 command=$(binary claimstore-cli bin claimstore)
 storm=$(binary claimstore-cli test it)
 cargo test --quiet --no-run --message-format=json --manifest-path explored/Cargo.toml --target-dir "$target" -p claimstore-sim \
   > "$said/built.json"
 explored=$(sed -n '/"name":"schedules".*"test":true},"features"/s/.*"executable":"\([^"]*\)".*/\1/p' "$said/built.json")
-for built in "$core" "$pure" "$store" "$general" "$fork" "$command" "$storm" "$explored"; do [ -x "$built" ]; done
+for built in "$core" "$pure" "$store" "$general" "$fork" "$handlers" "$command" "$storm" "$explored"; do [ -x "$built" ]; done
 
 # How much a layer tries: CASES, or its own number, so many times over.
 tries() {
@@ -147,6 +150,7 @@ run() {
     pure) (cd crates/claimstore-core && timeout "$limit" "$core") && (cd crates/claimstore && timeout "$limit" "$pure") ;;
     lost) (cd crates/claimstore && timeout "$limit" "$store" lost::) ;;
     fork) (cd crates/claimstore-sim && timeout "$limit" "$fork") ;;
+    handlers) (cd crates/claimstore-testing && timeout "$limit" "$handlers") ;;
     exec) of_command CLAIMSTORE_CASES="$(tries 100)" -- exec:: ;;
     storm) (cd crates/claimstore-cli && CLAIMSTORE_EXEC_RUNS="$(tries 60)" timeout "$limit" "$storm" exec_storm::) ;;
     command) of_command CLAIMSTORE_FEED_RECORDS="$(tries 20000)" -- feed:: record:: batch:: transfer:: ;;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// What kind of operation a [`Fault`] counts and hits.
+/// A kind of operation: what a fault counts and hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// `write_all_at`, `set_len`, `allocate`.
@@ -60,6 +60,53 @@ pub struct Fault {
     pub seed: u64,
 }
 
+/// Which operation of a kind fails: see [`Disk::fail`](super::Disk::fail).
+///
+/// ```
+/// use claimstore_testing::{Disk, Operation};
+///
+/// let disk = Disk::new();
+/// disk.fail(Operation::Writes, 2); // the third write from now
+/// disk.fail(Operation::Syncs, "journal"); // the next sync of a file below `journal`
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Which {
+    /// The one with this number, counted from now; 0 is the next.
+    Nth(u64),
+    /// The next one on this file, on this directory, or on anything below it. Paths are those of the store's
+    /// directory, such as `journal` or `catalog.redb`.
+    Path(String),
+}
+
+impl From<u64> for Which {
+    fn from(nth: u64) -> Which {
+        Which::Nth(nth)
+    }
+}
+
+impl From<&str> for Which {
+    fn from(path: &str) -> Which {
+        Which::Path(path.to_owned())
+    }
+}
+
+/// An order to fail what happens on a path.
+#[derive(Debug)]
+struct OnPath {
+    path: String,
+    fault: Fault,
+}
+
+impl OnPath {
+    fn hits(&self, operation: Operation, name: &str) -> bool {
+        let below = name.strip_prefix(&*self.path);
+        let is_there =
+            below.is_some_and(|rest| rest.is_empty() || self.path.is_empty() || rest.starts_with('/'));
+        is_there && self.fault.target.hits(operation)
+    }
+}
+
 /// The operations so far, and the orders.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
@@ -68,6 +115,7 @@ pub(super) struct Faults {
     dir_ops: u64,
     reads: u64,
     orders: Vec<(u64, Fault)>,
+    on_paths: Vec<OnPath>,
 }
 
 impl Faults {
@@ -75,8 +123,18 @@ impl Faults {
         self.orders.push((at, fault));
     }
 
+    pub(super) fn order_on(&mut self, path: String, fault: Fault) {
+        self.on_paths.push(OnPath { path, fault });
+    }
+
     pub(super) fn clear(&mut self) {
         self.orders.clear();
+        self.on_paths.clear();
+    }
+
+    /// Whether an order goes by the names of files.
+    pub(super) fn ask_for_names(&self) -> bool {
+        !self.on_paths.is_empty()
     }
 
     pub(super) fn count(&self, target: Operation) -> u64 {
@@ -99,8 +157,8 @@ impl Faults {
         gone.map(|(_, fault)| *fault)
     }
 
-    /// Counts one operation of a kind (never [`Operation::Any`]) and answers the fault that hits it.
-    pub(super) fn next(&mut self, target: Operation) -> Option<Fault> {
+    /// Counts one operation of a kind (never [`Operation::Any`]) on `name` and returns the fault that hits it.
+    pub(super) fn next(&mut self, target: Operation, name: &str) -> Option<Fault> {
         let hit = self.orders.iter().find(|(at, fault)| {
             let number = self.count(fault.target);
             fault.target.hits(target) && (number == *at || fault.sticky && number > *at)
@@ -112,7 +170,16 @@ impl Faults {
             Operation::Reads => self.reads += 1,
             Operation::DirOps | Operation::Any => self.dir_ops += 1,
         }
-        hit
+        hit.or_else(|| self.next_on_path(target, name))
+    }
+
+    fn next_on_path(&mut self, target: Operation, name: &str) -> Option<Fault> {
+        let at = self.on_paths.iter().position(|order| order.hits(target, name))?;
+        let fault = self.on_paths.get(at)?.fault;
+        if !fault.sticky {
+            self.on_paths.remove(at);
+        }
+        Some(fault)
     }
 }
 

@@ -5,7 +5,7 @@
 //! made to fail.
 
 use super::contents::SECTOR;
-use super::{Disk, DiskFile, DiskLock};
+use super::{Disk, DiskFile, DiskLock, Place};
 use crate::Rng;
 use claimstore::io::system::{Locking, Opening, Status, System};
 use claimstore::io::{DirStorage, File, Storage};
@@ -171,7 +171,7 @@ impl System for SimKernel {
         if let Some(fault) = state.faults.gone() {
             return Err(fault.error());
         }
-        state.try_read()?;
+        state.try_read(Place::Name(name))?;
         if state.machine.has_dir(name) {
             return Ok(Status { id: (0, 0), len: 0, links: 1, is_dir: true });
         }
@@ -226,7 +226,7 @@ impl System for SimKernel {
     }
 
     fn free_bytes(&self, _dir: &Path) -> Option<u64> {
-        None
+        self.disk.free_bytes()
     }
 }
 

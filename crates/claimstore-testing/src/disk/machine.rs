@@ -98,6 +98,18 @@ impl Machine {
         self.live.files.values().filter(|named| **named == file).count() as u64
     }
 
+    /// A name of a file, if it has one.
+    pub(crate) fn name_of(&self, file: u64) -> Option<&str> {
+        self.live.files.iter().find(|(_, named)| **named == file).map(|(name, _)| &**name)
+    }
+
+    /// The bytes of all files that have a name or are `in_use`: their lengths, holes included.
+    pub(crate) fn used_bytes(&self, in_use: impl Fn(u64) -> bool) -> u64 {
+        let named: BTreeSet<u64> = self.live.files.values().copied().collect();
+        let there = self.files.iter().filter(|(file, _)| named.contains(file) || in_use(**file));
+        there.map(|(_, inode)| inode.cache.len()).sum()
+    }
+
     /// What reads of a file show.
     pub(crate) fn contents(&self, file: u64) -> Option<&Contents> {
         self.files.get(&file).map(|inode| &*inode.cache)

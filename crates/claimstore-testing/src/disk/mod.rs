@@ -1,4 +1,4 @@
-//! A disk in memory that loses power on demand.
+//! A disk in memory that fills up, fails and loses power on demand.
 //!
 //! A [`Disk`] is a [`Storage`] whose every change is an [`Event`] in one log over all files and
 //! directories. [`Disk::crash_at`] builds the disk a machine might find after losing power right behind
@@ -15,6 +15,8 @@ mod event;
 mod fault;
 mod kernel;
 mod machine;
+mod orders;
+mod room;
 
 pub use crash::{Level, Variant};
 pub use event::Event;
@@ -25,7 +27,9 @@ use claimstore::io::system::Locking;
 use claimstore::io::{File, LockGuard, OpenMode, Ownership, Storage};
 use contents::{Contents, FILE_LIMIT, SECTOR};
 use fault::Faults;
+pub use fault::Which;
 use machine::Machine;
+pub(crate) use room::Traced;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -33,10 +37,45 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A simulated disk. Clones are handles of one disk.
+/// A disk in memory, for tests. Clones are handles of one disk.
 ///
-/// As a [`Storage`] it is what the contract of a storage asks for, and no more. The storage of real machines stands on it
-/// by way of a [`SimKernel`].
+/// A store is opened on it by [`Options::open_on`](claimstore::Options::open_on). What it can do to a store:
+///
+/// | | |
+/// |---|---|
+/// | [`fill_up`](Disk::fill_up), [`free_up`](Disk::free_up) | only so many bytes still fit |
+/// | [`fail`](Disk::fail), [`fail_for_good`](Disk::fail_for_good), [`clear_faults`](Disk::clear_faults) | an operation fails, by its number or by its file |
+/// | [`crash`](Disk::crash) | the process dies; what it wrote is in the page cache |
+/// | [`lose_power`](Disk::lose_power) | the machine stops; writes that were not synced are torn, dropped or overtaken by later ones |
+/// | [`damage`](Disk::damage) | bytes of a file change |
+///
+/// Bytes and lengths are durable after a sync of their file, names after a sync of their directory, and nothing else is.
+///
+/// ```
+/// use claimstore::{Claim, ErrorKind, Options};
+/// use claimstore_testing::{Disk, Operation, small_options};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), claimstore::Error> {
+/// const DAY: Duration = Duration::from_secs(86_400);
+/// let disk = Disk::new();
+/// let store = small_options().open_on(disk.storage())?;
+/// store.claim("order-1", DAY)?.claimed().unwrap().complete("posted")?;
+///
+/// // The next sync fails: nobody knows what is on the disk, and the store says so.
+/// disk.fail(Operation::Syncs, 0);
+/// assert_eq!(store.claim("order-2", DAY).unwrap_err().kind(), ErrorKind::Indeterminate);
+/// assert_eq!(store.claim("order-3", DAY).unwrap_err().kind(), ErrorKind::Poisoned);
+///
+/// // Power is lost. What was acknowledged is there.
+/// let disk = disk.lose_power(7);
+/// let store = small_options().open_on(disk.storage())?;
+/// assert!(matches!(store.claim("order-1", DAY)?, Claim::Duplicate(_)));
+/// # Ok(()) }
+/// ```
+///
+/// Everything behind [`events`](Disk::events) is for tests that look back: each change is an [`Event`] in one log, and
+/// [`crash_at`](Disk::crash_at) gives the disk as a crash behind any of them may leave it.
 #[derive(Clone)]
 pub struct Disk {
     shared: Arc<Shared>,
@@ -57,11 +96,22 @@ struct State {
     log: Option<Log>,
     faults: Faults,
     lying: bool,
+    /// Files may have so many bytes together.
+    limit: Option<u64>,
+    /// The operations since a trace was begun, but for reads.
+    trace: Option<Vec<Traced>>,
     /// An operation was counted.
     happened: Arc<Condvar>,
     /// How many slow syncs are still to come before a fault, and which.
     at_slow_sync: Option<(u64, Fault)>,
     handles: BTreeMap<u64, usize>,
+}
+
+/// Which file or directory an operation is about.
+#[derive(Debug, Clone, Copy)]
+enum Place<'n> {
+    Name(&'n str),
+    File(u64),
 }
 
 /// Everything that happened, and the machine as it stood before every [`Log::STRIDE`]th event.
@@ -121,30 +171,29 @@ impl Disk {
     #[must_use]
     pub fn crash_at(&self, events: usize, variant: Variant) -> Disk {
         let state = self.state();
-        let lying = state.lying;
+        let (lying, limit) = (state.lying, state.limit);
         let Some(log) = &state.log else {
-            return self.after(state.machine.crash(variant), lying);
+            return self.after(state.machine.crash(variant), lying, limit);
         };
         let (mut machine, since) = log.milestone_before(events, &state.machine);
         drop(state);
         for event in &since {
             machine.apply(event);
         }
-        self.after(machine.crash(variant), lying)
+        self.after(machine.crash(variant), lying, limit)
     }
 
-    /// A crash now.
+    /// The disk as a machine might find it after a crash now. This one goes on, other than with
+    /// [`crash`](Disk::crash) and [`lose_power`](Disk::lose_power).
     #[must_use]
     pub fn power_loss(&self, variant: Variant) -> Disk {
         let state = self.state();
-        self.after(state.machine.crash(variant), state.lying)
+        self.after(state.machine.crash(variant), state.lying, state.limit)
     }
 
     /// Nothing reaches the disk any more: its machine is dead, and what still holds handles only comes to its end.
     pub fn unplug(&self) {
-        let mut state = self.state();
-        let now = state.faults.count(Operation::Any);
-        state.faults.order(now, Fault::sticky(FaultKind::Io, Operation::Any));
+        self.state().unplug();
     }
 
     /// Changes the bytes of a file behind everybody's back, in the cache and on the device (L5). A name that
@@ -191,8 +240,10 @@ impl Disk {
         self.state().faults.count(target)
     }
 
-    fn after(&self, machine: Machine, lying: bool) -> Disk {
-        Disk::over(machine, lying, self.dir.clone())
+    fn after(&self, machine: Machine, lying: bool, limit: Option<u64>) -> Disk {
+        let after = Disk::over(machine, lying, self.dir.clone());
+        after.state().limit = limit;
+        after
     }
 
     fn over(machine: Machine, lying: bool, dir: Arc<str>) -> Disk {
@@ -202,6 +253,8 @@ impl Disk {
             log: Some(log),
             faults: Faults::default(),
             lying,
+            limit: None,
+            trace: None,
             happened: Arc::default(),
             at_slow_sync: None,
             handles: BTreeMap::new(),
@@ -259,7 +312,7 @@ impl Storage for Disk {
         let dir = &self.whole(dir);
         let mut state = self.state();
         state.need_dir(dir)?;
-        state.try_read()?;
+        state.try_read(Place::Name(dir))?;
         Ok(state.machine.list(dir))
     }
 
@@ -275,7 +328,7 @@ impl Storage for Disk {
         let mut state = self.state();
         state.machine.find(&from).ok_or(io::ErrorKind::NotFound)?;
         state.need_dir(event::parent(&to))?;
-        state.try_once(Operation::DirOps)?;
+        state.try_once(Operation::DirOps, "rename", Place::Name(&from))?;
         state.record(Event::Rename { from, to });
         Ok(())
     }
@@ -284,7 +337,7 @@ impl Storage for Disk {
         let name = self.whole(name);
         let mut state = self.state();
         state.machine.find(&name).ok_or(io::ErrorKind::NotFound)?;
-        state.try_once(Operation::DirOps)?;
+        state.try_once(Operation::DirOps, "remove", Place::Name(&name))?;
         state.record(Event::Remove { name });
         Ok(())
     }
@@ -294,7 +347,7 @@ impl Storage for Disk {
         let dir = self.whole(dir);
         let mut state = self.state();
         state.need_dir(&dir)?;
-        state.try_once(Operation::Syncs)?;
+        state.try_once(Operation::Syncs, "sync", Place::Name(&dir))?;
         if !state.lying {
             state.record(Event::SyncDir { dir });
         }
@@ -309,6 +362,10 @@ impl Storage for Disk {
             None => state.create(name)?,
         };
         Ok(Box::new(self.shared.locks.take(file, Locking::Exclusive)?))
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.state().free_bytes()
     }
 }
 
@@ -354,7 +411,7 @@ impl State {
 
     fn create(&mut self, name: &str) -> io::Result<u64> {
         self.need_dir(event::parent(name))?;
-        self.try_once(Operation::DirOps)?;
+        self.try_once(Operation::DirOps, "create", Place::Name(name))?;
         self.record(Event::Create { name: name.to_owned() });
         self.machine.find(name).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -364,7 +421,7 @@ impl State {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         self.need_dir(event::parent(dir))?;
-        self.try_once(Operation::DirOps)?;
+        self.try_once(Operation::DirOps, "create", Place::Name(dir))?;
         self.record(Event::CreateDir { dir: dir.to_owned() });
         Ok(())
     }
@@ -374,9 +431,31 @@ impl State {
     }
 
     /// Counts an operation, for those who wait for others' too.
-    fn next(&mut self, target: Operation) -> Option<Fault> {
+    fn next(&mut self, target: Operation, verb: &'static str, place: Place<'_>) -> Option<Fault> {
         self.happened.notify_all();
-        self.faults.next(target)
+        self.counted(target, verb, place)
+    }
+
+    fn counted(&mut self, target: Operation, verb: &'static str, place: Place<'_>) -> Option<Fault> {
+        if self.trace.is_none() && !self.faults.ask_for_names() {
+            return self.faults.next(target, "");
+        }
+        let name = match place {
+            Place::Name(name) => name.to_owned(),
+            Place::File(file) => self.machine.name_of(file).unwrap_or_default().to_owned(),
+        };
+        let fault = self.faults.next(target, &name);
+        if target != Operation::Reads
+            && let Some(trace) = &mut self.trace
+        {
+            trace.push(Traced { verb, name });
+        }
+        fault
+    }
+
+    fn unplug(&mut self) {
+        let now = self.faults.count(Operation::Any);
+        self.faults.order(now, Fault::sticky(FaultKind::Io, Operation::Any));
     }
 
     fn slow_sync_is_over(&mut self) {
@@ -391,13 +470,13 @@ impl State {
         }
     }
 
-    fn try_once(&mut self, target: Operation) -> io::Result<()> {
-        self.next(target).map_or(Ok(()), |fault| Err(fault.error()))
+    fn try_once(&mut self, target: Operation, verb: &'static str, place: Place<'_>) -> io::Result<()> {
+        self.next(target, verb, place).map_or(Ok(()), |fault| Err(fault.error()))
     }
 
     /// The same for a read. A slow sync waits for changes, so nobody is told.
-    fn try_read(&mut self) -> io::Result<()> {
-        self.faults.next(Operation::Reads).map_or(Ok(()), |fault| Err(fault.error()))
+    fn try_read(&mut self, place: Place<'_>) -> io::Result<()> {
+        self.counted(Operation::Reads, "read", place).map_or(Ok(()), |fault| Err(fault.error()))
     }
 
     fn contents(&self, file: u64) -> io::Result<&Contents> {
@@ -497,7 +576,7 @@ impl DiskFile {
     /// Reads as far as the file goes; answers how many bytes.
     fn read_some(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.shared.state();
-        state.try_read()?;
+        state.try_read(Place::File(self.file))?;
         let contents = state.contents(self.file)?;
         let there = contents.len().saturating_sub(offset).min(buf.len() as u64) as usize;
         contents.read(buf.get_mut(..there).unwrap_or_default(), offset);
@@ -521,22 +600,27 @@ impl File for DiskFile {
         }
         within_limit(offset.checked_add(data.len() as u64))?;
         let mut state = self.shared.state();
-        let fault = state.next(Operation::Writes);
+        let fault = state.next(Operation::Writes, "write", Place::File(self.file));
+        let fits = state.fits(self.file, offset, data.len());
         let arrived = match fault {
-            None => data,
+            None => data.get(..fits).unwrap_or_default(),
             Some(Fault { kind: FaultKind::ShortWrite, .. }) => data.get(..data.len() / 2).unwrap_or_default(),
             Some(_) => &[],
         };
         if !arrived.is_empty() {
             state.record(Event::Write { file: self.file, offset, data: arrived.into() });
         }
-        fault.map_or(Ok(()), |fault| Err(fault.error()))
+        match fault {
+            Some(fault) => Err(fault.error()),
+            None if fits < data.len() => Err(io::ErrorKind::StorageFull.into()),
+            None => Ok(()),
+        }
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.shared.give_way();
         let mut state = self.shared.state();
-        if let Some(fault) = state.next(Operation::Syncs) {
+        if let Some(fault) = state.next(Operation::Syncs, "sync", Place::File(self.file)) {
             if fault.kind == FaultKind::StaysDirty {
                 return Err(fault.error());
             }
@@ -557,14 +641,15 @@ impl File for DiskFile {
         if let Some(fault) = state.faults.gone() {
             return Err(fault.error());
         }
-        state.try_read()?;
+        state.try_read(Place::File(self.file))?;
         Ok(state.contents(self.file)?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         within_limit(Some(len))?;
         let mut state = self.shared.state();
-        state.try_once(Operation::Writes)?;
+        state.try_once(Operation::Writes, "set the length of", Place::File(self.file))?;
+        state.need_room(self.file, len)?;
         state.record(Event::SetLen { file: self.file, len });
         Ok(())
     }
@@ -572,7 +657,8 @@ impl File for DiskFile {
     fn allocate(&self, len: u64) -> io::Result<()> {
         within_limit(Some(len))?;
         let mut state = self.shared.state();
-        state.try_once(Operation::Writes)?;
+        state.try_once(Operation::Writes, "allocate", Place::File(self.file))?;
+        state.need_room(self.file, len)?;
         state.record(Event::Allocate { file: self.file, len });
         Ok(())
     }
