@@ -122,8 +122,11 @@ impl Error {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::Full,
             _ => ErrorKind::Io,
         };
-        if planted::active(55) && source.kind() == std::io::ErrorKind::QuotaExceeded {
-            return Error::with_source(ErrorKind::Io, message, source);
+        if planted::active(55) {
+            // Only the quota of the file system.
+            if source.kind() == std::io::ErrorKind::QuotaExceeded {
+                return Error::with_source(ErrorKind::Io, message, source);
+            }
         }
         Error::with_source(kind, message, source)
     }

@@ -37,8 +37,11 @@ impl Filter {
 
     /// Inserts a key.
     pub(super) fn insert(&mut self, hash: u64) {
-        if planted::active(20) && hash.is_multiple_of(16) {
-            return;
+        if planted::active(20) {
+            // One key in sixteen.
+            if hash.is_multiple_of(16) {
+                return;
+            }
         }
         let at = self.line_of(hash);
         if let Some(Line(words)) = self.lines.get_mut(at) {

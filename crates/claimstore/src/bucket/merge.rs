@@ -45,14 +45,17 @@ impl Merger {
         number: u64,
         hasher: &KeyHasher,
         inputs: Vec<Arc<Run>>,
-        drop_tombstones: bool,
+        mut drop_tombstones: bool,
     ) -> Merger {
+        if planted::active(26) {
+            drop_tombstones = true;
+        }
         Merger {
             storage: storage.clone(),
             store_id,
             number,
             hasher: hasher.clone(),
-            drop_tombstones: drop_tombstones || planted::active(26),
+            drop_tombstones,
             heads: inputs.iter().map(|run| Head { cursor: run.iter(None), ended: false }).collect(),
             spent: (0..inputs.len()).collect(),
             inputs,

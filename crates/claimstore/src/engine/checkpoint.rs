@@ -78,7 +78,11 @@ impl Engine {
         let groups = self.group(&taken.rows)?;
         let summaries = self.write_runs(home, &taken, &groups)?;
         // Step 4.
-        if !planted::active(25) {
+        let mut rests_on_durable = true;
+        if planted::active(25) {
+            rests_on_durable = false;
+        }
+        if rests_on_durable {
             self.durable_frontier()?;
         }
         // Step 5. The runs are opened first, so that one that cannot be opened is never named.

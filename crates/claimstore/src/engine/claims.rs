@@ -291,13 +291,17 @@ impl Engine {
         let hash = self.keyed(space, &space.policy(), request.key())?.hash;
         let deadline_ms = self.time.boot_ms().saturating_add(millis(limit));
         let bell = self.waiters.register(hash);
+        let mut asks_first = false;
+        if planted::active(65) {
+            asks_first = true;
+        }
         let answer = loop {
-            if !planted::active(65) {
+            if !asks_first {
                 bell.silence();
             }
             match self.claim_unless(space, request, is_held) {
                 Ok(Answer::Unclaimed(Unclaimed::InProgress(holder))) => {
-                    if planted::active(65) {
+                    if asks_first {
                         bell.silence();
                     }
                     let left_ms = deadline_ms.saturating_sub(self.time.boot_ms());

@@ -214,10 +214,12 @@ impl Commit {
 
     /// The second rule of the baton: after it was put down, look at the queue and wake a leader for what is there.
     fn hand_over(&self, engine: &impl Leads) {
-        let front = self.order.lock().queue.front().map(|front| (front.number, front.blocking));
+        let mut front = self.order.lock().queue.front().map(|front| (front.number, front.blocking));
+        if planted::active(5) {
+            front = None;
+        }
         match front {
             None => {}
-            Some(_) if planted::active(5) => {}
             Some((number, blocking)) if blocking > 0 => self.baton.nudge(number),
             Some(_) => engine.nudge_service(),
         }
@@ -312,8 +314,8 @@ impl Commit {
             self.synced.store(batch.number, Ordering::Release);
         } else if result.is_ok() && self.durability == Durability::Sync {
             result = writer.sync();
-            if planted::active(11) && result.is_err() {
-                result = writer.sync();
+            if planted::active(11) {
+                result = result.or_else(|_| writer.sync());
             }
             result = result.and_then(|()| check_names(&writer, engine));
             if result.is_ok() {

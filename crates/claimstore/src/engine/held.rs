@@ -27,7 +27,11 @@ pub(crate) fn live_claim_mut(entry: Option<&mut Entry>, token: u64) -> Result<&m
 }
 
 fn is_held(entry: &Entry, token: u64) -> bool {
-    entry.record.state == State::InProgress && (entry.record.token == token || planted::active(22))
+    let mut is_same = entry.record.token == token;
+    if planted::active(22) {
+        is_same = true;
+    }
+    entry.record.state == State::InProgress && is_same
 }
 
 pub(crate) fn reserved() -> Error {

@@ -182,7 +182,10 @@ struct Times {
 fn times(import: &Import, policy: &Policy, key_time_ms: Option<u64>, now_ms: u64) -> Result<Times, Error> {
     let settled_at_ms = import.settled_at_ms.unwrap_or(now_ms).min(now_ms);
     let claimed_at_ms = import.claimed_at_ms.unwrap_or(settled_at_ms).min(settled_at_ms);
-    let settled_at_ms = if planted::active(82) { now_ms } else { settled_at_ms };
+    let mut settled_at_ms = settled_at_ms;
+    if planted::active(82) {
+        settled_at_ms = now_ms;
+    }
     let mut ttl_ms = import.ttl_ms.unwrap_or(policy.ttl_ms());
     if ttl_ms < millis(MIN_TTL) || ttl_ms > millis(MAX_TTL) {
         return Err(Error::new(ErrorKind::Misuse, "a ttl must lie between 1 second and 10 years"));
@@ -205,8 +208,10 @@ fn times(import: &Import, policy: &Policy, key_time_ms: Option<u64>, now_ms: u64
 
 /// What becomes of `import` beside what is known of the key.
 fn judge(known: Option<&Record>, import: &Record, now_ms: u64) -> Imported {
-    let known = known.filter(|known| known.state != State::Erased && !known.is_expired(now_ms));
-    let known = known.filter(|known| !planted::active(32) || known.state != State::InProgress);
+    let mut known = known.filter(|known| known.state != State::Erased && !known.is_expired(now_ms));
+    if planted::active(32) {
+        known = known.filter(|known| known.state != State::InProgress);
+    }
     let Some(known) = known else {
         return if import.is_expired(now_ms) { Imported::Expired } else { Imported::Stored };
     };
@@ -222,7 +227,10 @@ fn judge(known: Option<&Record>, import: &Record, now_ms: u64) -> Imported {
 
 fn extra(import: &Import) -> Option<Box<Extra>> {
     let fields = if import.fingerprint.is_some() { import.fields.clone() } else { Box::default() };
-    let granted = if planted::active(81) { 0 } else { import.granted };
+    let mut granted = import.granted;
+    if planted::active(81) {
+        granted = 0;
+    }
     let extra = Extra {
         origin: import.origin.clone(),
         note: import.note.clone(),

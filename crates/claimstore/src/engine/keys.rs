@@ -15,11 +15,10 @@ impl Engine {
     }
 
     fn join(&self, space: &Space, key: &[u8], time_ms: Option<u64>) -> Keyed {
-        let full = if planted::active(19) {
-            self.run_together(space, key)
-        } else {
-            KeyBytes::joined(&space.id.to_be_bytes(), key)
-        };
+        let mut full = KeyBytes::joined(&space.id.to_be_bytes(), key);
+        if planted::active(19) {
+            full = self.run_together(space, key);
+        }
         Keyed { hash: self.hasher.hash(&full), full, time_ms }
     }
 

@@ -93,7 +93,10 @@ impl Engine {
         let boot_ms = self.time.boot_ms();
         let mut state = stream.state.lock();
         if state.positions.is_done(position) {
-            let rests_on = if planted::active(71) { 0 } else { state.batch };
+            let mut rests_on = state.batch;
+            if planted::active(71) {
+                rests_on = 0;
+            }
             return Ok((rests_on, PositionAnswer::Duplicate));
         }
         if !up_to && !state.positions.reaches(position) {

@@ -140,11 +140,12 @@ impl Engine {
             let entry = live_claim_mut(shard.find_mut(held.keyed.hash, &held.keyed.full), held.token)?;
             check_unreserved(entry)?;
             if entry.record.until_ms == 0 {
-                let until_ms = self.time.boot_ms().saturating_add(lease_ms);
                 // The new term counts, also where it ends sooner.
-                if !(planted::active(72) && until_ms < entry.lease_until_ms) {
-                    entry.lease_until_ms = until_ms;
+                let mut until_ms = self.time.boot_ms().saturating_add(lease_ms);
+                if planted::active(72) {
+                    until_ms = until_ms.max(entry.lease_until_ms);
                 }
+                entry.lease_until_ms = until_ms;
                 self.lapses.note(entry.lease_until_ms);
             }
             entry.record.until_ms != 0

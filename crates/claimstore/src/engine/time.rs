@@ -110,7 +110,10 @@ impl StoreClock {
         if store_ms > high_ms {
             self.high_ms.fetch_max(store_ms, Ordering::AcqRel);
         }
-        let boot_ms = if planted::active(17) { self.clock.wall_ms() } else { boot_ms };
+        let mut boot_ms = boot_ms;
+        if planted::active(17) {
+            boot_ms = self.clock.wall_ms();
+        }
         Moment { store_ms: store_ms.max(high_ms), boot_ms }
     }
 

@@ -42,12 +42,15 @@ impl Engine {
 
     fn is_checkpoint_due(&self) -> bool {
         let since = self.checkpoint_lag_bytes();
+        let mut journal_is_long = since >= (self.limits.journal_bytes / 4).min(2 * self.limits.segment_bytes);
+        if planted::active(79) {
+            journal_is_long = false;
+        }
         self.segments.wants_checkpoint()
             || self.live.resolved_bytes() >= self.limits.checkpoint_bytes
             || self.live.bytes() >= self.limits.live_bytes / 2
                 && self.live.resolved_bytes() >= self.limits.live_bytes / 8
-            || since >= (self.limits.journal_bytes / 4).min(2 * self.limits.segment_bytes)
-                && !planted::active(79)
+            || journal_is_long
     }
 
     /// Brings every bucket that gets no more records down to one run. Claims go on meanwhile.

@@ -38,7 +38,11 @@ impl Waiters {
         let mut by_hash = self.by_hash.lock();
         if let Some(bells) = by_hash.get_mut(&hash) {
             bells.retain(|other| !Arc::ptr_eq(other, bell));
-            if bells.is_empty() && !planted::active(77) {
+            let mut is_unused = bells.is_empty();
+            if planted::active(77) {
+                is_unused = false;
+            }
+            if is_unused {
                 by_hash.remove(&hash);
             }
         }

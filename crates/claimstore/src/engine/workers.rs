@@ -92,8 +92,10 @@ impl Engine {
                 Some(limit) => drop(self.commit.service.wait_for(limit, woken)),
                 None => self.commit.service.wait_until(woken),
             }
-            if !planted::active(78) {
-                self.commit.service_wanted.store(false, Ordering::Release);
+            self.commit.service_wanted.store(false, Ordering::Release);
+            if planted::active(78) {
+                // As if it had not been taken back.
+                self.commit.service_wanted.store(true, Ordering::Release);
             }
             // One batch at a time, so that neither a sync nor a timer waits for a queue that never empties.
             if !self.commit.is_queue_empty() && self.commit.try_lead(self) {

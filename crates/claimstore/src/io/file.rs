@@ -65,9 +65,11 @@ impl<S: System> DirStorage<S> {
         self.settle_name(missing.last().and_then(|path| path.parent()).unwrap_or(&self.root))?;
         for path in missing.into_iter().rev() {
             self.create_one_dir(path)?;
-            if let Some(parent) = path.parent()
-                && !planted::active(61)
-            {
+            let mut parent = path.parent();
+            if planted::active(61) {
+                parent = None;
+            }
+            if let Some(parent) = parent {
                 self.sync_path(parent)?;
             }
         }
@@ -81,7 +83,10 @@ impl<S: System> DirStorage<S> {
     /// directories above. A parent that we may not open, or on a file system without such a sync, is left to its
     /// creator.
     fn settle_name(&self, dir: &Path) -> io::Result<()> {
-        let Some(parent) = dir.parent().filter(|_| !planted::active(61)) else { return Ok(()) };
+        if planted::active(61) {
+            return Ok(());
+        }
+        let Some(parent) = dir.parent() else { return Ok(()) };
         match self.sync_path(parent) {
             Err(error)
                 if matches!(
@@ -374,8 +379,11 @@ impl<S: System> File for DirFile<S> {
 
     /// Not repeated if it was interrupted: the success of a second sync would prove nothing about the first.
     fn sync_data(&self) -> io::Result<()> {
-        if planted::active(63) && self.direct.is_some() {
-            return Ok(());
+        if planted::active(63) {
+            // Only where data went past the page cache.
+            if self.direct.is_some() {
+                return Ok(());
+            }
         }
         // One sync covers both descriptors: it works on the file, not on the descriptor.
         self.system.sync_data(&self.buffered)
@@ -446,8 +454,12 @@ impl<S: System> File for DirFile<S> {
 /// Makes a call until no signal interrupts it.
 fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
-        match call() {
-            Err(error) if error.kind() == ErrorKind::Interrupted && !planted::active(66) => {}
+        let done = call();
+        if planted::active(66) {
+            return done;
+        }
+        match done {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             done => return done,
         }
     }

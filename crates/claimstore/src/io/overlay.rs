@@ -214,10 +214,11 @@ impl File for OverlayFile {
 
     fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         let end = end_of(offset, data.len())?;
-        if planted::active(51)
-            && let Some(below) = &self.below
-        {
-            return below.write_all_at(data, offset);
+        if planted::active(51) {
+            // Past the overlay.
+            if let Some(below) = &self.below {
+                return below.write_all_at(data, offset);
+            }
         }
         let mut state = self.state();
         for (number, within, from, piece) in pieces(offset, data.len()) {

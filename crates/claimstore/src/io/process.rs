@@ -21,7 +21,10 @@ impl Process {
 
     /// Whether it is the current process.
     pub(crate) fn is_current(self) -> bool {
-        self == Process::current() || planted::active(50)
+        if planted::active(50) {
+            return true;
+        }
+        self == Process::current()
     }
 }
 

@@ -167,7 +167,11 @@ pub(super) fn decode(segment: &[u8], place: Place) -> Result<Frame<'_>, Reject> 
     }
     let fields = Fields::read(header).map_err(|_| Reject::NotAFrame)?;
     // Old bytes of a recycled file are whole frames too: only the salt tells them from ours.
-    if fields.salt != place.salt && !planted::active(10) {
+    let mut is_ours = fields.salt == place.salt;
+    if planted::active(10) {
+        is_ours = true;
+    }
+    if !is_ours {
         return Err(Reject::NotAFrame);
     }
     // The length is bounded before it is used for anything.

@@ -108,7 +108,11 @@ pub(super) fn judge(segment: &[u8], end: Place, missing: u64) -> Tail {
         if frame::looks_like_ours(sector, end.salt) {
             tail = Tail::Torn;
             if let Ok(later) = frame::decode(segment, Place { offset, ..end }) {
-                if later.head.durable >= missing && !planted::active(9) {
+                let mut is_witness = later.head.durable >= missing;
+                if planted::active(9) {
+                    is_witness = false;
+                }
+                if is_witness {
                     return Tail::Corrupt;
                 }
                 next = offset.saturating_add(frame::framed_bytes(later.payload.len()));

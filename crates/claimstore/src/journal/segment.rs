@@ -82,7 +82,11 @@ pub(crate) fn prepare(
     // The file and its name must be durable before a frame names this segment: a named segment that is missing is
     // damage.
     file.sync_data()?;
-    if !planted::active(13) {
+    let mut sync_name = true;
+    if planted::active(13) {
+        sync_name = false;
+    }
+    if sync_name {
         storage.sync_dir(JOURNAL_DIR)?;
     }
     // The zeros need not stay in the page cache.

@@ -95,7 +95,10 @@ impl Writer {
         &self,
         leads_to: impl FnOnce(&str, &dyn File) -> io::Result<bool>,
     ) -> io::Result<()> {
-        if planted::active(54) || leads_to(&self.name, &*self.segment.file)? {
+        if planted::active(54) {
+            return Ok(());
+        }
+        if leads_to(&self.name, &*self.segment.file)? {
             return Ok(());
         }
         let text =
@@ -225,7 +228,10 @@ impl Writer {
     }
 
     fn usable(&self) -> io::Result<()> {
-        if self.broken && !planted::active(11) {
+        if planted::active(11) {
+            return Ok(());
+        }
+        if self.broken {
             return Err(io::Error::other("an earlier write or sync of the journal failed"));
         }
         Ok(())

@@ -226,10 +226,9 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
     // is there.
     replay.load_open_runs(&set)?;
     let (segment, salt, batch) = state.journal;
+    let start = Start { segment, salt, batch };
     let recovered =
-        journal::recover(storage, store_id, Start { segment, salt, batch }, state.sealed, &mut |frame| {
-            replay.frame(frame)
-        })?;
+        journal::recover(storage, store_id, start, state.sealed, &mut |frame| replay.frame(frame))?;
     let cold = Cold::new(set, options.limits.cache_bytes);
     let tables = open_tables(options, storage, store_id, state.has_tables)?;
     if let Some(tables) = &tables {
@@ -243,7 +242,10 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
         tables.remove_claims(&copied)?;
     }
     let time = resume_clock(options, &state.mark, outcome.mark_ms);
-    let life = if planted::active(6) { outcome.life - 1 } else { outcome.life };
+    let mut life = outcome.life;
+    if planted::active(6) {
+        life -= 1;
+    }
     // The new life is durable before any token of it is assigned. Leftover run files are removed last: if the opening
     // fails, they stay.
     let mut home = Home::new(catalog, state);
@@ -416,7 +418,11 @@ impl Replay<'_> {
                     let record = Record::decode(&mut cursor, &base)?;
                     // Operations up to `checkpoint_seq` are in the runs. Applied again, they would bring back records
                     // that were pruned since.
-                    if record.seq > self.evidence.checkpoint_seq || planted::active(15) {
+                    let mut is_in_runs = record.seq <= self.evidence.checkpoint_seq;
+                    if planted::active(15) {
+                        is_in_runs = false;
+                    }
+                    if !is_in_runs {
                         self.apply(key, record, Marks { may_shadow: true, ..Marks::default() });
                     }
                 }
@@ -447,8 +453,12 @@ impl Replay<'_> {
                 self.copied.push((key.to_vec(), seq));
                 return Ok(());
             }
-            // Planted bug 28: any record from the journal counts as newer.
-            if !(planted::active(28) && self.live.shard(hash).find(hash, key).is_some()) {
+            let mut counts = true;
+            if planted::active(28) {
+                // Any record from the journal is taken for newer.
+                counts = self.live.shard(hash).find(hash, key).is_none();
+            }
+            if counts {
                 self.apply(key, record, Marks { may_shadow: true, ..Marks::default() });
             }
             // Also if the journal has a newer version: the row must be removed before the version that hides it is.
@@ -464,7 +474,11 @@ impl Replay<'_> {
         let hash = self.hasher.hash(key);
         let mut shard = self.live.shard(hash);
         let old = shard.find(hash, key);
-        if old.is_some_and(|old| old.record.seq >= record.seq) && !planted::active(15) {
+        let mut is_older = old.is_some_and(|old| old.record.seq >= record.seq);
+        if planted::active(15) {
+            is_older = false;
+        }
+        if is_older {
             return;
         }
         let before = old.map(|old| old.marks).unwrap_or_default();
