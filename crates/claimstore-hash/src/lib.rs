@@ -107,6 +107,7 @@ mod mac;
 mod mint;
 mod payload;
 mod quality;
+mod seal;
 mod spec;
 #[cfg(feature = "serde")]
 mod value;
@@ -126,6 +127,7 @@ pub use json::{JsonRules, canonical_json};
 pub use mint::{UlidMinter, UuidV7Minter};
 pub use payload::PayloadError;
 pub use quality::{Doubt, Finding, KeyQuality};
+pub use seal::{Seal, Sealer};
 pub use spec::{Case, Characters, KeyPart, KeySpec};
 
 #[cfg(test)]
