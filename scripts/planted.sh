@@ -100,6 +100,8 @@ bugs=(
   "80:import forgets who decided:command pure"
   "81:import forgets attempts:command pure"
   "82:import remembers from now on:command pure"
+  "98:keep-alive renews past its ceiling:pure"
+  "99:seal of a lease token not compared:pure model"
 )
 layers=(model midst pure real small large lives streams crash faults resources pace readonly decisions command exec storm lost fork schedules damage kill races)
 

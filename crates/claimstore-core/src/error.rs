@@ -17,6 +17,9 @@ pub enum ErrorKind {
     Parked,
     /// The token was superseded, parked or settled. The call changed nothing.
     StaleLease,
+    /// The lease token was not made by this store, or not left as it was: forged, damaged, or of another store. The
+    /// call changed nothing.
+    InvalidToken,
     /// The key is empty or breaks the rule of its namespace.
     InvalidKey,
     /// A key, response, progress or batch is beyond its limit.
