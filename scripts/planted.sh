@@ -102,6 +102,8 @@ bugs=(
   "82:import remembers from now on:command pure"
   "96:crash behind an effect forgotten:handlers"
   "97:dead process goes on to its effects:handlers"
+  "98:keep-alive renews past its ceiling:pure"
+  "99:seal of a lease token not compared:pure model"
 )
 layers=(model midst pure real small large lives streams crash faults resources pace readonly decisions command exec storm lost fork schedules damage kill races handlers)
 

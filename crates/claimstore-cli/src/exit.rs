@@ -97,7 +97,9 @@ pub(crate) fn of_error(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<claimstore::Error>().map(claimstore::Error::kind) {
         Some(ErrorKind::AlreadyOpen | ErrorKind::Overloaded) => Exit::Busy,
         Some(ErrorKind::Corrupt | ErrorKind::TooNew) => Exit::Data,
-        Some(ErrorKind::Misuse | ErrorKind::InvalidKey | ErrorKind::TooLarge) => Exit::Usage,
+        Some(ErrorKind::Misuse | ErrorKind::InvalidKey | ErrorKind::InvalidToken | ErrorKind::TooLarge) => {
+            Exit::Usage
+        }
         _ => Exit::Failed,
     }
 }

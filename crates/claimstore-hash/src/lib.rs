@@ -109,6 +109,7 @@ mod mac;
 mod mint;
 mod payload;
 mod quality;
+mod seal;
 mod spec;
 #[cfg(feature = "serde")]
 mod value;
@@ -129,6 +130,7 @@ pub use label::{KeyLabel, key_label};
 pub use mint::{UlidMinter, UuidV7Minter};
 pub use payload::PayloadError;
 pub use quality::{Doubt, Finding, KeyQuality};
+pub use seal::{Seal, Sealer};
 pub use spec::{Case, Characters, KeyPart, KeySpec};
 
 /// Lets the README's program be compiled and run with the doc tests.

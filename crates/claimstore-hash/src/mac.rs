@@ -25,6 +25,10 @@ pub(crate) enum Purpose {
     Context,
     /// Digests of single fields.
     Field,
+    /// Seals of what callers carry away and bring back.
+    Seal,
+    /// The name of the key of seals, which may be known to everybody.
+    SealId,
 }
 
 impl Purpose {
@@ -35,6 +39,8 @@ impl Purpose {
             Purpose::Body => "claimstore 2026-11-21 fingerprint body v1",
             Purpose::Context => "claimstore 2026-11-21 fingerprint context v1",
             Purpose::Field => "claimstore 2026-11-21 fingerprint field v1",
+            Purpose::Seal => "claimstore 2026-11-29 seal v1",
+            Purpose::SealId => "claimstore 2026-11-29 seal id v1",
         }
     }
 }
@@ -143,7 +149,14 @@ mod tests {
 
     #[test]
     fn purposes_are_apart() {
-        let purposes = [Purpose::Fingerprint, Purpose::Body, Purpose::Context, Purpose::Field];
+        let purposes = [
+            Purpose::Fingerprint,
+            Purpose::Body,
+            Purpose::Context,
+            Purpose::Field,
+            Purpose::Seal,
+            Purpose::SealId,
+        ];
         let keys: HashSet<_> =
             purposes.map(|purpose| derive_key(Algorithm::Blake3, purpose, &[7; 32])).into_iter().collect();
         assert_eq!(keys.len(), purposes.len());

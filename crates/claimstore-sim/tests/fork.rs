@@ -178,6 +178,8 @@ impl Things {
         let space = store.namespace_with("space", Policy::daily()).unwrap();
         // One watch at a time: that of the reaper.
         let reaper = Recovery::new(store).spawn().unwrap();
+        let once = store
+            .once_async(&ClaimRequest::new("once").ttl(DAY), async |_: &Lease| Ok::<_, Error>(Vec::new()));
         let mut futures = vec![
             AnyFuture::new(store.claim_async(&ClaimRequest::new("future").ttl(DAY))),
             AnyFuture::new(store.claim_many_async(&[ClaimRequest::new("futures").ttl(DAY)])),
@@ -186,6 +188,13 @@ impl Things {
             AnyFuture::new(store.checkpoint_async()),
             AnyFuture::new(store.namespace_async("named")),
             AnyFuture::new(sequence.claim_async(7)),
+            AnyFuture::new(store.transact_async(&ClaimRequest::new("tx").ttl(DAY), |_| Ok(Vec::new()))),
+            AnyFuture::new(async {
+                once.await.map_err(|refused| match refused {
+                    OnceError::Store(error) => error,
+                    other => Error::caller(other.to_string()),
+                })
+            }),
             AnyFuture::new(
                 store.claim_or_wait_async(&ClaimRequest::new("lease").ttl(DAY), Duration::from_millis(1)),
             ),
@@ -391,6 +400,9 @@ fn every_way_out(told: &mut Failures, store: &Store, lease: Lease) {
     told.refused("save_progress_async", AnyFuture::answer(lease.save_progress_async("half")));
     let lease = back(told, "complete_async", AnyFuture::answer(lease.complete_async("by the child")));
     let lease = back(told, "detach_async", AnyFuture::answer(lease.detach_async(DAY)));
+    told.refused("keep_alive", AnyFuture::answer(lease.keep_alive(DAY)));
+    let settled = AnyFuture::answer(lease.complete_in_async(|_| Ok(Vec::new())));
+    let lease = back(told, "complete_in_async", settled.map(drop));
     told.refused("complete_many", store.complete_many(vec![(lease, Vec::new())]).map_err(Error::from));
 }
 
@@ -407,6 +419,7 @@ fn calls_as_futures(told: &mut Failures, store: &Store, mut futures: Vec<AnyFutu
     told.refused("claim_async", AnyFuture::answer(store.claim_async(&fresh)));
     told.refused("claim_many_async", AnyFuture::answer(store.claim_many_async(std::slice::from_ref(&fresh))));
     told.refused("claim_or_wait_async", AnyFuture::answer(store.claim_or_wait_async(&fresh, DAY)));
+    told.refused("transact_async", AnyFuture::answer(store.transact_async(&fresh, |_| Ok(Vec::new()))));
     told.refused("get_async", AnyFuture::answer(store.get_async("known")));
     told.refused("forget_async", AnyFuture::answer(store.forget_async("known")));
     told.refused("namespace_async", AnyFuture::answer(store.namespace_async("of-the-child")));

@@ -2,7 +2,8 @@
 //!
 //! Cancel safety: a claim future that is dropped before its answer was delivered releases what it claimed,
 //! and the attempt does not count. A settlement is on its way as soon as the call returned its future;
-//! dropping the future does not stop it. No future keeps the store open.
+//! dropping the future does not stop it. No future keeps the store open. The crate documentation says which futures are
+//! lazy.
 
 use crate::claim::{Claim, ClaimRequest};
 use crate::engine::Engine;
@@ -55,7 +56,7 @@ fn release_undelivered(engine: &Engine, space: &Arc<Space>, granted: Granted) {
 }
 
 /// A claim under way; see [`Store::claim_async`](crate::Store::claim_async).
-#[must_use = "futures do nothing unless polled"]
+#[must_use = "nothing happens before it is polled"]
 pub struct ClaimFuture {
     engine: Arc<Engine>,
     space: Arc<Space>,
@@ -126,7 +127,7 @@ impl fmt::Debug for ClaimFuture {
 }
 
 /// A batch of claims under way; see [`Store::claim_many_async`](crate::Store::claim_many_async).
-#[must_use = "futures do nothing unless polled"]
+#[must_use = "nothing happens before it is polled"]
 pub struct ClaimManyFuture {
     engine: Arc<Engine>,
     space: Arc<Space>,
@@ -194,7 +195,7 @@ impl fmt::Debug for ClaimManyFuture {
 
 /// A claim that waits for its holder; see
 /// [`Store::claim_or_wait_async`](crate::Store::claim_or_wait_async).
-#[must_use = "futures do nothing unless polled"]
+#[must_use = "nothing happens before it is polled"]
 pub struct WaitFuture {
     claim: ClaimFuture,
     limit: Duration,
@@ -258,8 +259,7 @@ impl Future for WaitFuture {
             // At the latest in a minute, so that the timer of a dropped future is not kept for long.
             let again_ms =
                 now_ms.saturating_add(millis(holder.retry_after()).min(60_000)).min(waiting.deadline_ms);
-            engine.timers.wake_at(again_ms, cx.waker());
-            engine.nudge_service();
+            engine.wake_at(again_ms, cx.waker());
             if !waiting.bell.poll(cx.waker()) {
                 return Poll::Pending;
             }
@@ -284,7 +284,7 @@ impl fmt::Debug for WaitFuture {
 }
 
 /// A settlement under way; see [`Lease::complete_async`].
-#[must_use = "futures do nothing unless polled"]
+#[must_use = "the result tells whether it was settled"]
 pub struct SettleFuture {
     state: Option<Settling>,
 }
@@ -335,7 +335,7 @@ impl fmt::Debug for SettleFuture {
 
 /// A batch of completions under way; see
 /// [`Store::complete_many_async`](crate::Store::complete_many_async).
-#[must_use = "futures do nothing unless polled"]
+#[must_use = "the result tells whether it was settled"]
 pub struct BatchSettleFuture {
     state: Option<BatchSettling>,
 }

@@ -1,7 +1,6 @@
-//! The right to settle a claim: [`Lease`], its portable form [`LeaseToken`], and a refused settlement.
+//! The right to settle a claim: [`Lease`], and a refused settlement.
 
 use crate::claim::{Claim, Failure};
-use crate::codec::{Cursor, put_bytes};
 use crate::engine::Engine;
 use crate::engine::claims::{Answer, Granted, Unclaimed};
 use crate::engine::commit::Waits;
@@ -11,10 +10,13 @@ use crate::engine::spaces::{Keyed, Space};
 use crate::engine::spans;
 use crate::error::{Error, ErrorKind};
 use crate::future::SettleFuture;
+use crate::keep_alive::KeepAlive;
 use crate::planted;
 use crate::queued::{CommitFuture, DetachFuture};
 use crate::sync::{Arc, Weak};
+use crate::token::{LeaseToken, Named};
 use crate::transact::Transaction;
+use crate::transacting::CompleteInFuture;
 use claimstore_core::backend::Grant;
 use claimstore_core::claims::Working;
 use std::fmt;
@@ -244,53 +246,92 @@ impl Lease {
         }
     }
 
+    /// Like [`complete_in`](Lease::complete_in), as a future. `work` runs on the upkeep thread of the store, where it
+    /// keeps upkeep and other long calls waiting: let it write rows and nothing else. It must not wait for futures of
+    /// the store.
+    ///
+    /// The settlement is queued when this returns. Dropping the future does not stop it: rows and result are there
+    /// together or not at all, and a claim that was refused goes to its term. If `work` panics, the claim is abandoned,
+    /// and the panic goes on where the future is polled.
+    ///
+    /// Errors: those of [`complete_in`](Lease::complete_in); [`ErrorKind::Overloaded`] when too many calls wait for the
+    /// thread; [`ErrorKind::Closed`] when the store closed before the turn came. Each changed nothing and hands the
+    /// lease back.
+    pub fn complete_in_async<F>(self, work: F) -> CompleteInFuture
+    where
+        F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error> + Send + 'static,
+    {
+        CompleteInFuture::begin(self, work)
+    }
+
+    /// Keeps the claim alive while its work goes on: renews the lease now and then at each third of its length, until
+    /// the guard is dropped or `ceiling` has passed from now. No renewal reaches past the ceiling, and none shortens a
+    /// term. The first refusal ends it, and the guard tells; see [`KeepAlive`].
+    ///
+    /// The length is the one the claim was granted with, whatever [`renew`](Lease::renew) said since. Renewals are made
+    /// by a thread of the store. No I/O, except for a detached claim, whose term is durable.
+    pub fn keep_alive(&self, ceiling: Duration) -> KeepAlive {
+        KeepAlive::begin(self, ceiling)
+    }
+
     /// Hands the right to settle to elsewhere in this process; [`Store::resume`](crate::Store::resume) takes
     /// it up again. The claim goes on until its term.
     pub fn into_token(mut self) -> LeaseToken {
         self.armed = false;
-        if let Some(engine) = self.engine.upgrade() {
+        let engine = self.engine.upgrade();
+        if let Some(engine) = &engine {
             engine.let_go(&self.held);
         }
-        self.portable()
+        let store_id = engine.map_or([0; 16], |engine| engine.store_id);
+        LeaseToken::here(self.engine.clone(), store_id, self.named())
     }
 
     /// Makes the claim outlive this process: it is trusted until `term` is over, across restarts, and
     /// [`Store::resume`](crate::Store::resume) takes it up with the token. Durable when it returns `Ok`.
+    ///
+    /// The token is sealed with a key of the store. The first call in the store's life makes that key, in a file; see
+    /// [`Store::fingerprinter`](crate::Store::fingerprinter) for its errors, which leave the claim as it was.
     pub fn detach(mut self, term: Duration) -> Result<LeaseToken, SettleError> {
         let detached = self.engine().and_then(|engine| {
+            let sealer = engine.sealer()?;
             let batch = engine.detach(&self.held, term, Waits::Here)?;
             engine.wait(batch)?;
             engine.let_go(&self.held);
-            Ok(())
+            Ok(sealer)
         });
         match detached {
-            Ok(()) => {
+            Ok(sealer) => {
                 self.armed = false;
-                Ok(self.portable())
+                Ok(LeaseToken::sealed(&sealer, self.named()))
             }
             Err(error) => Err(SettleError::new(error, self)),
         }
     }
 
     /// Like [`detach`](Lease::detach), as a future. Dropping the future does not stop it.
+    ///
+    /// Where the store has no key of seals yet, this call makes it, and writes and syncs a small file for that;
+    /// [`Store::fingerprinter_async`](crate::Store::fingerprinter_async) makes it beforehand.
     pub fn detach_async(mut self, term: Duration) -> DetachFuture {
         let begun = self.engine().and_then(|engine| {
             engine.serve_futures()?;
+            let sealer = engine.sealer()?;
             let batch = engine.detach(&self.held, term, Waits::Elsewhere)?;
             engine.let_go(&self.held);
-            Ok((engine, batch))
+            Ok((engine, batch, sealer))
         });
         match begun {
-            Ok((engine, batch)) => {
+            Ok((engine, batch, sealer)) => {
                 self.armed = false;
-                DetachFuture::queued(engine, batch, self)
+                let token = LeaseToken::sealed(&sealer, self.named());
+                DetachFuture::queued(engine, batch, self, token)
             }
             Err(error) => DetachFuture::refused(SettleError::new(error, self)),
         }
     }
 
-    pub(crate) fn portable(&self) -> LeaseToken {
-        LeaseToken { space: self.held.space.name.clone(), key: self.key().into(), token: self.held.token }
+    fn named(&self) -> Named<'_> {
+        Named { space: &self.held.space.name, key: self.key(), token: self.held.token }
     }
 
     pub(crate) fn engine(&self) -> Result<Arc<Engine>, Error> {
@@ -368,54 +409,6 @@ impl fmt::Debug for Lease {
             .field("token", &self.held.token)
             .field("attempt", &self.attempt)
             .finish_non_exhaustive()
-    }
-}
-
-/// The right to settle a claim, as data: namespace, key and token.
-#[derive(Clone, PartialEq, Eq)]
-#[must_use = "without the token nobody can settle the claim before its term"]
-pub struct LeaseToken {
-    pub(crate) space: Box<str>,
-    pub(crate) key: Box<[u8]>,
-    pub(crate) token: u64,
-}
-
-impl LeaseToken {
-    /// The fencing token.
-    pub fn token(&self) -> u64 {
-        self.token
-    }
-
-    /// The token as bytes, to carry it to another process. They contain namespace and key.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = b"clt1".to_vec();
-        out.extend_from_slice(&self.token.to_le_bytes());
-        put_bytes(self.space.as_bytes(), &mut out);
-        put_bytes(&self.key, &mut out);
-        out
-    }
-
-    /// Reads what [`to_bytes`](LeaseToken::to_bytes) wrote; [`ErrorKind::Misuse`] for anything else.
-    pub fn from_bytes(bytes: &[u8]) -> Result<LeaseToken, Error> {
-        let read = || {
-            let mut cursor = Cursor::new(bytes);
-            if cursor.take(4, "token magic").ok()? != b"clt1" {
-                return None;
-            }
-            let token = cursor.u64("token").ok()?;
-            let space = std::str::from_utf8(cursor.bytes("namespace").ok()?).ok()?.into();
-            let key = cursor.bytes("key").ok()?.into();
-            cursor.finish("token end").ok()?;
-            Some(LeaseToken { space, key, token })
-        };
-        read().ok_or_else(|| Error::new(ErrorKind::Misuse, "these bytes are not a lease token"))
-    }
-}
-
-/// Shows the token, never the key.
-impl fmt::Debug for LeaseToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LeaseToken").field("token", &self.token).finish_non_exhaustive()
     }
 }
 

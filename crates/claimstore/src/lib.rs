@@ -33,6 +33,17 @@
 //! | any of these with another fingerprint | error [`ErrorKind::PayloadMismatch`]; the record stands |
 //! | time-ordered, not found, older than the policy's ttl | error [`ErrorKind::TooOld`]; too far ahead: [`ErrorKind::FutureKey`] |
 //!
+//! # Futures
+//!
+//! Every call that may wait has a twin that returns a future, for any runtime. Nothing of them keeps the store open.
+//!
+//! | future of | begins | dropped before it was ready |
+//! |---|---|---|
+//! | `claim_async`, `claim_many_async`, `claim_or_wait_async`, `once_async` | when it is first polled | what was claimed is given back, and its attempt does not count; once the work of `once_async` has begun, the claim is abandoned |
+//! | `transact_async` | when it is first polled | nothing happens, unless its closure has begun; then claim, rows and response are there together or not at all |
+//! | every other | when the call returns | goes on; only the result is lost |
+//! | [`Lease::keep_alive`] | when the call returns | the renewals end |
+//!
 //! # It is not
 //!
 //! a cache, a lock service, or a general key-value store; and it cannot make a remote effect happen exactly
@@ -51,6 +62,7 @@ mod backend;
 mod claim;
 mod future;
 mod import;
+mod keep_alive;
 mod lease;
 mod namespace;
 mod open;
@@ -60,7 +72,9 @@ mod queued;
 mod sequence;
 mod store;
 mod task;
+mod token;
 mod transact;
+mod transacting;
 #[cfg(feature = "serde")]
 mod typed;
 mod view;
@@ -96,14 +110,17 @@ pub use engine::records::Records;
 pub use future::{BatchSettleFuture, ClaimFuture, ClaimManyFuture, SettleFuture, WaitFuture};
 pub use import::{Import, Imported};
 pub use io::ManualClock;
-pub use lease::{Lease, LeaseToken, SettleError};
+pub use keep_alive::KeepAlive;
+pub use lease::{Lease, SettleError};
 pub use namespace::{Namespace, Once, OnceError};
 pub use options::{Durability, Options};
 pub use queued::{CommitFuture, DetachFuture, NamespaceFuture};
 pub use sequence::{PositionClaim, PositionError, PositionLease, Sequence};
 pub use store::{CompleteManyError, Store, WeakStore};
 pub use task::TaskFuture;
+pub use token::LeaseToken;
 pub use transact::{Table, TableMut, TableRange, Transacted, Transaction};
+pub use transacting::{CompleteInFuture, TransactFuture};
 pub use view::{Bucket, Census, DuplicateRate, Outcomes, Quantiles, Report, Stats};
 pub use watch::OrphanWatch;
 

@@ -17,6 +17,7 @@ use crate::store::Handle;
 use crate::sync::Arc;
 use crate::task::TaskFuture;
 use crate::transact::{Transacted, Transaction};
+use crate::transacting::TransactFuture;
 use crate::view::Record;
 use claimstore_hash::KeyPart;
 use std::fmt;
@@ -244,6 +245,56 @@ impl Namespace {
         }
     }
 
+    /// Like [`once`](Namespace::once), as a future: `work` is an asynchronous closure that borrows the lease. An `Err` of
+    /// `work` puts the claim up for a retry.
+    ///
+    /// Nothing happens before it is polled. Dropped while it claims, it gives the claim back, and the attempt does not
+    /// count. Dropped while `work` runs, or left by a panic of `work`, it abandons the claim. Dropped while the response
+    /// is stored, it does not stop that. It does not keep the store open. It is `Send` and `'static` where the closure
+    /// and its future are.
+    ///
+    /// ```
+    /// # use claimstore::{Error, Once, OnceError, Policy, Store};
+    /// # use std::time::Duration;
+    /// use claimstore::ClaimRequest;
+    ///
+    /// async fn charge(store: &Store, order: &str) -> Result<Once, OnceError<Error>> {
+    ///     let request = ClaimRequest::new(order).ttl(Duration::from_secs(86_400));
+    ///     store.once_async(&request, async |lease| {
+    ///         let _key = lease.child_key("charge"); // for the call that is awaited here
+    ///         Ok(b"charged".to_vec())
+    ///     }).await
+    /// }
+    /// ```
+    pub fn once_async<E, F>(
+        &self,
+        request: &ClaimRequest,
+        work: F,
+    ) -> impl Future<Output = Result<Once, OnceError<E>>> + use<E, F>
+    where
+        F: AsyncFnOnce(&Lease) -> Result<Vec<u8>, E>,
+    {
+        let claim = self.claim_async(request);
+        async move {
+            let lease = match claim.await.map_err(OnceError::Store)? {
+                Claim::Claimed(lease) => lease,
+                Claim::Duplicate(receipt) => return Ok(Once::Replayed(receipt)),
+                Claim::InProgress(holder) => return Ok(Once::InProgress(holder)),
+            };
+            match work(&lease).await {
+                Ok(response) => match lease.complete_async(&response).await {
+                    Ok(()) => Ok(Once::Ran(response)),
+                    Err(error) => Err(OnceError::NotStored { response, error }),
+                },
+                Err(error) => {
+                    // The caller needs the work's own error; a claim that cannot be failed goes to its term.
+                    drop(lease.fail_async(crate::Failure::retry()).await);
+                    Err(OnceError::Work(error))
+                }
+            }
+        }
+    }
+
     /// One commit for the claim, the rows that `work` writes, and its response. An `Err` (see [`Error::caller`]) or a
     /// panic of `work` rolls everything back, the claim included. While it runs, other claims of the key return
     /// `InProgress`. A `transact` inside it is [`ErrorKind::Misuse`].
@@ -253,6 +304,23 @@ impl Namespace {
     {
         let ran = self.engine().transact(&self.space, request, |write| work(&Transaction::new(write)))?;
         Ok(ran.into())
+    }
+
+    /// Like [`transact`](Namespace::transact), as a future. `work` runs on the upkeep thread of the store, where it keeps
+    /// upkeep and other long calls waiting: let it write rows and nothing else. It must not wait for futures of the
+    /// store.
+    ///
+    /// Nothing happens before it is polled. Dropped before `work` began, it does nothing. Dropped later, the claim, the
+    /// rows and the response are there together or not at all. If `work` panics, everything is rolled back, and the
+    /// panic goes on where the future is polled.
+    ///
+    /// Errors: those of [`transact`](Namespace::transact); [`ErrorKind::Overloaded`] when too many calls wait for the
+    /// thread; [`ErrorKind::Closed`] when the store closed before the turn came.
+    pub fn transact_async<F>(&self, request: &ClaimRequest, work: F) -> TransactFuture
+    where
+        F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error> + Send + 'static,
+    {
+        TransactFuture::new(self.engine(), &self.space, request.clone(), work)
     }
 
     /// The record of a key, from durable facts only; `None` if the key is unknown or expired.

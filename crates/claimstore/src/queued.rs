@@ -8,11 +8,12 @@ use crate::engine::commit::Leads;
 use crate::engine::spaces::Space;
 use crate::error::{Error, ErrorKind};
 use crate::future::poll_commit;
-use crate::lease::{Lease, LeaseToken, SettleError};
+use crate::lease::{Lease, SettleError};
 use crate::namespace::Namespace;
 use crate::store::Handle;
 use crate::sync::{Arc, Weak};
 use crate::task::TaskFuture;
+use crate::token::LeaseToken;
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
@@ -83,15 +84,15 @@ pub struct DetachFuture {
 }
 
 enum Detaching {
-    Queued { engine: Arc<Engine>, batch: u64, lease: Lease },
+    Queued { engine: Arc<Engine>, batch: u64, lease: Lease, token: LeaseToken },
     Refused(SettleError),
     Done,
 }
 
 impl DetachFuture {
-    pub(crate) fn queued(engine: Arc<Engine>, batch: u64, lease: Lease) -> DetachFuture {
+    pub(crate) fn queued(engine: Arc<Engine>, batch: u64, lease: Lease, token: LeaseToken) -> DetachFuture {
         engine.nudge_service();
-        DetachFuture { state: Detaching::Queued { engine, batch, lease } }
+        DetachFuture { state: Detaching::Queued { engine, batch, lease, token } }
     }
 
     pub(crate) fn refused(error: SettleError) -> DetachFuture {
@@ -107,14 +108,16 @@ impl Future for DetachFuture {
         match mem::replace(&mut self.state, Detaching::Done) {
             Detaching::Done => Poll::Pending,
             Detaching::Refused(error) => Poll::Ready(Err(error)),
-            Detaching::Queued { engine, batch, lease } => match poll_commit(&engine, batch, cx.waker()) {
-                Poll::Ready(Ok(())) => Poll::Ready(Ok(lease.portable())),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(SettleError::new(error, lease))),
-                Poll::Pending => {
-                    self.state = Detaching::Queued { engine, batch, lease };
-                    Poll::Pending
+            Detaching::Queued { engine, batch, lease, token } => {
+                match poll_commit(&engine, batch, cx.waker()) {
+                    Poll::Ready(Ok(())) => Poll::Ready(Ok(token)),
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(SettleError::new(error, lease))),
+                    Poll::Pending => {
+                        self.state = Detaching::Queued { engine, batch, lease, token };
+                        Poll::Pending
+                    }
                 }
-            },
+            }
         }
     }
 }

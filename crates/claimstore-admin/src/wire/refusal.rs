@@ -113,7 +113,9 @@ impl From<claimstore::Error> for Refusal {
         let kind = match error.kind() {
             ErrorKind::Overloaded | ErrorKind::AlreadyOpen => RefusalKind::Busy,
             ErrorKind::Corrupt | ErrorKind::TooNew => RefusalKind::Damaged,
-            ErrorKind::Misuse | ErrorKind::InvalidKey | ErrorKind::TooLarge => RefusalKind::Usage,
+            ErrorKind::Misuse | ErrorKind::InvalidKey | ErrorKind::InvalidToken | ErrorKind::TooLarge => {
+                RefusalKind::Usage
+            }
             ErrorKind::Closed => RefusalKind::Closed,
             _ => RefusalKind::Failed,
         };

@@ -258,7 +258,9 @@ impl Runner {
     pub(super) fn hand_over(&mut self, held: usize) -> Done {
         let Some((key, lease)) = self.take_held(held) else { return Ok(()) };
         let holds = self.model.holds(key, lease.token());
-        let token = LeaseToken::from_bytes(&lease.into_token().to_bytes())?;
+        let bytes = lease.into_token().to_bytes();
+        self.forge(key, &bytes)?;
+        let token = LeaseToken::from_bytes(&bytes)?;
         match self.opened().resume(token) {
             Ok(lease) if holds => {
                 // A claim of an earlier life is an orphan for good, once it is no longer detached.
@@ -273,6 +275,19 @@ impl Runner {
             }
             Err(error) if !holds && error.kind() == ErrorKind::StaleLease => Ok(()),
             other => disagree(format!("key {key}: resumed {other:?}, holds: {holds}")),
+        }
+    }
+
+    /// A token with one bit changed is refused, as what it is.
+    fn forge(&mut self, key: usize, bytes: &[u8]) -> Done {
+        let mut forged = bytes.to_vec();
+        let bit = self.model.store_ms as usize % (forged.len() * 8);
+        if let Some(byte) = forged.get_mut(bit / 8) {
+            *byte ^= 1 << (bit % 8);
+        }
+        match LeaseToken::from_bytes(&forged).and_then(|token| self.opened().resume(token)) {
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidToken | ErrorKind::Misuse) => Ok(()),
+            other => disagree(format!("key {key}: a token with bit {bit} changed: {other:?}")),
         }
     }
 

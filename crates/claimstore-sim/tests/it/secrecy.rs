@@ -23,7 +23,7 @@ use claimstore_core::decide::{Ending, Wanted, claimed as claimed_record};
 use claimstore_core::key_bytes::KeyBytes;
 use claimstore_hash::{
     CompositeKey, DerivedKey, HttpBody, HttpRequest, HttpRules, JsonRules, KeyPart, KeyQuality, PayloadError,
-    UlidMinter, UuidV7Minter, canonical_json, composite_parts, parse_ulid,
+    Sealer, UlidMinter, UuidV7Minter, canonical_json, composite_parts, parse_ulid,
 };
 use claimstore_recovery::steps::{Step, StepError, Steps, UndoError};
 use claimstore_recovery::{Events, Orphan, OrphanPolicy, Recovery, Resolution, ReviewQueue, StepList};
@@ -333,6 +333,10 @@ fn futures(shown: &Shown, store: &Store, space: &Namespace) {
     shown.of(&space.claim_or_wait_async(&request("future"), DAY));
     shown.of(&claimed(space.claim_with(&request("settled"))).complete_async(canary("response")));
     shown.of(&claimed(space.claim_with(&request("detached"))).detach_async(DAY));
+    shown.of(&space.transact_async(&request("future"), |_| Ok(canary("response").into_bytes())));
+    let held = claimed(space.claim_with(&request("kept")));
+    shown.of(&held.keep_alive(DAY));
+    shown.of(&held.complete_in_async(|_| Ok(canary("response").into_bytes())));
     let batch = vec![(claimed(space.claim_with(&request("batch"))), canary("response").into_bytes())];
     shown.of(&store.complete_many_async(batch));
     shown.of(&space.get_async(canary("lease")));
@@ -437,6 +441,11 @@ fn of_hashes(shown: &Shown) {
     shown.of(&maker);
     let fingerprint = Fingerprint::from(digest());
     shown.of(&fingerprint);
+    let sealer = Sealer::new(&digest());
+    shown.of(&sealer);
+    shown.secret(sealer.id());
+    shown.secret(&sealer.seal(CANARY.as_bytes()).to_bytes()[8..]);
+    shown.of(&sealer.seal(CANARY.as_bytes()));
     shown.secret(maker.raw(CANARY).to_bytes());
     shown.of(&maker.raw(CANARY));
     let mut stream = maker.raw_stream();

@@ -51,12 +51,30 @@ impl FingerprintKey {
         !matches!(*self.state.lock(), State::NotAsked)
     }
 
+    /// The key, read now if it was not yet; `None` if the store has none.
+    pub(crate) fn known(&self) -> Result<Option<[u8; 32]>, Error> {
+        let mut state = self.state.lock();
+        match *state {
+            State::Known(key) => Ok(Some(key)),
+            State::Closed => Err(closed()),
+            // What was made half-way has sealed nothing.
+            State::Failed => Ok(None),
+            State::NotAsked => {
+                let key = read(&self.storage, self.store_id)?;
+                if let Some(key) = key {
+                    *state = State::Known(key);
+                }
+                Ok(key)
+            }
+        }
+    }
+
     /// The key, made now if there is none yet and `may_make` lets it.
     pub(crate) fn get(&self, may_make: impl FnOnce() -> Result<(), Error>) -> Result<[u8; 32], Error> {
         let mut state = self.state.lock();
         let key = match *state {
             State::Known(key) => key,
-            State::Closed => return Err(Error::new(ErrorKind::Closed, "the store was closed")),
+            State::Closed => return Err(closed()),
             State::Failed => {
                 return Err(Error::new(ErrorKind::Io, "the key of fingerprints could not be made; reopen"));
             }
@@ -101,6 +119,10 @@ impl FingerprintKey {
     pub(crate) fn close(&self) {
         *self.state.lock() = State::Closed;
     }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the store was closed")
 }
 
 fn write(storage: &Arc<dyn Storage>, name: &str, store_id: [u8; 16], key: &[u8; 32]) -> std::io::Result<()> {

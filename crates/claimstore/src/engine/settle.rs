@@ -7,11 +7,12 @@
 use super::Class;
 use super::Engine;
 use super::claims::Granted;
-use super::commit::Waits;
+use super::commit::{Leads, Waits};
 use super::decide::{self, Ending};
 use super::held::{Held, live_claim_mut, reserved, stale};
 use super::live::{Entry, Marks};
 use super::spaces::Space;
+use super::time::Moment;
 use super::write::{Build, Change, Earlier, LeaseAfter, Looked, Seen, Standing, Turn, Verdict};
 use crate::claim::FailureClass;
 use crate::codec::{Record, State};
@@ -156,6 +157,41 @@ impl Engine {
         let until_ms = self.time.now_ms().saturating_add(lease_ms);
         self.lapses.note(self.time.boot_ms().saturating_add(lease_ms));
         self.change(held, 0, waits, |record| record.until_ms = until_ms)
+    }
+
+    /// Renews a lease as of `at`, for its own length, but not past `ends_ms` on the boot clock, and never to an earlier
+    /// end. Returns the length of the lease. Refused for a claim that nobody holds.
+    pub(crate) fn prolong(&self, held: &Held, at: Moment, ends_ms: u64) -> Result<u64, Error> {
+        self.check_changes()?;
+        let boot_ms = at.boot_ms;
+        let (lease_ms, term_ms, detached_until_ms) = {
+            let mut shard = self.live.shard(held.keyed.hash);
+            let entry = live_claim_mut(shard.find_mut(held.keyed.hash, &held.keyed.full), held.token)?;
+            if entry.marks.abandoned {
+                return Err(Error::new(ErrorKind::StaleLease, "the lease was dropped"));
+            }
+            let lease_ms = entry.record.lease_ms;
+            let mut term_ms = lease_ms.min(ends_ms.saturating_sub(boot_ms));
+            if planted::active(98) {
+                term_ms = lease_ms;
+            }
+            // Nobody takes over what is reserved.
+            if entry.marks.reserved {
+                return Ok(lease_ms);
+            }
+            if entry.record.until_ms == 0 {
+                entry.lease_until_ms = entry.lease_until_ms.max(boot_ms.saturating_add(term_ms));
+                self.lapses.note(entry.lease_until_ms);
+            }
+            (lease_ms, term_ms, entry.record.until_ms)
+        };
+        let until_ms = at.store_ms.saturating_add(term_ms);
+        if detached_until_ms != 0 && detached_until_ms < until_ms {
+            self.lapses.note(boot_ms.saturating_add(term_ms));
+            self.change(held, 0, Waits::Elsewhere, |record| record.until_ms = record.until_ms.max(until_ms))?;
+            self.nudge_service();
+        }
+        Ok(lease_ms)
     }
 
     /// Makes a claim outlive this process until `term` is over.

@@ -8,6 +8,7 @@ use crate::options::Durability;
 use crate::planted;
 use crate::sync::{Arc, Ordering};
 use crate::task::{TaskFuture, promise};
+use std::task::Waker;
 use std::time::Duration;
 
 /// How often upkeep looks around when nobody asks.
@@ -52,6 +53,12 @@ impl Engine {
         let began_ms = self.time.boot_ms();
         let body = move || engine.run_service(began_ms);
         self.threads.start_once(&self.threads.serving, "claimstore-commit", body)
+    }
+
+    /// Wakes `waker` at about `due_boot_ms`; [`serve_futures`](Engine::serve_futures) must have been called.
+    pub(crate) fn wake_at(&self, due_boot_ms: u64, waker: &Waker) {
+        self.timers.wake_at(due_boot_ms, waker);
+        self.nudge_service();
     }
 
     /// Has `run` called on the upkeep thread, which is started if there is none.

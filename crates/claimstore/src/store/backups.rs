@@ -20,7 +20,8 @@ impl Store {
     /// The key of [`fingerprinter`](Store::fingerprinter) is left out, so that whoever finds the copy cannot guess
     /// payloads from their fingerprints. A store restored from it makes a key of its own: fingerprints of before
     /// are then not compared any more ([`Receipt::fingerprint_checked`] is false), and none is mistaken for
-    /// another. [`backup_with_key`](Store::backup_with_key) takes the key along.
+    /// another. Lease tokens of before are [`ErrorKind::InvalidToken`](crate::ErrorKind::InvalidToken) there.
+    /// [`backup_with_key`](Store::backup_with_key) takes the key along.
     pub fn backup(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
         backup_to(self.engine(), DirStorage::new(dir), false)
     }

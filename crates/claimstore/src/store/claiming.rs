@@ -10,6 +10,7 @@ use crate::namespace::Namespace;
 use crate::namespace::{Once, OnceError};
 use crate::queued::CommitFuture;
 use crate::transact::{Transacted, Transaction};
+use crate::transacting::TransactFuture;
 use crate::view::Record;
 use std::time::Duration;
 
@@ -60,12 +61,32 @@ impl Store {
         self.default.once(key, ttl, work)
     }
 
+    /// See [`Namespace::once_async`].
+    pub fn once_async<E, F>(
+        &self,
+        request: &ClaimRequest,
+        work: F,
+    ) -> impl Future<Output = Result<Once, OnceError<E>>> + use<E, F>
+    where
+        F: AsyncFnOnce(&Lease) -> Result<Vec<u8>, E>,
+    {
+        self.default.once_async(request, work)
+    }
+
     /// See [`Namespace::transact`].
     pub fn transact<F>(&self, request: &ClaimRequest, work: F) -> Result<Transacted, Error>
     where
         F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error>,
     {
         self.default.transact(request, work)
+    }
+
+    /// See [`Namespace::transact_async`].
+    pub fn transact_async<F>(&self, request: &ClaimRequest, work: F) -> TransactFuture
+    where
+        F: FnOnce(&Transaction<'_>) -> Result<Vec<u8>, Error> + Send + 'static,
+    {
+        self.default.transact_async(request, work)
     }
 
     /// See [`Namespace::get`].

@@ -7,8 +7,9 @@ use crate::engine::held::{Held, stale};
 use crate::engine::spans;
 use crate::error::{Error, ErrorKind};
 use crate::future::BatchSettleFuture;
-use crate::lease::{Lease, LeaseToken, SettleError};
+use crate::lease::{Lease, SettleError};
 use crate::options::MAX_BATCH_ITEMS;
+use crate::token::LeaseToken;
 use std::fmt;
 
 /// `complete_many` as a whole was refused: nothing happened, and here are the leases and responses back.
@@ -114,11 +115,16 @@ impl Store {
     }
 
     /// Takes up the claim of `token` again: one handed on by [`Lease::into_token`] in this life, or detached
-    /// by [`Lease::detach`] in any. [`ErrorKind::StaleLease`] when it was superseded or settled meanwhile;
-    /// [`ErrorKind::Misuse`] while another lease of it lives.
+    /// by [`Lease::detach`] in any.
+    ///
+    /// Errors, none of which changes anything: [`ErrorKind::InvalidToken`] when this store did not make the token, or
+    /// somebody changed it since; [`ErrorKind::StaleLease`] when the claim was superseded or settled meanwhile;
+    /// [`ErrorKind::Misuse`] while another lease of it lives; and those of [`fingerprinter`](Store::fingerprinter) when
+    /// the key of the seals cannot be read.
     #[expect(clippy::needless_pass_by_value, reason = "the token is used up")]
     pub fn resume(&self, token: LeaseToken) -> Result<Lease, Error> {
         self.engine().check_changes()?;
+        token.check(self.engine())?;
         let space = self.engine().spaces.get(&token.space).ok_or_else(stale)?;
         let (held, granted) = self.engine().resume(&space, &token.key, token.token)?;
         Ok(Lease::new(self.engine(), &held.space, &token.key, granted))

@@ -200,7 +200,7 @@ fn bytes_that_are_no_token_are_misuse() {
     assert_eq!(refused(LeaseToken::from_bytes(&[&bytes[..], b"x"].concat())), ErrorKind::Misuse);
     let other = Bed::memory().open();
     let token = LeaseToken::from_bytes(&bytes).unwrap();
-    assert_eq!(refused(other.resume(token)), ErrorKind::StaleLease, "another store knows nothing of it");
+    assert_eq!(refused(other.resume(token)), ErrorKind::InvalidToken, "another store did not make it");
     done_with(other);
     done_with(store);
 }

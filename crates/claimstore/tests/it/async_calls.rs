@@ -6,7 +6,8 @@ use crate::common::{
 };
 use crate::rig::{Rig, quiet};
 use claimstore::{
-    Claim, Error, ErrorKind, Failure, Filter, ManualClock, Options, Policy, RecordState, Store,
+    Claim, Error, ErrorKind, Failure, Filter, ManualClock, Once, OnceError, Options, Policy, RecordState,
+    Store, Transacted, Transaction,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -172,6 +173,307 @@ fn a_dropped_settlement_future_settles_all_the_same() {
         assert_eq!(duplicate(store.claim("complete", DAY)).response(), b"r");
         assert_eq!(in_progress(store.claim("detach", DAY)).retry_after(), 2 * HOUR);
         assert_eq!(claimed(store.claim("progress", DAY)).progress(), Some(&b"half"[..]));
+        done_with(store);
+    });
+}
+
+/// Keeps the upkeep thread busy until this is dropped: everything that is queued for it waits.
+struct Busy {
+    _go: std::sync::mpsc::Sender<()>,
+    _running: claimstore::TransactFuture,
+}
+
+fn busy(store: &Store) -> Busy {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (begun, running) = std::sync::mpsc::channel();
+    let mut future = store.transact_async(&request("busy"), move |_| {
+        begun.send(()).unwrap();
+        // Until the other end is dropped.
+        assert!(wait.recv().is_err());
+        Ok(Vec::new())
+    });
+    assert!(poll_once(&mut future).is_pending());
+    running.recv().unwrap();
+    Busy { _go: go, _running: future }
+}
+
+fn insert(tx: &Transaction<'_>, key: &str) -> Result<Vec<u8>, Error> {
+    tx.table("rows")?.insert(key, "row")?;
+    Ok(b"r".to_vec())
+}
+
+fn row(store: &Store, key: &str) -> Option<Vec<u8>> {
+    store.table("rows").unwrap().get(key).unwrap()
+}
+
+#[test]
+fn transact_async_answers_like_transact() {
+    on_both(|bed| {
+        let store = bed.open();
+        let done = block_on(store.transact_async(&request("k"), |tx| insert(tx, "k"))).unwrap();
+        assert_eq!(done, Transacted::Done(b"r".to_vec()));
+        let again = block_on(store.transact_async(&request("k"), |_| panic!("it is done"))).unwrap();
+        assert!(matches!(again, Transacted::Duplicate(receipt) if receipt.response() == b"r"));
+        let failed = store.transact_async(&request("e"), |tx| {
+            insert(tx, "e")?;
+            Err(Error::caller("no"))
+        });
+        assert_eq!(refused(block_on(failed)), ErrorKind::Caller);
+        assert_eq!((row(&store, "e"), store.get("e").unwrap().is_none()), (None, true));
+        let held = claimed(store.claim("held", DAY));
+        let answer = block_on(store.transact_async(&request("held"), |_| panic!("it is held"))).unwrap();
+        assert!(matches!(answer, Transacted::InProgress(_)));
+        let response = block_on(held.complete_in_async(|tx| insert(tx, "held"))).unwrap();
+        assert_eq!((response, row(&store, "held")), (b"r".to_vec(), Some(b"row".to_vec())));
+        let ns = store.namespace("n").unwrap();
+        let done = block_on(ns.transact_async(&request("k"), |_| Ok(b"of n".to_vec()))).unwrap();
+        assert_eq!(done, Transacted::Done(b"of n".to_vec()));
+        let store = bed.reopen(store);
+        assert_eq!(duplicate(store.claim("k", DAY)).response(), b"r");
+        assert_eq!(duplicate(store.claim("held", DAY)).response(), b"r");
+        assert_eq!((row(&store, "k"), row(&store, "e")), (Some(b"row".to_vec()), None));
+        done_with(store);
+    });
+}
+
+#[test]
+fn a_dropped_transact_future_is_wholly_there_or_wholly_absent() {
+    on_both(|bed| {
+        let store = bed.open();
+        drop(store.transact_async(&request("never polled"), |_| panic!("nobody polled it")));
+        let blocked = busy(&store);
+        let mut waiting = store.transact_async(&request("in the queue"), |_| panic!("nobody waits for it"));
+        assert!(poll_once(&mut waiting).is_pending());
+        drop(waiting);
+        let mut settled = claimed(store.claim("settled", DAY)).complete_in_async(|tx| insert(tx, "settled"));
+        assert!(poll_once(&mut settled).is_pending());
+        drop(settled);
+        drop(blocked);
+        // It was queued last.
+        block_on(store.verify_async()).unwrap();
+        assert!(matches!(duplicate(store.claim("busy", DAY)).response(), []), "its closure had begun");
+        for key in ["never polled", "in the queue"] {
+            assert!(store.get(key).unwrap().is_none());
+        }
+        assert_eq!(duplicate(store.claim("settled", DAY)).response(), b"r");
+        assert_eq!(row(&store, "settled"), Some(b"row".to_vec()));
+        // At any moment.
+        for n in 0..50 {
+            let key = format!("k{n}");
+            let of_row = key.clone();
+            let mut future = store.transact_async(&request(&key), move |tx| insert(tx, &of_row));
+            let polled = poll_once(&mut future);
+            (0..n * 20).for_each(|_| std::hint::spin_loop());
+            drop((future, polled));
+            block_on(store.verify_async()).unwrap();
+            assert_eq!(store.get(&key).unwrap().is_some(), row(&store, &key).is_some(), "{key}");
+        }
+        done_with(store);
+    });
+}
+
+#[test]
+fn a_refused_complete_in_future_hands_the_lease_back() {
+    on_both(|bed| {
+        let store = bed.open();
+        let failed = claimed(store.claim("k", DAY)).complete_in_async(|tx| {
+            insert(tx, "k")?;
+            Err(Error::caller("no"))
+        });
+        let (error, lease) = block_on(failed).unwrap_err().into_parts();
+        assert_eq!((error.kind(), row(&store, "k")), (ErrorKind::Caller, None));
+        let lease = lease.unwrap();
+        in_progress(store.claim("k", DAY));
+        assert!(store.forget("k").unwrap());
+        let (error, lease) = block_on(lease.complete_in_async(|_| Ok(Vec::new()))).unwrap_err().into_parts();
+        assert_eq!((error.kind(), lease.is_none()), (ErrorKind::StaleLease, true));
+        let left = claimed(store.claim("left", DAY));
+        let mut late = None;
+        {
+            let blocked = busy(&store);
+            late.replace(left.complete_in_async(|_| panic!("the store closed")));
+            let closing = store.clone();
+            let mut transact = store.transact_async(&request("late"), |_| panic!("the store closed"));
+            assert!(poll_once(&mut transact).is_pending());
+            std::thread::scope(|scope| {
+                let closed = scope.spawn(move || closing.close());
+                eventually(|| store.get("k").is_err());
+                drop(blocked);
+                closed.join().unwrap().unwrap();
+            });
+            assert_eq!(refused(block_on(transact)), ErrorKind::Closed);
+        }
+        let (error, lease) = block_on(late.unwrap()).unwrap_err().into_parts();
+        assert_eq!((error.kind(), lease.is_some()), (ErrorKind::Closed, true));
+        done_with(bed.open());
+    });
+}
+
+/// Whether polling it to its end unwinds.
+fn unwinds(future: impl Future) -> bool {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| block_on(future))).is_err()
+}
+
+#[test]
+fn a_panic_of_a_closure_rolls_back_and_goes_on_in_the_poll() {
+    on_both(|bed| {
+        let store = bed.open();
+        assert!(unwinds(store.transact_async(&request("k"), |tx| {
+            insert(tx, "k")?;
+            panic!("of the closure")
+        })));
+        assert_eq!((store.get("k").unwrap().is_none(), row(&store, "k")), (true, None));
+        let lease = claimed(store.claim("held", DAY));
+        assert!(unwinds(lease.complete_in_async(|tx| {
+            insert(tx, "held")?;
+            panic!("of the closure")
+        })));
+        assert_eq!(row(&store, "held"), None);
+        assert_eq!(claimed(store.claim("held", DAY)).attempt(), 2, "abandoned");
+        // Nobody polls this one.
+        drop(claimed(store.claim("dropped", DAY)).complete_in_async(|_| panic!("of the closure")));
+        block_on(store.verify_async()).unwrap();
+        assert_eq!(claimed(store.claim("dropped", DAY)).attempt(), 2, "abandoned");
+        done_with(store);
+    });
+}
+
+// ---- once ------------------------------------------------------------------------------------------------
+
+fn send_and_static<F: Future + Send + 'static>(future: F) -> F {
+    future
+}
+
+#[test]
+fn once_async_runs_its_work_once() {
+    on_both(|bed| {
+        let store = bed.open();
+        let key = String::from("k");
+        let work = async |lease: &claimstore::Lease| {
+            std::future::ready(()).await;
+            Ok::<_, Error>(lease.token().to_string().into_bytes())
+        };
+        let first = block_on(send_and_static(store.once_async(&request(&key), work))).unwrap();
+        let Once::Ran(response) = first else { panic!("{first:?}") };
+        let again = async |_: &claimstore::Lease| -> Result<_, Error> { panic!("it is done") };
+        let second = block_on(store.once_async(&request(&key), again)).unwrap();
+        assert!(matches!(second, Once::Replayed(receipt) if receipt.response() == response));
+        let failed = block_on(store.once_async(&request("e"), async |_| Err::<Vec<u8>, _>("no")));
+        assert!(matches!(failed, Err(OnceError::Work("no"))));
+        assert_eq!(claimed(store.claim("e", DAY)).attempt(), 2, "up for a retry");
+        let large = block_on(store.once_async(&request("l"), async |_| Ok::<_, Error>(vec![0; 2 << 20])));
+        let Err(OnceError::NotStored { response, error }) = large else { panic!("{large:?}") };
+        assert_eq!((response.len(), error.kind()), (2 << 20, ErrorKind::TooLarge));
+        let _held = claimed(store.claim("held", DAY));
+        let again = async |_: &claimstore::Lease| -> Result<_, Error> { panic!("it is held") };
+        assert!(matches!(block_on(store.once_async(&request("held"), again)), Ok(Once::InProgress(_))));
+        let refusal = block_on(store.once_async(&request(""), async |_| Ok::<_, Error>(Vec::new())));
+        assert!(matches!(refusal, Err(OnceError::Store(error)) if error.kind() == ErrorKind::InvalidKey));
+        done_with(store);
+    });
+}
+
+#[test]
+fn a_once_future_that_is_dropped_or_panics_abandons_its_claim() {
+    on_both(|bed| {
+        let store = bed.open();
+        drop(store.once_async(&request("never polled"), async |_| Ok::<_, Error>(Vec::new())));
+        assert!(store.get("never polled").unwrap().is_none());
+        let begun = AtomicUsize::new(0);
+        let mut future = Box::pin(store.once_async(&request("dropped"), async |_| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<Result<Vec<u8>, Error>>().await
+        }));
+        eventually(|| poll_once(&mut future).is_pending() && begun.load(Ordering::SeqCst) == 1);
+        in_progress(store.claim("dropped", DAY));
+        drop(future);
+        assert_eq!(claimed(store.claim("dropped", DAY)).attempt(), 2);
+        assert!(unwinds(
+            store.once_async(&request("panics"), async |_| -> Result<Vec<u8>, Error> {
+                panic!("of the work")
+            })
+        ));
+        assert_eq!(claimed(store.claim("panics", DAY)).attempt(), 2);
+        done_with(store);
+    });
+    // Before its claim was answered, it gives the claim back.
+    let rig = Rig::default();
+    let store = rig.open(quiet(&clock()));
+    let work = async |_: &claimstore::Lease| -> Result<Vec<u8>, Error> { panic!("it has no claim") };
+    for in_the_sync in [false, true] {
+        drop_undelivered(&rig, Box::pin(store.once_async(&request("k"), work)), in_the_sync);
+        eventually(|| store.get("k").unwrap().is_none());
+    }
+    assert_eq!(claimed(store.claim("k", DAY)).attempt(), 1);
+    done_with(store);
+}
+
+// ---- keeping alive ---------------------------------------------------------------------------------------
+
+#[test]
+fn a_lease_is_kept_alive_until_the_ceiling() {
+    on_both(|bed| {
+        let store = bed.open();
+        let lease = claimed(store.claim("k", DAY));
+        let mut alive = lease.keep_alive(HOUR);
+        for _ in 0..59 {
+            bed.clock.advance(59 * SECOND);
+            eventually(|| in_progress(store.claim("k", DAY)).retry_after() > SECOND);
+            assert!(poll_once(&mut alive).is_pending());
+        }
+        alive.check().unwrap();
+        // An hour since it began.
+        bed.clock.advance(59 * SECOND + MINUTE);
+        block_on(&mut alive).unwrap();
+        assert!(alive.is_over());
+        assert_eq!(claimed(store.claim("k", DAY)).attempt(), 2, "nobody renews it any more");
+        assert_eq!(refused(lease.complete("r")), ErrorKind::StaleLease);
+        done_with(store);
+    });
+}
+
+#[test]
+fn a_keep_alive_tells_that_the_claim_is_lost() {
+    on_both(|bed| {
+        let store = bed.open();
+        let lease = claimed(store.claim("k", DAY));
+        let mut alive = lease.keep_alive(HOUR);
+        assert!(store.forget("k").unwrap());
+        let waiter = std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| block_on(&mut alive));
+            bed.clock.advance(20 * SECOND);
+            waiter.join().unwrap()
+        });
+        assert_eq!(refused(waiter), ErrorKind::StaleLease);
+        assert_eq!(refused(alive.check()), ErrorKind::StaleLease);
+        // A claim that is stale from the start.
+        assert_eq!(refused(block_on(lease.keep_alive(HOUR))), ErrorKind::StaleLease);
+        let late = claimed(store.claim("late", DAY));
+        let alive = late.keep_alive(HOUR);
+        store.close().unwrap();
+        assert_eq!(refused(alive.check()), ErrorKind::Closed);
+        assert_eq!(refused(block_on(alive)), ErrorKind::Closed);
+        assert_eq!(refused(block_on(late.keep_alive(HOUR))), ErrorKind::Closed);
+        done_with(bed.open());
+    });
+}
+
+#[test]
+fn renewals_of_a_detached_claim_are_durable() {
+    on_both(|bed| {
+        let store = bed.open();
+        let token = claimed(store.claim("k", DAY)).detach(2 * MINUTE).unwrap();
+        let lease = store.resume(token.clone()).unwrap();
+        let alive = lease.keep_alive(HOUR);
+        assert_eq!(in_progress(store.claim("k", DAY)).retry_after(), 2 * MINUTE, "no term is shortened");
+        for _ in 0..12 {
+            bed.clock.advance(20 * SECOND);
+            eventually(|| in_progress(store.claim("k", DAY)).retry_after() >= MINUTE);
+        }
+        drop((alive, lease));
+        let store = bed.reopen(store);
+        assert_eq!(in_progress(store.claim("k", DAY)).retry_after(), MINUTE);
+        store.resume(token).unwrap().complete("r").unwrap();
         done_with(store);
     });
 }
@@ -411,6 +713,9 @@ fn child_that_counts_threads() {
             block_on(lease.complete_async("r")).unwrap();
             drop((store.checkpoint_async(), store.verify_async(), store.compact_async()));
             drop(store.namespace_async("n"));
+            drop(claimed(store.claim(format!("{n} kept"), DAY)).keep_alive(HOUR));
+            let mut transact = store.transact_async(&request(&format!("{n} transact")), |_| Ok(Vec::new()));
+            drop((poll_once(&mut transact), transact));
             assert!(ours() <= 2, "{} threads", ours());
         }
         block_on(store.verify_async()).unwrap();

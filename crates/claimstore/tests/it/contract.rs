@@ -7,11 +7,12 @@ use crate::common::{
 };
 use claimstore::io::{Clock, Entropy, MemoryStorage, Storage};
 use claimstore::{
-    BatchSettleFuture, Claim, ClaimFuture, ClaimManyFuture, ClaimRequest, CommitFuture, CompleteManyError,
-    DetachFuture, Durability, Error, ErrorKind, Failure, Filter, Fingerprint, Holder, Import, Imported,
-    Lease, LeaseToken, ManualClock, Namespace, NamespaceFuture, OnOrphan, Once, OnceError, Options, Policy,
-    Pruned, Receipt, Record, RecordState, Records, Report, SettleError, SettleFuture, Stats, Store, Table,
-    TableRange, TaskFuture, TimeOrdered, Transacted, Transaction, WaitFuture,
+    BatchSettleFuture, Claim, ClaimFuture, ClaimManyFuture, ClaimRequest, CommitFuture, CompleteInFuture,
+    CompleteManyError, DetachFuture, Durability, Error, ErrorKind, Failure, Filter, Fingerprint, Holder,
+    Import, Imported, KeepAlive, Lease, LeaseToken, ManualClock, Namespace, NamespaceFuture, OnOrphan, Once,
+    OnceError, Options, Policy, Pruned, Receipt, Record, RecordState, Records, Report, SettleError,
+    SettleFuture, Stats, Store, Table, TableRange, TaskFuture, TimeOrdered, TransactFuture, Transacted,
+    Transaction, WaitFuture,
 };
 use std::fmt::{Debug, Display};
 use std::time::{Duration, SystemTime};
@@ -43,6 +44,7 @@ fn handles_are_shared_futures_are_free_errors_are_errors() {
     is_handle::<Namespace>();
     is_handle::<Lease>();
     is_handle::<LeaseToken>();
+    is_handle::<KeepAlive>();
     is_handle::<Table>();
     is_handle::<TableRange<'static>>();
     is_handle::<Claim>();
@@ -74,6 +76,9 @@ fn handles_are_shared_futures_are_free_errors_are_errors() {
     is_future::<DetachFuture, Result<LeaseToken, SettleError>>();
     is_future::<NamespaceFuture, Result<Namespace, Error>>();
     is_future::<TaskFuture<Report>, Result<Report, Error>>();
+    is_future::<TransactFuture, Result<Transacted, Error>>();
+    is_future::<CompleteInFuture, Result<Vec<u8>, SettleError>>();
+    is_future::<KeepAlive, Result<(), Error>>();
 
     is_error::<Error>();
     is_error::<SettleError>();
@@ -198,8 +203,14 @@ fn settling(store: &Store, mut lease: Lease) -> Result<(), Error> {
     let _: Result<(), Error> = lease.save_progress(b"half");
     let _: CommitFuture<()> = lease.renew_async(MINUTE);
     let _: CommitFuture<()> = lease.save_progress_async("three quarters");
+    let alive: KeepAlive = lease.keep_alive(HOUR);
+    let _: Result<(), Error> = alive.check();
+    let _: bool = alive.is_over();
+    let _: Result<(), Error> = block_on(alive);
     let token: LeaseToken = lease.into_token();
-    let lease: Lease = store.resume(token)?;
+    let bytes: Vec<u8> = token.to_bytes();
+    let token: Result<LeaseToken, Error> = LeaseToken::from_bytes(&bytes);
+    let lease: Lease = store.resume(token?)?;
     let token: Result<LeaseToken, SettleError> = lease.detach(HOUR);
     let lease = store.resume(token?)?;
     let future: DetachFuture = lease.detach_async(HOUR);
@@ -218,6 +229,7 @@ fn settling(store: &Store, mut lease: Lease) -> Result<(), Error> {
         |lease| lease.fail(Failure::park("look at this")),
         Lease::release,
     ];
+    let _: fn(Lease) -> CompleteInFuture = |lease| lease.complete_in_async(|_| Ok(Vec::new()));
     let futures: [fn(Lease) -> SettleFuture; 3] = [
         |lease| lease.complete_async(b"response"),
         |lease| lease.fail_async(Failure::retry()),
@@ -287,7 +299,9 @@ fn namespaces(store: &Store, request: &ClaimRequest) -> Result<(), Error> {
     let _: ClaimManyFuture = ns.claim_many_async(&[]);
     let _: WaitFuture = ns.claim_or_wait_async(request, MINUTE);
     let _: Result<Once, OnceError<Error>> = ns.once("k", DAY, |_| Ok(Vec::new()));
+    let _: Result<Once, OnceError<Error>> = block_on(ns.once_async(request, async |_| Ok(Vec::new())));
     let _: Transacted = ns.transact(request, |_| Ok(Vec::new()))?;
+    let _: TransactFuture = ns.transact_async(request, |_| Ok(Vec::new()));
     let _: Option<Record> = ns.get("k")?;
     let _: bool = ns.forget("k")?;
     let rows: [Import; 2] = [Import::completed("k", "response"), Import::parked("l", "note")];
@@ -343,8 +357,8 @@ fn error_kinds_are_the_contract_s() {
         ErrorKind::FutureKey,
         ErrorKind::Parked,
         ErrorKind::StaleLease,
-        ErrorKind::InvalidKey,
         ErrorKind::InvalidToken,
+        ErrorKind::InvalidKey,
         ErrorKind::TooLarge,
         ErrorKind::Overloaded,
         ErrorKind::Full,

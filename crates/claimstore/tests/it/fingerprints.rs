@@ -1,7 +1,11 @@
 //! Fingerprints under the store's key, pointers to what differs, and key rules of namespaces.
 
-use crate::common::{Bed, DAY, HOUR, block_on, claimed, done_with, duplicate, on_both, refused, request};
-use claimstore::{ClaimRequest, ErrorKind, Failure, Fingerprinter, KeySpec, Policy, Store, TimeOrdered};
+use crate::common::{
+    Bed, DAY, HOUR, block_on, claimed, done_with, duplicate, in_progress, on_both, refused, request,
+};
+use claimstore::{
+    ClaimRequest, ErrorKind, Failure, Fingerprinter, KeySpec, LeaseToken, Policy, Store, TimeOrdered,
+};
 use claimstore_hash::{JsonRules, Match, child_key};
 use std::os::unix::fs::PermissionsExt;
 
@@ -124,6 +128,57 @@ fn the_stores_key_stays_and_is_its_own() {
     let other = Bed::disk();
     let store = other.open();
     assert_eq!(store.fingerprinter().unwrap().raw("payload").compare(&made), Match::Unknown);
+    done_with(store);
+}
+
+#[test]
+fn a_restored_store_knows_old_tokens_only_with_the_key() {
+    let (bed, copies) = (Bed::disk(), tempfile::tempdir().unwrap());
+    let store = bed.open();
+    let token = claimed(store.claim("k", DAY)).detach(DAY).unwrap();
+    let (plain, with_key) = (copies.path().join("a"), copies.path().join("b"));
+    store.backup(&plain).unwrap();
+    store.backup_with_key(&with_key).unwrap();
+    done_with(store);
+    let bytes = token.to_bytes();
+    let again = || LeaseToken::from_bytes(&bytes).unwrap();
+
+    let store = bed.options().open(&plain).unwrap();
+    assert_eq!(refused(store.resume(again())), ErrorKind::InvalidToken, "there is no key yet");
+    drop(claimed(store.claim("other", DAY)).detach(DAY).unwrap());
+    assert_eq!(refused(store.resume(token)), ErrorKind::InvalidToken, "the key is another one");
+    in_progress(store.claim("k", DAY));
+    done_with(store);
+    let store = bed.options().open(&with_key).unwrap();
+    store.resume(again()).unwrap().complete("r").unwrap();
+    done_with(store);
+    let store = bed.open();
+    store.resume(again()).unwrap().complete("r").unwrap();
+    assert_eq!(refused(store.resume(again())), ErrorKind::StaleLease, "settled");
+    done_with(store);
+}
+
+#[test]
+fn a_damaged_key_refuses_to_detach_and_to_resume_and_leaves_the_claim() {
+    let bed = Bed::disk();
+    let store = bed.open();
+    let token = claimed(store.claim("k", DAY)).detach(DAY).unwrap();
+    let store = {
+        done_with(store);
+        let file = bed.path().join("fingerprint.key");
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        bed.open()
+    };
+    assert_eq!(refused(store.resume(token)), ErrorKind::Corrupt);
+    let (error, lease) = claimed(store.claim("l", DAY)).detach(DAY).unwrap_err().into_parts();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let (error, lease) = block_on(lease.unwrap().detach_async(DAY)).unwrap_err().into_parts();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let lease = store.resume(lease.unwrap().into_token()).unwrap();
+    lease.complete("it needs no seal in this process").unwrap();
+    in_progress(store.claim("k", DAY));
     done_with(store);
 }
 
