@@ -100,6 +100,9 @@ bugs=(
   "80:import forgets who decided:command pure"
   "81:import forgets attempts:command pure"
   "82:import remembers from now on:command pure"
+  "91:longer segment not synced before it is named:crash"
+  "92:room for settlements that forgets how many:resources"
+  "93:poisoned store forgets its file:faults"
 )
 layers=(model midst pure real small large lives streams crash faults resources pace readonly decisions command exec storm lost fork schedules damage kill races)
 

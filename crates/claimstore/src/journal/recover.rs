@@ -73,7 +73,8 @@ pub(crate) fn recover(
     let end = walk.follow_chain(first, visit)?;
     let last = walk.last.map(|(kind, head)| (kind, head.batch));
     if expect_seal.is_some_and(|batch| last != Some((FrameKind::Seal, batch))) {
-        return Err(Error::corrupt("the journal does not end in the seal of its last close"));
+        let what = "the journal does not end in the seal of its last close";
+        return Err(end.reader.damaged(what, end.offset));
     }
     let (offset, cut) = if clean { (end.offset, false) } else { end.mend(distrust)? };
     walk.finish(end, offset, cut, &files)
@@ -155,7 +156,7 @@ impl<'a> Walk<'a> {
             // A rotation syncs this segment before it writes to the next one. So a frame there means that no write
             // was in progress here: a torn tail is damage.
             if tail == Tail::Torn && !planted::active(9) {
-                return Err(Error::corrupt("a journal segment is damaged before its end"));
+                return Err(reader.damaged("a journal segment is damaged before its end", offset));
             }
             self.chain.enter_next();
             reader = next;
@@ -176,9 +177,13 @@ impl<'a> Walk<'a> {
         reader.read_to(if self.clean { FIRST_READ_BYTES } else { reader.capacity })?;
         loop {
             let place = place(reader, offset);
-            match scan::step(reader.bytes(), place, &mut self.chain).map_err(Error::corrupt)? {
+            let step = scan::step(reader.bytes(), place, &mut self.chain);
+            match step.map_err(|what| reader.damaged(what, offset))? {
                 Step::Frame(frame, behind) => {
-                    visit(&frame)?;
+                    let named = |error: Error| {
+                        error.in_file(segment::segment_name(reader.number), Some(offset as u64))
+                    };
+                    visit(&frame).map_err(named)?;
                     self.note(&frame, offset, &mut live);
                     offset = behind;
                 }
@@ -216,7 +221,7 @@ impl<'a> Walk<'a> {
         reader.read_to(reader.capacity)?;
         let missing = self.chain.last.batch.saturating_add(1);
         match scan::judge(reader.bytes(), place(reader, offset), missing) {
-            Tail::Corrupt => Err(Error::corrupt("a durable batch of the journal is damaged")),
+            Tail::Corrupt => Err(reader.damaged("a durable batch of the journal is damaged", offset)),
             tail => Ok(tail),
         }
     }
@@ -234,7 +239,8 @@ impl<'a> Walk<'a> {
             Ok(mut stray) => {
                 stray.read_to(FIRST_READ_BYTES)?;
                 if holds_a_frame(&mut stray)? && !planted::active(9) {
-                    return Err(Error::corrupt("the journal goes on in a segment that nothing names"));
+                    let what = "the journal goes on in a segment that nothing names";
+                    return Err(stray.damaged(what, FIRST_FRAME));
                 }
                 Ok(None)
             }
