@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
 use crate::store_args::StoreArgs;
 
-/// How often a store that is open elsewhere is tried again.
+/// How long a store that is open elsewhere is waited for before signals are looked at.
 pub(crate) const RETRY: Duration = Duration::from_millis(50);
 
 /// Opens the store, or makes one; while another process has it open, waits as long as the user said.
@@ -83,17 +83,17 @@ pub(crate) fn open_unless<T>(
     signals: &Signals,
     otherwise: impl Fn() -> Option<T>,
 ) -> anyhow::Result<Result<Store, T>> {
-    let mut waited = Duration::ZERO;
+    // The store itself waits, in slices: a signal is heeded between them, and so is what may answer in its place.
+    let (mut waited, mut slice) = (Duration::ZERO, Duration::ZERO);
     loop {
         signals.check()?;
-        match options.clone().open(&args.store) {
+        match options.clone().wait_for_owner(slice).open(&args.store) {
             Err(error) if error.kind() == ErrorKind::AlreadyOpen && waited < args.wait => {
                 if let Some(other) = otherwise() {
                     return Ok(Err(other));
                 }
-                let pause = RETRY.min(args.wait.saturating_sub(waited));
-                pause_for(pause);
-                waited += pause;
+                slice = RETRY.min(args.wait.saturating_sub(waited));
+                waited += slice;
             }
             Err(error) if error.kind() == ErrorKind::Misuse => {
                 return Err(Failure::new(Exit::Usage, format!("{}: {error}", args.store.display())).into());

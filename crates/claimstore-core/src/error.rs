@@ -1,7 +1,10 @@
 //! The one error type, sorted by what a caller can do next.
 
+mod place;
 mod status;
 
+pub use place::FileFault;
+use place::Place;
 pub use status::http_status;
 
 use crate::planted;
@@ -53,6 +56,10 @@ pub enum ErrorKind {
 }
 
 /// Why a call was refused or failed. Its text never contains keys, payloads or fingerprints.
+///
+/// An error of the operating system, and damage, name the file and where possible the offset
+/// ([`file`](Error::file), [`offset`](Error::offset)), also behind [`ErrorKind::Indeterminate`] and
+/// [`ErrorKind::Poisoned`]. The text has both.
 pub struct Error {
     inner: Box<Inner>,
 }
@@ -61,6 +68,7 @@ struct Inner {
     kind: ErrorKind,
     message: &'static str,
     pointers: Vec<String>,
+    place: Option<Place>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -82,18 +90,55 @@ impl Error {
         &self.inner.pointers
     }
 
-    /// A refusal of this kind; `message` says why in the caller's terms, without anything of the caller's.
-    pub fn new(kind: ErrorKind, message: &'static str) -> Error {
-        Error { inner: Box::new(Inner { kind, message, pointers: Vec::new(), source: None }) }
+    /// The file that could not be read or written, or that is damaged: its name below the store's directory, such as
+    /// `journal/0000000000000001.seg`, or `.` for the directory itself. A file of a backup is named with its directory,
+    /// and for [`ErrorKind::AlreadyOpen`] this is the path of the store. `None` if no file is involved, and for a store
+    /// in memory that is open already.
+    pub fn file(&self) -> Option<&str> {
+        self.inner.place.as_ref().map(|place| &*place.file)
     }
 
-    /// The same with the error behind it, which must not quote a key, a payload or a fingerprint.
+    /// Where in the [`file`](Error::file), in bytes from its beginning: of the read or write that failed, or of the
+    /// damaged part. `None` if the file as a whole is meant.
+    pub fn offset(&self) -> Option<u64> {
+        self.inner.place.as_ref().and_then(|place| place.offset)
+    }
+
+    /// For [`ErrorKind::AlreadyOpen`]: the process that owned the store when the call was refused. `None` if that is not
+    /// known for certain: the owner is in another PID namespace, only its children are left, the store is held by
+    /// read-only openings, or the system has no `/proc`.
+    pub fn owner_process(&self) -> Option<u32> {
+        self.inner.place.as_ref().and_then(|place| place.process)
+    }
+
+    /// A refusal of this kind; `message` says why in the caller's terms, without anything of the caller's.
+    pub fn new(kind: ErrorKind, message: &'static str) -> Error {
+        Error { inner: Box::new(Inner { kind, message, pointers: Vec::new(), place: None, source: None }) }
+    }
+
+    /// The same with the error behind it, which must not quote a key, a payload or a fingerprint. If that one names a
+    /// file (a [`FileFault`], or another `Error`), this one does too.
     pub fn with_source(
         kind: ErrorKind,
         message: &'static str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Error {
-        Error { inner: Box::new(Inner { kind, message, pointers: Vec::new(), source: Some(source.into()) }) }
+        let (place, source) = place::taken_from(source.into());
+        Error { inner: Box::new(Inner { kind, message, pointers: Vec::new(), place, source: Some(source) }) }
+    }
+
+    /// Names the file, and the offset if it is known. What the error names already stays.
+    #[must_use]
+    pub fn in_file(mut self, file: impl Into<String>, offset: Option<u64>) -> Error {
+        self.inner.place.get_or_insert_with(|| Place { file: file.into(), offset, process: None });
+        self
+    }
+
+    /// Names the directory of a store that is open already, and the process that owns it if that is known.
+    #[must_use]
+    pub fn owned_by(mut self, directory: impl Into<String>, process: Option<u32>) -> Error {
+        self.inner.place = Some(Place { file: directory.into(), offset: None, process });
+        self
     }
 
     /// The same with JSON Pointers of the fields that differ.
@@ -106,8 +151,9 @@ impl Error {
     /// The same refusal once more, without its source: for another item of a batch.
     #[must_use]
     pub fn again(&self) -> Error {
-        let Inner { kind, message, pointers, .. } = &*self.inner;
-        Error { inner: Box::new(Inner { kind: *kind, message, pointers: pointers.clone(), source: None }) }
+        let Inner { kind, message, pointers, place, source: _ } = &*self.inner;
+        let (pointers, place) = (pointers.clone(), place.clone());
+        Error { inner: Box::new(Inner { kind: *kind, message, pointers, place, source: None }) }
     }
 
     /// [`ErrorKind::Corrupt`]; `message` names the part that was missing or wrong.
@@ -136,6 +182,9 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Error");
         shown.field("kind", &self.inner.kind).field("message", &self.inner.message);
+        if let Some(place) = &self.inner.place {
+            shown.field("place", &format_args!("{place}"));
+        }
         match (&self.inner.source, self.inner.kind) {
             // A caller's error may quote its payload; its Debug is the caller's to print.
             (None, _) | (Some(_), ErrorKind::Caller) => {}
@@ -149,7 +198,8 @@ impl fmt::Debug for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.inner.message)
+        f.write_str(self.inner.message)?;
+        self.inner.place.as_ref().map_or(Ok(()), |place| write!(f, ": {place}"))
     }
 }
 

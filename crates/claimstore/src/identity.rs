@@ -59,7 +59,7 @@ pub(crate) fn identify(storage: &Arc<dyn Storage>) -> Result<Identity, Error> {
     if has(NEWBORN) || names.iter().all(|name| name == LOCK) {
         return Ok(Identity::Unborn);
     }
-    Err(Error::corrupt("the store's identity file is missing"))
+    Err(Error::corrupt("the store's identity file is missing").in_file(STORE, None))
 }
 
 fn read_identity(storage: &Arc<dyn Storage>) -> Result<[u8; 16], Error> {
@@ -69,10 +69,10 @@ fn read_identity(storage: &Arc<dyn Storage>) -> Result<[u8; 16], Error> {
         .map_err(|error| Error::io("STORE cannot be opened", error))?;
     let len = file.len().map_err(|error| Error::io("STORE cannot be read", error))?;
     if len != IDENTITY_BYTES as u64 {
-        return Err(Error::corrupt("STORE has the wrong length"));
+        return Err(Error::corrupt("STORE has the wrong length").in_file(STORE, Some(len)));
     }
     file.read_exact_at(&mut bytes, 0).map_err(|error| Error::io("STORE cannot be read", error))?;
-    parse(&bytes)
+    parse(&bytes).map_err(|error| error.in_file(STORE, Some(0)))
 }
 
 fn parse(bytes: &[u8; IDENTITY_BYTES]) -> Result<[u8; 16], Error> {

@@ -21,7 +21,9 @@ impl Options {
     /// directory, so after the *death* of its parent the directory is free when the child has ended too; a parent that
     /// closes the store frees the directory at once.
     ///
-    /// Errors: [`ErrorKind::AlreadyOpen`] when it is open here or in another process; [`ErrorKind::Misuse`]
+    /// Errors: [`ErrorKind::AlreadyOpen`] when it is open here or in another process, with the path and, where it is
+    /// known for certain, the process ([`Error::file`], [`Error::owner_process`]); it can be
+    /// [waited for](Options::wait_for_owner). [`ErrorKind::Misuse`]
     /// for a directory that holds other files or for limits that make no sense; [`ErrorKind::TooNew`] and
     /// [`ErrorKind::Corrupt`] for its files, which are left as they are; [`ErrorKind::Io`],
     /// [`ErrorKind::Full`].

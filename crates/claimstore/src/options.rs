@@ -42,6 +42,7 @@ pub struct Options {
     pub(crate) limits: Limits,
     pub(crate) accept_clock_step: bool,
     pub(crate) read_only: bool,
+    pub(crate) wait_for_owner: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     #[cfg(feature = "metrics")]
@@ -56,6 +57,7 @@ pub(crate) struct Limits {
     pub(crate) in_progress: usize,
     pub(crate) live_bytes: usize,
     pub(crate) cache_bytes: usize,
+    pub(crate) first_segment_bytes: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) journal_bytes: u64,
     pub(crate) checkpoint_bytes: usize,
@@ -67,6 +69,7 @@ pub(crate) struct Limits {
 pub(crate) const MAX_BATCH_ITEMS: usize = 65_536;
 
 const SMALLEST_SEGMENT_BYTES: u64 = 16 * 1_024;
+const SMALLEST_FIRST_BYTES: u64 = 8 * 1_024;
 /// The largest segment of the format.
 const LARGEST_SEGMENT_BYTES: u64 = 1 << 30;
 const DAY_MS: u64 = 86_400_000;
@@ -79,6 +82,7 @@ impl Default for Limits {
             in_progress: 1_000_000,
             live_bytes: 256 << 20,
             cache_bytes: 64 << 20,
+            first_segment_bytes: 2 << 20,
             segment_bytes: 64 << 20,
             journal_bytes: 2 << 30,
             checkpoint_bytes: 64 << 20,
@@ -103,6 +107,7 @@ impl Options {
             limits: Limits::default(),
             accept_clock_step: false,
             read_only: false,
+            wait_for_owner: Duration::ZERO,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             #[cfg(feature = "metrics")]
@@ -178,8 +183,19 @@ impl Options {
 
     /// Size of a journal segment in bytes, rounded up to 4 KiB: 16 KiB to 1 GiB. Default: 64 MiB. A response
     /// must fit in a quarter of it, a batch of claims or completions in half of it.
+    ///
+    /// The first segment has 2 MiB, or this if it is less. Each following one is at least twice as long, until they have
+    /// this size: the longer a segment, the fewer files are made and the fewer checkpoints.
     pub fn segment_bytes(mut self, bytes: u64) -> Options {
         self.limits.segment_bytes = bytes.checked_next_multiple_of(4_096).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// Size of the first segment. For the simulator, whose segments are short: where they are not to grow from a single
+    /// one, they have to begin shorter still.
+    #[doc(hidden)]
+    pub fn first_segment_bytes(mut self, bytes: u64) -> Options {
+        self.limits.first_segment_bytes = bytes.checked_next_multiple_of(4_096).unwrap_or(u64::MAX);
         self
     }
 
@@ -239,6 +255,21 @@ impl Options {
         self
     }
 
+    /// How long opening waits while the store is open elsewhere, in this process or another: until the owner closes it
+    /// or dies. Then [`ErrorKind::AlreadyOpen`], as at once without it. Default: zero.
+    ///
+    /// For a new release that starts while the one before it still finishes its work. The lock is tried again after 1 ms,
+    /// then at intervals that grow to 50 ms, and once more at the end of `wait`. Those who wait form no queue: which of
+    /// several gets the store is not said. The call blocks its thread and starts none; nothing is left of a call that
+    /// gave up. An owner that was killed holds the store on as long as a child that it forked lives.
+    ///
+    /// Any other error is returned at once. With [`read_only`](Options::read_only) an owner is waited for likewise, and
+    /// without it read-only openings are.
+    pub fn wait_for_owner(mut self, wait: Duration) -> Options {
+        self.wait_for_owner = wait;
+        self
+    }
+
     /// Refuses limits that make no sense.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let limits = &self.limits;
@@ -247,6 +278,9 @@ impl Options {
         }
         if limits.segment_bytes > LARGEST_SEGMENT_BYTES {
             return Err(Error::new(ErrorKind::Misuse, "a journal segment must have at most 1 GiB"));
+        }
+        if limits.first_segment_bytes < SMALLEST_FIRST_BYTES {
+            return Err(Error::new(ErrorKind::Misuse, "the first journal segment must have at least 8 KiB"));
         }
         if limits.journal_bytes < 2 * limits.segment_bytes {
             return Err(Error::new(ErrorKind::Misuse, "the journal must have room for two segments"));

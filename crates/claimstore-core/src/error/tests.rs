@@ -1,4 +1,4 @@
-use super::{Error, ErrorKind, http_status};
+use super::{Error, ErrorKind, FileFault, http_status};
 use rustix::io::Errno;
 use std::io;
 
@@ -73,4 +73,35 @@ fn every_kind_has_its_http_status() {
     for (status, kinds) in table {
         kinds.iter().for_each(|kind| assert_eq!(http_status(*kind), status, "{kind:?}"));
     }
+}
+
+#[test]
+fn a_file_and_an_offset_go_from_the_operating_system_up_to_whoever_is_told() {
+    let raw = || io::Error::from_raw_os_error(Errno::IO.raw_os_error());
+    let fault = FileFault::wrap("journal/1.seg", Some(512), raw());
+    assert_eq!(fault.to_string(), format!("journal/1.seg at byte 512: {}", raw()));
+    assert_eq!(FileFault::os_error(&fault), raw().raw_os_error());
+    // The first name stays, and a copy has all of it.
+    let copy = FileFault::copy_of(&FileFault::wrap("other", None, fault));
+    let error = Error::with_source(ErrorKind::Indeterminate, "it failed", Error::io("inner", copy));
+    for error in [&error, &error.again()] {
+        assert_eq!((error.file(), error.offset()), (Some("journal/1.seg"), Some(512)));
+        assert_eq!(error.to_string(), "it failed: journal/1.seg at byte 512");
+    }
+    // Behind it is what the operating system said, not the wrapper.
+    let inner = std::error::Error::source(&error).and_then(|inner| inner.downcast_ref::<Error>()).unwrap();
+    let cause = std::error::Error::source(inner).and_then(|cause| cause.downcast_ref::<io::Error>());
+    assert_eq!(cause.and_then(io::Error::raw_os_error), raw().raw_os_error());
+    let copied = FileFault::copy_of(&io::Error::other("a text"));
+    assert_eq!((copied.kind(), copied.to_string()), (io::ErrorKind::Other, "a text".to_owned()));
+}
+
+#[test]
+fn what_is_named_first_stays_and_the_owner_of_a_directory_is_told() {
+    let damage = Error::corrupt("it is wrong").in_file("runs/7.run", Some(8)).in_file("runs/8.run", None);
+    assert_eq!(damage.to_string(), "it is wrong: runs/7.run at byte 8");
+    let open = Error::new(ErrorKind::AlreadyOpen, "open").owned_by("/srv/store", Some(41));
+    assert_eq!((open.file(), open.owner_process()), (Some("/srv/store"), Some(41)));
+    assert_eq!(open.to_string(), "open: /srv/store by process 41");
+    assert_eq!(Error::new(ErrorKind::Closed, "closed").to_string(), "closed");
 }

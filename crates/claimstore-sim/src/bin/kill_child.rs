@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let store = Options::new()
         .durability(durability)
+        .first_segment_bytes(16 << 10)
         .segment_bytes(64 << 10)
         .max_response_bytes(4 << 10)
         .max_progress_bytes(1 << 10)

@@ -131,11 +131,14 @@ fn took_effect(runner: &mut Runner) -> Done {
 
 /// Also nothing behind the error says that bytes are damaged: a disk that fails has damaged none.
 pub(super) fn honest(kind: ErrorKind, what: &str) -> Done {
-    if is_honest(kind) && !what.contains("kind: Corrupt") {
-        Ok(())
-    } else {
-        Err(Stop::Disagree(format!("a failing disk was answered with {what}")))
+    if !is_honest(kind) || what.contains("kind: Corrupt") {
+        return Err(Stop::Disagree(format!("a failing disk was answered with {what}")));
     }
+    let of_a_file = matches!(kind, ErrorKind::Io | ErrorKind::Indeterminate | ErrorKind::Poisoned);
+    if of_a_file && !(what.contains(" place: ") && what.contains(" source: ")) {
+        return Err(Stop::Disagree(format!("neither the file nor its error is told by {what}")));
+    }
+    Ok(())
 }
 
 /// Every call of a poisoned store says so.

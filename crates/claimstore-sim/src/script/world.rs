@@ -127,6 +127,7 @@ impl World {
             .durability(self.durability)
             .clock(self.clock.clone())
             .entropy(SeededEntropy::new(self.seed))
+            .first_segment_bytes(12 << 10)
             .segment_bytes(36 << 10)
             .max_response_bytes(MAX_RESPONSE_BYTES)
             .max_progress_bytes(1 << 10)

@@ -4,6 +4,7 @@
 //! By default one byte in 61; `CLAIMSTORE_EVERY_BYTE=1` takes every one of them, `=5` one in five.
 
 use crate::watch::{Watchdog, begun, told};
+use claimstore::ErrorKind;
 use claimstore::io::{OpenMode, Storage};
 use claimstore_sim::script::{Found, Model, Runner, Step, Stop, World, is_owned_up, probe};
 use claimstore_sim::{Level, SimDisk, Variant};
@@ -96,6 +97,9 @@ fn judge(store: &Store, damage: &Damage) -> Result<String, Stop> {
     let mut world = World::at(disk, 77, store.clock.0, store.clock.1);
     let opened = match world.open() {
         Ok(opened) => opened,
+        Err(error) if error.kind() == ErrorKind::Corrupt && error.file().is_none() => {
+            return Err(Stop::Disagree(format!("no file is named by {error:?}")));
+        }
         Err(error) if is_owned_up(error.kind()) => return Ok(format!("open: {:?}", error.kind())),
         Err(error) => return Err(error.into()),
     };

@@ -32,6 +32,7 @@ impl Machine {
         Options::new()
             .background(false)
             .clock(self.clock.clone())
+            .first_segment_bytes(16 << 10)
             .segment_bytes(64 << 10)
             .max_response_bytes(4 << 10)
             .max_progress_bytes(1 << 10)

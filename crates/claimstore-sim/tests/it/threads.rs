@@ -22,6 +22,7 @@ use std::time::Duration;
 /// A store that checkpoints, merges and changes segments as often as it can.
 pub(crate) fn restless() -> Options {
     Options::new()
+        .first_segment_bytes(16 << 10)
         .segment_bytes(64 << 10)
         .max_response_bytes(MAX_RESPONSE_BYTES)
         .max_progress_bytes(1 << 10)

@@ -81,7 +81,7 @@ impl Db {
         };
         // redb would take an empty file for a new one.
         if refresh().map_err(|error| Error::io("a redb file could not be read", error))? {
-            return Err(Error::corrupt("a redb file is empty"));
+            return Err(Error::corrupt("a redb file is empty").in_file(name, Some(0)));
         }
         let file = Guarded::on_trial(file);
         let database = file.call(|| start(&file, cache_bytes))?;

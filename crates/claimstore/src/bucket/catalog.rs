@@ -14,7 +14,7 @@ use crate::io::Storage;
 use crate::sync::Arc;
 use redb::{ReadTransaction, ReadableTableMetadata, TableDefinition, TableHandle, WriteTransaction};
 
-const FILE: &str = "catalog.redb";
+pub(crate) const FILE: &str = "catalog.redb";
 /// Several times the size of a catalogue.
 const CACHE_BYTES: usize = 4 << 20;
 
@@ -145,7 +145,7 @@ impl Catalog {
         if found == self.state {
             Ok(())
         } else {
-            Err(Error::corrupt("the catalogue changed under its owner"))
+            Err(Error::corrupt("the catalogue changed under its owner").in_file(FILE, None))
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Run;
 use super::block::{Block, RowReader};
+use super::found_at;
 use super::index::BlockPlace;
 use super::run::READ_BYTES;
 use crate::codec::{RawRecord, Record};
@@ -42,8 +43,13 @@ impl RunCursor {
 
     /// The record of that row, read as far as a merge needs.
     pub(super) fn raw_record(&self) -> Result<RawRecord<'_>, Error> {
-        let (block, bytes) = self.rows.row()?;
-        block.raw_record(bytes)
+        let record = self.rows.row().and_then(|(block, bytes)| block.raw_record(bytes));
+        record.map_err(|error| self.rows.placed(&self.run, error))
+    }
+
+    /// Damage of the run, found in the block of the present row.
+    pub(super) fn damaged(&self, what: &'static str) -> Error {
+        self.rows.placed(&self.run, Error::corrupt(what))
     }
 }
 
@@ -66,6 +72,8 @@ impl fmt::Debug for RunCursor {
 pub(super) struct Rows {
     ahead: ReadAhead,
     block: Option<Block>,
+    /// Offset of `block` in the file.
+    block_at: u64,
     reader: RowReader,
     /// The place of the row's record in the block.
     record: Range<usize>,
@@ -81,6 +89,7 @@ impl Rows {
         Rows {
             ahead: ReadAhead::new(block),
             block: None,
+            block_at: 0,
             reader: RowReader::default(),
             record: 0..0,
             from: from.to_vec(),
@@ -97,6 +106,7 @@ impl Rows {
             return Ok(None);
         }
         let record = self.row().and_then(|(block, bytes)| block.record(bytes));
+        let record = record.map_err(|error| self.placed(run, error));
         self.ended = record.is_err();
         record.map(Some)
     }
@@ -110,6 +120,11 @@ impl Rows {
         stepped
     }
 
+    /// Names the file of the run, and the offset of the block that the walk is in.
+    fn placed(&self, run: &Run, error: Error) -> Error {
+        found_at(&*run.file, self.block_at, error)
+    }
+
     /// The block of the row, and the bytes of its record.
     fn row(&self) -> Result<(&Block, &[u8]), Error> {
         let block = self.block.as_ref().ok_or_else(|| Error::corrupt("run block"))?;
@@ -119,12 +134,13 @@ impl Rows {
     fn try_step(&mut self, run: &Run) -> Result<bool, Error> {
         loop {
             let Some(block) = &self.block else {
-                let Some(block) = self.ahead.next_block(run)? else { return Ok(false) };
-                self.block = Some(block);
+                let Some((block, offset)) = self.ahead.next_block(run)? else { return Ok(false) };
+                (self.block, self.block_at) = (Some(block), offset);
                 self.reader.rewind();
                 continue;
             };
-            let Some(record) = block.next_row(&mut self.reader)? else {
+            let next = block.next_row(&mut self.reader);
+            let Some(record) = next.map_err(|error| found_at(&*run.file, self.block_at, error))? else {
                 self.block = None;
                 continue;
             };
@@ -152,7 +168,8 @@ impl ReadAhead {
         ReadAhead { next, bytes: Vec::new(), offset: 0 }
     }
 
-    fn next_block(&mut self, run: &Run) -> Result<Option<Block>, Error> {
+    /// The next block and its offset.
+    fn next_block(&mut self, run: &Run) -> Result<Option<(Block, u64)>, Error> {
         let Some(place) = run.place(self.next) else { return Ok(None) };
         if self.slice(place).is_none() {
             let length = stretch_from(run, place);
@@ -161,7 +178,7 @@ impl ReadAhead {
         }
         let bytes = self.slice(place).ok_or_else(|| Error::corrupt("run block"))?.to_vec();
         self.next += 1;
-        run.check_block(place, bytes).map(Some)
+        run.check_block(place, bytes).map(|block| Some((block, place.offset)))
     }
 
     fn slice(&self, place: BlockPlace) -> Option<&[u8]> {

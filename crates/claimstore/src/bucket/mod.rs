@@ -34,6 +34,7 @@ mod writer;
 
 pub(crate) use backend::CommitFailed;
 pub(crate) use cache::BlockCache;
+pub(crate) use catalog::FILE as CATALOG;
 pub(crate) use catalog::{Catalog, CatalogState, ClockMark, NamespaceRow};
 pub(crate) use cursor::RunCursor;
 pub(crate) use hasher::KeyHasher;
@@ -44,11 +45,13 @@ pub(crate) use row::{Apart, Row};
 pub(crate) use run::{Run, remove_run, run_file_name};
 pub(crate) use set::{Found, RunSet, is_newer};
 pub(crate) use summary::{NamespaceUsage, RunSummary};
+pub(crate) use tables::FILE as TABLES;
 pub(crate) use tables::{ReadTable, Rows, Tables, TablesWrite, UserTable, check_table_name};
 pub(crate) use writer::RunWriter;
 
 use crate::codec::Malformed;
 use crate::error::Error;
+use crate::io::File;
 
 /// The directory of the run files.
 pub(crate) const RUNS_DIR: &str = "runs";
@@ -69,10 +72,18 @@ fn damaged(what: Malformed) -> Error {
     Error::corrupt(what.0)
 }
 
+/// Names the file, and the offset where the damage was found.
+fn found_at(file: &dyn File, offset: u64, error: Error) -> Error {
+    match file.name() {
+        Some(name) => error.in_file(name, Some(offset)),
+        None => error,
+    }
+}
+
 /// A file that ends too early is damaged; every other failed read is the operating system's.
 fn read_failed(what: &'static str, source: std::io::Error) -> Error {
     if source.kind() == std::io::ErrorKind::UnexpectedEof {
-        Error::corrupt(what)
+        Error::with_source(crate::error::ErrorKind::Corrupt, what, source)
     } else {
         Error::io(what, source)
     }

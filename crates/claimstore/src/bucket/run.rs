@@ -7,7 +7,7 @@ use super::footer::Footer;
 use super::index::{BlockPlace, Index};
 use super::listed::ListedBlock;
 use super::summary::Ranges;
-use super::{BlockCache, BucketId, NamespaceUsage, RUNS_DIR, RunSummary, read_failed};
+use super::{BlockCache, BucketId, NamespaceUsage, RUNS_DIR, RunSummary, found_at, read_failed};
 use crate::codec::Record;
 use crate::error::Error;
 use crate::io::{File, Storage};
@@ -122,11 +122,11 @@ impl Run {
         }
         let place = self.index.place(self.index.block_for(key))?;
         if let Some(block) = cache.get(self.number(), place.number) {
-            return block.get(key);
+            return block.get(key).map_err(|error| found_at(&*self.file, place.offset, error));
         }
         let bytes = self.read_data(place.offset, place.length)?;
         let (block, first, last) = self.check_bounds(place, bytes)?;
-        let found = block.get(key);
+        let found = block.get(key).map_err(|error| found_at(&*self.file, place.offset, error));
         cache.insert(self.number(), place.number, &Arc::new(ListedBlock::new(block, &first, &last)));
         found
     }
@@ -159,6 +159,10 @@ impl Run {
 
     /// The same; also returns the block's first and last key.
     fn check_bounds(&self, place: BlockPlace, bytes: Vec<u8>) -> Result<(Block, Vec<u8>, Vec<u8>), Error> {
+        self.bounded(place, bytes).map_err(|error| found_at(&*self.file, place.offset, error))
+    }
+
+    fn bounded(&self, place: BlockPlace, bytes: Vec<u8>) -> Result<(Block, Vec<u8>, Vec<u8>), Error> {
         let name = BlockName { store_id: self.store_id, run: self.number(), block: place.number };
         let block = Block::check(bytes, &name, place.crc)?;
         let (first, last) = block.bounds()?;

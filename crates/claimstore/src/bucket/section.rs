@@ -4,7 +4,7 @@
 //! at ten million keys, more than the indexes themselves.
 
 use super::footer::Section;
-use super::read_failed;
+use super::{found_at, read_failed};
 use crate::error::Error;
 use crate::io::File;
 
@@ -50,7 +50,7 @@ impl<'a> SectionReader<'a> {
     /// The next `length` bytes as a box; an error if fewer are left.
     pub(super) fn boxed(&mut self, length: u64) -> Result<Box<[u8]>, Error> {
         if length > self.left {
-            return Err(Error::corrupt(self.what));
+            return Err(found_at(self.file, self.offset, Error::corrupt(self.what)));
         }
         let mut bytes = Vec::with_capacity(length as usize);
         while (bytes.len() as u64) < length {

@@ -25,7 +25,7 @@ use redb::TableHandle;
 use std::fmt;
 use std::ops::Bound;
 
-const FILE: &str = "tables.redb";
+pub(crate) const FILE: &str = "tables.redb";
 /// How many claim rows one commit removes at most.
 const REMOVE_ROWS: usize = 10_000;
 

@@ -7,7 +7,7 @@ use super::index::Index;
 use super::run::read;
 use super::section::SectionReader;
 use super::summary::{Ranges, Tally};
-use super::{BucketId, KeyHasher, Run, RunCursor, RunSummary, run_file_name};
+use super::{BucketId, KeyHasher, Run, RunCursor, RunSummary, found_at, run_file_name};
 use crate::codec::crc32;
 use crate::error::Error;
 use crate::io::{File, OpenMode, Storage};
@@ -25,17 +25,30 @@ impl Run {
         summary: &RunSummary,
         hasher: &KeyHasher,
     ) -> Result<Run, Error> {
+        let opened = Run::open_checked(storage, store_id, summary, hasher);
+        opened.map_err(|error| error.in_file(run_file_name(summary.number), None))
+    }
+
+    fn open_checked(
+        storage: &Arc<dyn Storage>,
+        store_id: [u8; 16],
+        summary: &RunSummary,
+        hasher: &KeyHasher,
+    ) -> Result<Run, Error> {
         let file = storage.open(&run_file_name(summary.number), OpenMode::Existing).map_err(open_failed)?;
         let footer = read_footer(&*file, &store_id, summary)?;
-        let ranges = Ranges::decode(&read_section(&*file, &footer.ranges, "run ranges")?)?;
+        let stored = read_section(&*file, &footer.ranges, "run ranges")?;
+        let in_ranges = |error| found_at(&*file, footer.ranges.offset, error);
+        let ranges = Ranges::decode(&stored).map_err(in_ranges)?;
         let (Some(min_key), Some(max_key)) = (ranges.min_key(), ranges.max_key()) else {
-            return Err(Error::corrupt("run ranges"));
+            return Err(in_ranges(Error::corrupt("run ranges")));
         };
         if hasher.hash(&min_key) != footer.first_hash {
-            return Err(Error::corrupt("run hashed under another key"));
+            return Err(in_ranges(Error::corrupt("run hashed under another key")));
         }
         let index = SectionReader::new(&*file, &footer.index, "run index");
-        let index = Index::read(index, &min_key, footer.data_bytes)?;
+        let index = Index::read(index, &min_key, footer.data_bytes)
+            .map_err(|error| found_at(&*file, footer.index.offset, error))?;
         let mut run = Run {
             summary: summary.clone(),
             store_id,
@@ -59,13 +72,17 @@ impl Run {
 
     /// Reads and checks every byte of the file again; returns the number of rows.
     pub(crate) fn verify(self: &Arc<Run>) -> Result<u64, Error> {
+        self.verify_rows().map_err(|error| error.in_file(run_file_name(self.number()), None))
+    }
+
+    fn verify_rows(self: &Arc<Run>) -> Result<u64, Error> {
         self.verify_sections()?;
         let mut tally = Tally::new();
         let mut cursor = self.iter(None);
         while let Some(record) = cursor.advance()? {
             let numbers = record.numbers();
             if !tally.admits(self.bucket(), cursor.key(), &numbers) {
-                return Err(Error::corrupt("run order"));
+                return Err(cursor.damaged("run order"));
             }
             tally.add(cursor.key(), &numbers, record.body.len());
         }
@@ -85,11 +102,15 @@ impl Run {
             return if self.footer.filter.length == 0 {
                 Ok(())
             } else {
-                Err(Error::corrupt("run filter length"))
+                Err(found_at(&*self.file, self.footer.filter.offset, Error::corrupt("run filter length")))
             };
         }
         if self.footer.filter.length == 0 || !self.footer.filter.length.is_multiple_of(LINE_BYTES as u64) {
-            return Err(Error::corrupt("run filter length"));
+            return Err(found_at(
+                &*self.file,
+                self.footer.filter.offset,
+                Error::corrupt("run filter length"),
+            ));
         }
         if let Some(filter) = read_filter(&*self.file, &self.footer.filter)? {
             self.filter = Some(filter);
@@ -108,11 +129,12 @@ impl Run {
     fn verify_sections(&self) -> Result<(), Error> {
         read_footer(&*self.file, &self.store_id, &self.summary)?;
         let index = SectionReader::new(&*self.file, &self.footer.index, "run index");
-        Index::read(index, &self.min_key, self.footer.data_bytes)?;
+        Index::read(index, &self.min_key, self.footer.data_bytes)
+            .map_err(|error| found_at(&*self.file, self.footer.index.offset, error))?;
         read_section(&*self.file, &self.footer.ranges, "run ranges")?;
         match read_filter(&*self.file, &self.footer.filter)? {
             Some(_) => Ok(()),
-            None => Err(Error::corrupt("run filter")),
+            None => Err(found_at(&*self.file, self.footer.filter.offset, Error::corrupt("run filter"))),
         }
     }
 }
@@ -129,15 +151,20 @@ fn open_failed(source: io::Error) -> Error {
 fn read_footer(file: &dyn File, store_id: &[u8; 16], summary: &RunSummary) -> Result<Footer, Error> {
     let length = file.len().map_err(|source| Error::io("run length", source))?;
     if length != summary.bytes {
-        return Err(Error::corrupt("run length"));
+        return Err(found_at(file, length, Error::corrupt("run length")));
     }
     let end = length.min(MAX_FOOTER_BYTES);
-    Footer::check(&read(file, length - end, end as usize, "run footer")?, store_id, summary)
+    let stored = read(file, length - end, end as usize, "run footer")?;
+    Footer::check(&stored, store_id, summary).map_err(|error| found_at(file, length - end, error))
 }
 
 fn read_section(file: &dyn File, section: &Section, what: &'static str) -> Result<Vec<u8>, Error> {
     let bytes = read(file, section.offset, section.length as usize, what)?;
-    if crc32(&[&bytes]) == section.crc { Ok(bytes) } else { Err(Error::corrupt(what)) }
+    if crc32(&[&bytes]) == section.crc {
+        Ok(bytes)
+    } else {
+        Err(found_at(file, section.offset, Error::corrupt(what)))
+    }
 }
 
 /// The stored filter; `None` if its checksum is wrong.

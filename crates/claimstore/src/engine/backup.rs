@@ -6,7 +6,7 @@
 
 use super::home::{Home, clock_mark};
 use super::{Engine, spans};
-use crate::bucket::{Catalog, CatalogState, RUNS_DIR, RunSummary, run_file_name};
+use crate::bucket::{Catalog, CatalogState, RUNS_DIR, RunSummary, TABLES, run_file_name};
 use crate::codec::Cursor;
 use crate::error::{Error, ErrorKind};
 use crate::identity::write_identity;
@@ -17,7 +17,6 @@ use crate::sync::Arc;
 /// How far a copy's life is above the original's: tokens that the original assigns later stay below the copy's.
 pub(crate) const RESTORED_LIVES: u64 = 1_024;
 const COPY_BYTES: usize = 1 << 20;
-const TABLES: &str = "tables.redb";
 
 impl Engine {
     /// Copies the present state into `target`, which must be empty. The fingerprint key is copied only if `with_key`.
@@ -77,7 +76,7 @@ impl Engine {
         let mut salt = [0u8; 8];
         self.entropy.fill(&mut salt)?;
         let salt = u64::from_le_bytes(salt).max(1);
-        let segment_bytes = self.limits.segment_bytes.min(4 << 20);
+        let segment_bytes = self.segments.growth().first_bytes;
         drop(journal::prepare(target, self.store_id, 1, segment_bytes, salt, None, true)?);
         let state = CatalogState {
             generation: home.state.generation + 1,

@@ -76,7 +76,7 @@ impl Engine {
             });
             let known = self.known_bytes_of(&keyed.collect::<Vec<_>>());
             let asked: usize = requests.iter().map(|request| request_bytes(request, 0)).sum();
-            let mut order = self.admit(asked + known, Class::Claim)?;
+            let mut order = self.admit(asked + known, Class::Claims(requests.len()))?;
             // Only a shortcut. A checkpoint removes entries under shard locks, not under the order lock, so each item
             // compares the generation again under its shard lock.
             if !looked.is_current(&self.cold) {

@@ -16,7 +16,7 @@
 
 use super::home::{Home, encoded};
 use super::moving::{Going, Groups, NEAR_AT_ONCE, Taken, TakenRow};
-use super::{Engine, observe, spans};
+use super::{Engine, observe, reserve, spans};
 use crate::bucket::{BucketId, RunSummary, RunWriter};
 use crate::codec::{Record, State};
 use crate::error::{Error, ErrorKind};
@@ -24,9 +24,6 @@ use crate::journal;
 use crate::options::Durability;
 use crate::planted;
 use crate::sync::Ordering;
-
-/// A new journal's first segment is small, so that it is created quickly; the next ones have full size.
-pub(crate) const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
 
 impl Engine {
     /// Moves everything durable and resolved into runs.
@@ -48,6 +45,7 @@ impl Engine {
         let (began_ns, before_bytes) = (self.time.lap_ns(), self.journal_bytes_written());
         let rows = self.move_out(home)?;
         self.segments.note_checkpoint(before_bytes);
+        reserve::restore(&self.storage);
         if let Some(rows) = rows {
             let took_ms = self.time.lap_ns().saturating_sub(began_ns) / 1_000_000;
             self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);

@@ -92,7 +92,7 @@ impl Engine {
             let cold = looked.found.as_ref();
             // What comes in behind these looks is noticed under the locks.
             let known = if seen_live || cold.is_some() { self.known_bytes(&prepared.keyed, cold) } else { 0 };
-            let mut order = self.admit(request_bytes(request, known), Class::Claim)?;
+            let mut order = self.admit(request_bytes(request, known), Class::Claims(1))?;
             let mut turn = Turn { order: &mut order, at: self.time.moment(), waits };
             let begun = self.claim_in_turn(&mut turn, space, prepared, looked.seen());
             space.counters.claimed(begun.iter().map(|begun| &begun.answer));

@@ -1,8 +1,7 @@
 //! Closing: what is queued is finished, the journal sealed, the directory given up.
 
-use super::checkpoint::FIRST_SEGMENT_BYTES;
 use super::commit::Leads;
-use super::segments::Class;
+use super::segments::{Class, Wanted};
 use super::{Engine, observe, spans};
 use crate::error::{Error, ErrorKind};
 use crate::sync::Ordering;
@@ -78,7 +77,7 @@ impl Engine {
         // The seal comes after all batches; the catalogue names it only once it is durable.
         self.durable_frontier()?;
         if self.commit.is_full() {
-            self.prepare_segment(Class::Settlement)?;
+            self.prepare_segment(Class::Settlement, Wanted::Short)?;
         }
         let batch = self
             .commit
@@ -94,8 +93,7 @@ impl Engine {
         {
             return Ok(());
         }
-        let bytes = self.limits.segment_bytes.min(FIRST_SEGMENT_BYTES);
-        match self.prepare_segment_of(Class::Settlement, bytes) {
+        match self.prepare_segment(Class::Settlement, Wanted::Short) {
             Ok(_) => self.commit.rotate(self),
             // No space for it: the next open only takes a little longer.
             Err(_) => Ok(()),

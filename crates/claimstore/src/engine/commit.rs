@@ -87,12 +87,13 @@ impl Commit {
         }
     }
 
-    /// Takes the order lock if the journal has room for `bytes` of operations, which then go into one batch.
+    /// Takes the order lock if the journal has room for `bytes` of operations, which then go into one batch, and
+    /// for what is `kept` for others.
     /// `None`: first a segment must be prepared, or the queue drained.
     pub(crate) fn admit(
         &self,
         bytes: usize,
-        reserve: u64,
+        kept: impl Fn() -> u64,
         largest: u64,
         now_ms: u64,
     ) -> Result<Option<MutexGuard<'_, Order>>, Error> {
@@ -103,7 +104,7 @@ impl Commit {
                 "the sequence numbers of this life are used up; reopen the store",
             ));
         }
-        if !order.fits(framed_bytes(bytes) as u64, reserve) {
+        if !order.fits(framed_bytes(bytes) as u64, kept()) {
             return Ok(None);
         }
         order.keep_together(bytes, largest, now_ms);
@@ -400,10 +401,10 @@ impl Commit {
         self.order.lock().room.current == 0
     }
 
-    /// Whether it is time to prepare the successor of the current segment.
-    pub(crate) fn wants_segment(&self, segment_bytes: u64) -> bool {
+    /// The room in the current segment, if it has no successor.
+    pub(crate) fn room_without_successor(&self) -> Option<u64> {
         let room = self.order.lock().room;
-        room.next.is_none() && room.current < segment_bytes / 4 * 3
+        room.next.is_none().then_some(room.current)
     }
 
     /// Bytes that wait to be written, and how many committed batches are not synced yet.

@@ -144,12 +144,13 @@ fn read(storage: &Arc<dyn Storage>, store_id: [u8; 16]) -> Result<Option<[u8; 32
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(cannot(error)),
     };
-    if file.len().map_err(cannot)? != KEY_FILE_BYTES as u64 {
-        return Err(Error::corrupt("the key of fingerprints has the wrong length"));
+    let len = file.len().map_err(cannot)?;
+    if len != KEY_FILE_BYTES as u64 {
+        return Err(Error::corrupt("the key of fingerprints has the wrong length").in_file(NAME, Some(len)));
     }
     let mut bytes = [0; KEY_FILE_BYTES];
     file.read_exact_at(&mut bytes, 0).map_err(cannot)?;
-    parse(&bytes, store_id).map(Some)
+    parse(&bytes, store_id).map(Some).map_err(|error| error.in_file(NAME, Some(0)))
 }
 
 fn parse(bytes: &[u8; KEY_FILE_BYTES], store_id: [u8; 16]) -> Result<[u8; 32], Error> {

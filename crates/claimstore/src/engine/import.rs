@@ -61,7 +61,7 @@ impl Engine {
         let looked = self.look_by(|| {
             ready.iter().map(|item| self.import_found(item.as_ref().ok())).collect::<Result<Vec<_>, _>>()
         })?;
-        let mut order = self.admit(bytes, Class::Claim)?;
+        let mut order = self.admit(bytes, Class::Claims(1))?;
         let mut turn = Turn { order: &mut order, at: self.time.moment(), waits: Waits::Here };
         let mut last_batch = 0;
         let judge = |(item, cold): (Result<Ready, Error>, &Option<Record>)| {

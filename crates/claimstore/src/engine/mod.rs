@@ -26,6 +26,7 @@ pub(crate) mod fingerprint_key;
 mod fingerprints;
 mod forget;
 mod graves;
+mod growth;
 pub(crate) mod held;
 pub(crate) mod home;
 pub(crate) mod import;
@@ -94,6 +95,7 @@ use commit::{Commit, Leads, Stamp};
 use counters::UpkeepCounters;
 use fingerprint_key::FingerprintKey;
 use graves::Graves;
+use growth::Growth;
 use home::Home;
 use lapses::Lapses;
 use last_calls::LastCalls;
@@ -202,7 +204,8 @@ impl Engine {
         let (storage, entropy) = (parts.storage.clone(), parts.entropy.clone());
         let fingerprint_key = FingerprintKey::new(storage.clone(), entropy.clone(), parts.store_id);
         let limit_bytes = parts.limits.journal_bytes;
-        let segments = Segments::new(storage, entropy, parts.store_id, limit_bytes, parts.segments);
+        let growth = Growth::of(&parts.limits);
+        let segments = Segments::new(storage, entropy, parts.store_id, limit_bytes, growth, parts.segments);
         let recent = Mutex::new(Recent::since(parts.time.boot_ms()));
         Arc::new(Engine {
             limits: parts.limits,

@@ -6,7 +6,7 @@
 #[cfg(feature = "tracing")]
 use super::counters::Failed;
 use super::measures::Pruned;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, FileFault};
 
 /// The target of all events and spans, independent of the module.
 #[cfg(feature = "tracing")]
@@ -43,7 +43,7 @@ pub(crate) fn closed(life: u64, sealed: bool) {
 
 /// The error is of the operating system, and says nothing but its number.
 pub(crate) fn poisoned(error: &std::io::Error) {
-    let (kind, os_error) = (error.kind(), error.raw_os_error());
+    let (kind, os_error) = (error.kind(), FileFault::os_error(error));
     event!(error, ?kind, os_error, "the journal failed: the store is poisoned until it is reopened");
     let _ = (kind, os_error);
 }

@@ -1,7 +1,8 @@
 //! After a write or sync error of the journal the store stops. The kernel may have dropped the pages, so the state of
 //! the batch on the disk is unknown, and nothing may be written after it. Reopening tells.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, FileFault};
+use crate::planted;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use std::io;
 
@@ -30,7 +31,7 @@ impl Poison {
     /// first failure counts; nothing is written after it.
     pub(crate) fn set(&self, last_unknown: u64, cause: &io::Error) {
         // The cause first: a caller that finds the store poisoned reads it.
-        self.cause.lock().get_or_insert_with(|| again(cause));
+        self.cause.lock().get_or_insert_with(|| FileFault::copy_of(cause));
         // An error means that the store is poisoned already.
         let _first =
             self.last_unknown.compare_exchange(HEALTHY, last_unknown, Ordering::AcqRel, Ordering::Acquire);
@@ -53,7 +54,12 @@ impl Poison {
     /// Adds the cause as source. If the files were moved or removed, the message says so: reopening does not help
     /// then.
     fn because(&self, kind: ErrorKind, message: &'static str) -> Error {
-        let Some(cause) = self.cause.lock().as_ref().map(again) else { return Error::new(kind, message) };
+        if planted::active(93) {
+            return Error::new(kind, message);
+        }
+        let Some(cause) = self.cause.lock().as_ref().map(FileFault::copy_of) else {
+            return Error::new(kind, message);
+        };
         let message = match cause.kind() {
             io::ErrorKind::StaleNetworkFileHandle => LOST,
             _ => message,
@@ -70,14 +76,6 @@ impl Poison {
                 .because(ErrorKind::Indeterminate, "the commit failed half-way; reopen the store to learn")),
             _ => Err(self.error()),
         }
-    }
-}
-
-/// A copy of an error, which is not `Clone`.
-fn again(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::Engine;
 use super::commit::Order;
-use super::segments::{Class, Next};
+use super::segments::{Class, Next, Wanted};
 use crate::error::{Error, ErrorKind};
+use crate::journal::framed_bytes;
 use crate::sync::{MutexGuard, Ordering};
 
 impl Engine {
@@ -19,25 +20,29 @@ impl Engine {
         if bytes as u64 > largest - 8_192 {
             return Err(Error::new(ErrorKind::TooLarge, "the batch does not fit a journal segment"));
         }
-        let reserve = if class == Class::Claim { self.limits.segment_bytes / 8 } else { 0 };
+        // Called under the order lock, under which claims join those in progress.
+        let kept = || {
+            let claims = class.claims_kept_for(self.live.in_progress());
+            claims.map_or(0, |claims| self.segments.growth().kept_for(claims))
+        };
         self.check_writable()?;
         loop {
             self.check_serving()?;
             let now_ms = self.time.now_ms();
-            if let Some(order) = self.commit.admit(bytes, reserve, largest, now_ms)? {
+            if let Some(order) = self.commit.admit(bytes, kept, largest, now_ms)? {
                 // Second look, under the order lock. A close takes this lock after it set the flag, so an operation
                 // that passes here is queued before the close drains the queue.
                 self.check_serving()?;
                 return Ok(order);
             }
-            self.make_room(class)?;
+            self.make_room(class, framed_bytes(bytes) as u64 + kept())?;
         }
     }
 
     /// Room for an operation that found none: prepares a segment, lets the queue drain, or leaves a segment
     /// that is too small.
-    fn make_room(&self, class: Class) -> Result<(), Error> {
-        if self.prepare_segment(class)? {
+    fn make_room(&self, class: Class, wanted_bytes: u64) -> Result<(), Error> {
+        if self.prepare_segment(class, Wanted::Now(wanted_bytes))? {
             return Ok(());
         }
         if self.commit.is_queue_empty() {
@@ -48,15 +53,10 @@ impl Engine {
     }
 
     /// Prepares the journal's next segment. False: it had one already.
-    pub(crate) fn prepare_segment(&self, class: Class) -> Result<bool, Error> {
-        self.prepare_segment_of(class, self.limits.segment_bytes)
-    }
-
-    /// Like [`prepare_segment`](Engine::prepare_segment), with a size of its own.
-    pub(crate) fn prepare_segment_of(&self, class: Class, bytes: u64) -> Result<bool, Error> {
+    pub(crate) fn prepare_segment(&self, class: Class, wanted: Wanted) -> Result<bool, Error> {
         // Before the lock: a file made by its name would be another store's where the directory is.
         self.check_all_owned()?;
-        match self.segments.prepare(&self.commit, class, bytes)? {
+        match self.segments.prepare(&self.commit, class, wanted)? {
             Next::Made => Ok(true),
             Next::Was => Ok(false),
             Next::AtLimit => {
@@ -64,6 +64,17 @@ impl Engine {
                 Err(Error::new(ErrorKind::Full, "the journal is at its limit; a checkpoint must catch up"))
             }
         }
+    }
+
+    /// Prepares the journal's next segment ahead of need, if it is time to.
+    pub(crate) fn prepare_when_due(&self) -> Result<(), Error> {
+        let claims = self.live.in_progress() as u64;
+        let is_due = |room_bytes| self.segments.is_next_due(room_bytes, claims);
+        if !self.commit.room_without_successor().is_some_and(is_due) {
+            return Ok(());
+        }
+        let kept_bytes = self.segments.growth().kept_for(claims.saturating_add(1));
+        self.prepare_segment(Class::Claims(1), Wanted::Ahead(kept_bytes)).map(drop)
     }
 
     /// Journal bytes written since the last checkpoint began.

@@ -1,6 +1,7 @@
 //! The journal's segment files: which exist, the next one made ahead of need, retired ones kept for use again.
 
 use super::commit::Commit;
+use super::growth::Growth;
 use crate::error::{Error, ErrorKind};
 use crate::io::{Entropy, Storage};
 use crate::journal;
@@ -13,10 +14,32 @@ const SPARE_SEGMENTS: usize = 2;
 /// The kind of an operation, for admission to the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// New work: leaves a reserve, so that settlements still find room when the disk is full.
-    Claim,
+    /// New work, after which at most so many claims more are in progress. Leaves a reserve, so that settlements still
+    /// find room when the disk is full.
+    Claims(usize),
     /// The end of work that was begun: never refused for back-pressure.
     Settlement,
+}
+
+impl Class {
+    /// The claims in progress that room is kept for, of `now` in progress. `None`: this may use that room.
+    pub(crate) fn claims_kept_for(self, now: usize) -> Option<u64> {
+        match self {
+            Class::Claims(more) => Some(now.saturating_add(more) as u64),
+            Class::Settlement => None,
+        }
+    }
+}
+
+/// A segment that is wanted: room for so many bytes of frames, or a length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Ahead of need: the next one, with room for so many bytes.
+    Ahead(u64),
+    /// The next one, with room for so many bytes, which somebody waits to write.
+    Now(u64),
+    /// The shortest one.
+    Short,
 }
 
 /// What became of the wish for a next segment.
@@ -38,6 +61,7 @@ pub(crate) struct Segments {
     store_id: [u8; 16],
     /// Bytes of segments after which new work is refused.
     limit_bytes: u64,
+    growth: Growth,
     in_use: Mutex<InUse>,
     /// The bytes of all segments in use, to be read without waiting for one being made.
     bytes: Tally,
@@ -55,20 +79,25 @@ pub(crate) struct InUse {
     /// The bytes of that one and of those after it, the prepared one included: they may differ, as an opening
     /// with other limits goes on in what it finds.
     capacities: VecDeque<u64>,
-    /// Numbers of files that may be written over.
-    spare: Vec<u64>,
+    /// Files that may be written over: number and length.
+    spare: Vec<(u64, u64)>,
     /// The store is closed: no file is touched any more.
     closed: bool,
 }
 
 impl InUse {
     /// `capacities` are those of `oldest` and the segments after it; `spare` are files that may be recycled.
-    pub(crate) fn new(oldest: u64, capacities: impl Into<VecDeque<u64>>, spare: Vec<u64>) -> InUse {
+    pub(crate) fn new(oldest: u64, capacities: impl Into<VecDeque<u64>>, spare: Vec<(u64, u64)>) -> InUse {
         InUse { oldest, capacities: capacities.into(), spare, closed: false }
     }
 
     fn bytes(&self) -> u64 {
         self.capacities.iter().sum()
+    }
+
+    /// The length of the newest segment.
+    fn newest_bytes(&self) -> u64 {
+        self.capacities.back().copied().unwrap_or_default()
     }
 }
 
@@ -78,6 +107,7 @@ impl Segments {
         entropy: Arc<dyn Entropy>,
         store_id: [u8; 16],
         limit_bytes: u64,
+        growth: Growth,
         found: InUse,
     ) -> Segments {
         let bytes = Tally::default();
@@ -87,6 +117,7 @@ impl Segments {
             entropy,
             store_id,
             limit_bytes,
+            growth,
             in_use: Mutex::new(found),
             bytes,
             checkpointed_at_bytes: AtomicU64::default(),
@@ -94,10 +125,10 @@ impl Segments {
         }
     }
 
-    /// Prepares the journal's next segment with `bytes`, if it has none.
+    /// Prepares the journal's next segment, if it has none.
     ///
     /// Makes a file by its name: the caller has looked whether the directory still is the store's.
-    pub(crate) fn prepare(&self, commit: &Commit, class: Class, bytes: u64) -> Result<Next, Error> {
+    pub(crate) fn prepare(&self, commit: &Commit, class: Class, wanted: Wanted) -> Result<Next, Error> {
         let mut in_use = self.in_use.lock();
         if in_use.closed {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));
@@ -107,14 +138,22 @@ impl Segments {
             return Ok(Next::Was);
         }
         // The limit is for new work: what was begun may always end.
-        if class == Class::Claim && in_use.bytes() >= self.limit_bytes {
+        if class != Class::Settlement && in_use.bytes() >= self.limit_bytes {
             self.checkpoint_wanted.store(true, Ordering::Release);
             return Ok(Next::AtLimit);
         }
         let mut salt = [0u8; 8];
         self.entropy.fill(&mut salt).map_err(|error| Error::io("no random bytes", error))?;
         let salt = u64::from_le_bytes(salt).max(1);
-        let recycle = in_use.spare.pop();
+        let spare = in_use.spare.pop();
+        let (recycle, spare_bytes) = (spare.map(|spare| spare.0), spare.map_or(0, |spare| spare.1));
+        let next_bytes =
+            |bytes, hurried| self.growth.next_bytes(in_use.newest_bytes(), spare_bytes, bytes, hurried);
+        let bytes = match wanted {
+            Wanted::Ahead(bytes) => next_bytes(bytes, false),
+            Wanted::Now(bytes) => next_bytes(bytes, true),
+            Wanted::Short => self.growth.first_bytes,
+        };
         let prepared = journal::prepare(&self.storage, self.store_id, number, bytes, salt, recycle, true)
             .map_err(|error| Error::io("no further journal segment could be made", error))?;
         in_use.capacities.push_back(bytes);
@@ -129,15 +168,25 @@ impl Segments {
         let retired: Vec<u64> = (in_use.oldest..first).collect();
         in_use.oldest = in_use.oldest.max(first);
         for number in retired {
-            in_use.capacities.pop_front();
+            let bytes = in_use.capacities.pop_front().unwrap_or_default();
             if in_use.spare.len() < SPARE_SEGMENTS {
-                in_use.spare.push(number);
+                in_use.spare.push((number, bytes));
             } else {
                 // A file that stays is outside the chain, and is removed or recycled at the next open.
                 drop(remove(number));
             }
         }
         self.bytes.store(in_use.bytes(), Ordering::Relaxed);
+    }
+
+    /// Whether it is time to make the next segment, if the newest one is the current one and has this room.
+    pub(crate) fn is_next_due(&self, room_bytes: u64, claims: u64) -> bool {
+        self.growth.is_due(self.in_use.lock().newest_bytes(), room_bytes, claims)
+    }
+
+    /// How the segments grow, and how much is kept free in them.
+    pub(crate) fn growth(&self) -> &Growth {
+        &self.growth
     }
 
     /// Makes no segment any more: the files may be another opening's from now on. Waits for one being made.

@@ -108,7 +108,7 @@ impl Engine {
         }
         // A lapsed hold is superseded: its token no longer settles anything.
         state.holds.retain(|held, hold| !conflicts(*held, hold.up_to, position, up_to));
-        let token = self.admit(OP_BYTES, Class::Claim)?.take_seq();
+        let token = self.admit(OP_BYTES, Class::Claims(1))?.take_seq();
         let until_boot_ms = boot_ms.saturating_add(lease_ms);
         state.holds.insert(position, Hold { token, since_ms: self.time.now_ms(), until_boot_ms, up_to });
         Ok((0, PositionAnswer::Claimed { token }))

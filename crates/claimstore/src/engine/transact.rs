@@ -146,7 +146,7 @@ impl Engine {
             |looked| {
                 // Parking or failing an orphan appends; a reservation does not.
                 let known = self.known_bytes(keyed, looked.found.as_ref());
-                let mut order = self.admit(request_bytes(request, known), Class::Claim)?;
+                let mut order = self.admit(request_bytes(request, known), Class::Claims(1))?;
                 let mut turn = Turn { order: &mut order, at: self.time.moment(), waits: Waits::Here };
                 let judge = |standing: Standing<'_>| self.judge_reservation(space, prepared, standing);
                 match self.write_in_turn(&mut turn, &prepared.change(space), looked.seen(), judge) {

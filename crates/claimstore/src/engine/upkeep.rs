@@ -4,7 +4,6 @@
 //! that claims need across a write.
 
 use super::Engine;
-use super::segments::Class;
 use super::spans;
 use crate::error::Error;
 use crate::planted;
@@ -28,8 +27,7 @@ impl Engine {
     /// A segment and a checkpoint, where they are due: what claims would be refused without.
     fn keep_journal_going(&self) -> Result<(), Error> {
         self.check_open()?;
-        let wanted = self.commit.wants_segment(self.limits.segment_bytes);
-        let segment = if wanted { self.prepare_segment(Class::Claim).map(drop) } else { Ok(()) };
+        let segment = self.prepare_when_due();
         let checkpoint = if self.is_checkpoint_due() { self.checkpoint_now() } else { Ok(()) };
         segment.and(checkpoint)
     }

@@ -1,8 +1,10 @@
 //! The real storage: a directory of the operating system.
 
+use super::owner::{Running, SIGNATURE_BYTES};
 use super::process::{FORKED, Process};
 use super::storage::{File, LockGuard, OpenMode, Ownership, Storage};
 use super::system::{Kernel, Locking, Opening, System};
+use crate::error::FileFault;
 use crate::planted;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -64,16 +66,17 @@ impl<S: System> DirStorage<S> {
         let missing: Vec<&Path> = self.root.ancestors().take_while(missing).collect();
         self.settle_name(missing.last().and_then(|path| path.parent()).unwrap_or(&self.root))?;
         for path in missing.into_iter().rev() {
-            self.create_one_dir(path)?;
+            named(path, self.create_one_dir(path))?;
             let mut parent = path.parent();
             if planted::active(61) {
                 parent = None;
             }
             if let Some(parent) = parent {
-                self.sync_path(parent)?;
+                named(parent, self.sync_path(parent))?;
             }
         }
-        if self.is_dir(&self.root) { Ok(()) } else { Err(ErrorKind::NotADirectory.into()) }
+        let is_dir = if self.is_dir(&self.root) { Ok(()) } else { Err(ErrorKind::NotADirectory.into()) };
+        named(&self.root, is_dir)
     }
 
     /// Makes the name of an existing directory durable. The process that created it may have been killed before it
@@ -99,7 +102,7 @@ impl<S: System> DirStorage<S> {
             {
                 Ok(())
             }
-            done => done,
+            done => named(parent, done),
         }
     }
 
@@ -212,29 +215,39 @@ impl<S: System> Storage for DirStorage<S> {
     }
 
     fn lock(&self, name: &str) -> io::Result<LockGuard> {
-        let path = self.path(name);
-        self.lock_file(&path, Opening::Any, Locking::Exclusive)
+        let mut lock = self.lock_file(&self.path(name), Opening::Any, Locking::Exclusive)?;
+        lock.sign();
+        Ok(Box::new(lock))
     }
 
     fn lock_also(&self, name: &str) -> io::Result<LockGuard> {
         if planted::active(52) {
             return Ok(Box::new(()));
         }
-        self.lock_file(&self.path(name), Opening::Existing, Locking::Exclusive)
+        Ok(Box::new(self.lock_file(&self.path(name), Opening::Existing, Locking::Exclusive)?))
     }
 
     fn lock_shared(&self, name: &str) -> io::Result<Option<LockGuard>> {
         match self.lock_file(&self.path(name), Opening::ReadOnly, Locking::Shared) {
-            Ok(guard) => Ok(Some(guard)),
+            Ok(lock) => Ok(Some(Box::new(lock))),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
             // No such file, no permission, or a file system without locks: a reader goes on without a lock.
             Err(_) => Ok(None),
         }
     }
+
+    fn owner(&self, name: &str) -> Option<u32> {
+        let file = self.open_at(&self.path(name), Opening::ReadOnly).ok()?;
+        let mut signature = [0; SIGNATURE_BYTES];
+        let read = again(|| self.system.read_at(&file, &mut signature, 0)).ok()?;
+        let owner = Running::signed(signature.get(..read)?)?;
+        let (_, inode) = self.system.status(&file).ok()?.id;
+        self.system.may_hold(&owner, inode).then_some(owner.id)
+    }
 }
 
 impl<S: System> DirStorage<S> {
-    fn lock_file(&self, path: &Path, how: Opening, locking: Locking) -> io::Result<LockGuard> {
+    fn lock_file(&self, path: &Path, how: Opening, locking: Locking) -> io::Result<DirLock<S>> {
         for _ in 0..LOCK_TRIES {
             let file = self.open_at(path, how)?;
             // `flock` belongs to the open file, not to the process: a second open in the same process is refused like
@@ -244,9 +257,10 @@ impl<S: System> DirStorage<S> {
             // new file, and both would own the store.
             let id = self.system.status(&file)?.id;
             let system = self.system.clone();
-            let lock = DirLock { system, file, path: path.to_owned(), id, process: self.process };
+            let (path, process) = (path.to_owned(), self.process);
+            let lock = DirLock { system, file, path, id, process, signed: false };
             if lock.is_named()? {
-                return Ok(Box::new(lock));
+                return Ok(lock);
             }
         }
         Err(ErrorKind::WouldBlock.into())
@@ -267,9 +281,29 @@ struct DirLock<S: System> {
     /// Device and inode number of the file.
     id: (u64, u64),
     process: Process,
+    /// Whether the file may have the owner's signature.
+    signed: bool,
 }
 
 impl<S: System> DirLock<S> {
+    /// Writes who the owner is into the file, for those who find it locked. Not synced, as it says nothing to a later
+    /// boot. Best effort: a full disk must not keep the store from being opened. What an owner that was killed has left
+    /// goes in any case.
+    fn sign(&mut self) {
+        let Some(owner) = self.system.this_process() else { return };
+        self.signed = true;
+        let signature = owner.signature();
+        let written = again(|| self.system.write_at(&self.file, &signature, 0));
+        if !written.is_ok_and(|written| written == signature.len()) {
+            self.clear_signature();
+        }
+    }
+
+    fn clear_signature(&self) {
+        // If this fails too, the process still runs, and the kernel's list of locks is asked.
+        let _ = again(|| self.system.set_len(&self.file, 0));
+    }
+
     /// Whether the path still leads to the file; an error if that cannot be decided.
     fn is_named(&self) -> io::Result<bool> {
         match self.system.status_of(&self.path) {
@@ -300,6 +334,10 @@ impl<S: System> Ownership for DirLock<S> {
 impl<S: System> Drop for DirLock<S> {
     fn drop(&mut self) {
         if self.process.is_current() {
+            if self.signed {
+                // While the lock is held, so that the signature of the next owner is not touched.
+                self.clear_signature();
+            }
             // If no other process shares the file, closing it releases the lock too.
             let _ = self.system.unlock(&self.file);
         }
@@ -449,6 +487,11 @@ impl<S: System> File for DirFile<S> {
         self.system.sync_data(&self.buffered)?;
         Ok(left > 0)
     }
+}
+
+/// Adds the path to an error. The other calls get their names from [`Named`](super::named::Named).
+fn named<T>(path: &Path, done: io::Result<T>) -> io::Result<T> {
+    done.map_err(|error| FileFault::wrap(&path.to_string_lossy(), None, error))
 }
 
 /// Makes a call until no signal interrupts it.

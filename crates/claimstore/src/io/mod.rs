@@ -10,7 +10,9 @@ mod clock;
 mod entropy;
 mod file;
 mod memory;
+mod named;
 mod overlay;
+mod owner;
 mod process;
 mod storage;
 #[doc(hidden)]
@@ -20,6 +22,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, SystemEntropy};
 pub use file::DirStorage;
 pub use memory::MemoryStorage;
+pub(crate) use named::Named;
 pub(crate) use overlay::Overlay;
 pub(crate) use process::{FORKED, Process};
 pub use storage::{File, LockGuard, OpenMode, Ownership, Storage};

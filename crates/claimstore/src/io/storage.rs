@@ -69,6 +69,12 @@ pub trait Storage: Debug + Send + Sync + 'static {
         let _ = name;
         Ok(None)
     }
+    /// The process that holds the ownership of the file `name`, if that is known for certain. Asked after
+    /// [`lock`](Storage::lock) or [`lock_shared`](Storage::lock_shared) failed with `WouldBlock`.
+    fn owner(&self, name: &str) -> Option<u32> {
+        let _ = name;
+        None
+    }
     /// The directory that it is, if it is one of the operating system's.
     fn directory(&self) -> Option<&Path> {
         None
@@ -131,6 +137,10 @@ pub trait File: Debug + Send + Sync {
     /// Whether the file still has a name. The bytes of a file without a name are lost with its last handle.
     fn has_name(&self) -> io::Result<bool> {
         Ok(true)
+    }
+    /// The name that errors give it, if its storage names it.
+    fn name(&self) -> Option<&str> {
+        None
     }
     /// Frees the last `bytes` of a file without a name, and returns whether more are left. A file that still has a
     /// name, such as another link, stays unchanged.

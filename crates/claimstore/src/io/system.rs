@@ -7,6 +7,11 @@
 //! Programs have no use for it, and it is not part of the stable interface.
 
 #[cfg(target_os = "linux")]
+use super::clock::{Clock as _, SystemClock};
+#[cfg(target_os = "linux")]
+use super::owner;
+pub use super::owner::Running;
+#[cfg(target_os = "linux")]
 use rustix::fs::{AtFlags, FileType, StatxFlags};
 use rustix::fs::{FlockOperation, OFlags};
 #[cfg(target_os = "linux")]
@@ -99,6 +104,15 @@ pub trait System: Debug + Clone + Send + Sync + 'static {
     fn names(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// `statvfs`: the bytes that may still be written.
     fn free_bytes(&self, dir: &Path) -> Option<u64>;
+    /// This process. `None`, the default, where there is no way to tell it from a later one with its number.
+    fn this_process(&self) -> Option<Running> {
+        None
+    }
+    /// Whether that process still runs, and nothing says that it has no lock on the file with this inode number.
+    fn may_hold(&self, process: &Running, inode: u64) -> bool {
+        let _ = (process, inode);
+        false
+    }
 }
 
 /// The operating system's.
@@ -246,6 +260,23 @@ impl System for Kernel {
     fn free_bytes(&self, dir: &Path) -> Option<u64> {
         let space = rustix::fs::statvfs(dir).ok()?;
         Some(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn this_process(&self) -> Option<Running> {
+        let id = std::process::id();
+        let began = owner::began(&fs::read_to_string("/proc/self/stat").ok()?)?;
+        let namespace = rustix::fs::stat("/proc/self/ns/pid").ok()?.st_ino;
+        Some(Running { id, began, namespace, boot: u128::from_be_bytes(SystemClock.boot_id()) })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn may_hold(&self, process: &Running, inode: u64) -> bool {
+        let Some(here) = self.this_process() else { return false };
+        let stat = fs::read_to_string(format!("/proc/{}/stat", process.id)).unwrap_or_default();
+        (process.namespace, process.boot) == (here.namespace, here.boot)
+            && owner::began(&stat) == Some(process.began)
+            && !owner::is_denied(&fs::read_to_string("/proc/locks").unwrap_or_default(), inode, process.id)
     }
 }
 

@@ -76,7 +76,8 @@ pub(crate) fn recover(
     let end = walk.follow_chain(first, visit)?;
     let last = walk.last.map(|(kind, head)| (kind, head.batch));
     if expect_seal.is_some_and(|batch| last != Some((FrameKind::Seal, batch))) {
-        return Err(Error::corrupt("the journal does not end in the seal of its last close"));
+        let what = "the journal does not end in the seal of its last close";
+        return Err(end.reader.damaged(what, end.offset));
     }
     let (offset, cut) = if clean { (end.offset, false) } else { end.mend(distrust)? };
     walk.finish(end, offset, cut, &files)
@@ -162,7 +163,7 @@ impl<'a> Walk<'a> {
                 is_damage = false;
             }
             if is_damage {
-                return Err(Error::corrupt("a journal segment is damaged before its end"));
+                return Err(reader.damaged("a journal segment is damaged before its end", offset));
             }
             self.chain.enter_next();
             reader = next;
@@ -183,9 +184,13 @@ impl<'a> Walk<'a> {
         reader.read_to(if self.clean { FIRST_READ_BYTES } else { reader.capacity })?;
         loop {
             let place = place(reader, offset);
-            match scan::step(reader.bytes(), place, &mut self.chain).map_err(Error::corrupt)? {
+            let step = scan::step(reader.bytes(), place, &mut self.chain);
+            match step.map_err(|what| reader.damaged(what, offset))? {
                 Step::Frame(frame, behind) => {
-                    visit(&frame)?;
+                    let named = |error: Error| {
+                        error.in_file(segment::segment_name(reader.number), Some(offset as u64))
+                    };
+                    visit(&frame).map_err(named)?;
                     self.note(&frame, offset, &mut live);
                     offset = behind;
                 }
@@ -223,7 +228,7 @@ impl<'a> Walk<'a> {
         reader.read_to(reader.capacity)?;
         let missing = self.chain.last.batch.saturating_add(1);
         match scan::judge(reader.bytes(), place(reader, offset), missing) {
-            Tail::Corrupt => Err(Error::corrupt("a durable batch of the journal is damaged")),
+            Tail::Corrupt => Err(reader.damaged("a durable batch of the journal is damaged", offset)),
             tail => Ok(tail),
         }
     }
@@ -245,7 +250,8 @@ impl<'a> Walk<'a> {
                     is_damage = false;
                 }
                 if is_damage {
-                    return Err(Error::corrupt("the journal goes on in a segment that nothing names"));
+                    let what = "the journal goes on in a segment that nothing names";
+                    return Err(stray.damaged(what, FIRST_FRAME));
                 }
                 Ok(None)
             }

@@ -4,6 +4,7 @@
 //! [`open`](mod@open) assembles the engine.
 
 mod open;
+mod owner;
 mod plan;
 
 pub(crate) use open::open;

@@ -4,12 +4,13 @@
 //! number wins, wherever each was found. The new life is durable in the catalogue before the first claim, so that no
 //! token is ever assigned twice.
 
+use super::owner::{not_locked, when_free};
 use super::plan::{self, Evidence};
 use crate::bucket::{
-    BucketId, Catalog, CatalogState, ClockMark, KeyHasher, Run, RunSet, RunSummary, Tables, remove_run,
+    BucketId, CATALOG, Catalog, CatalogState, ClockMark, KeyHasher, Run, RunSet, RunSummary, TABLES, Tables,
+    remove_run,
 };
 use crate::codec::{Base, Cursor, Malformed, Record, State};
-use crate::engine::checkpoint::FIRST_SEGMENT_BYTES;
 use crate::engine::cold::Cold;
 use crate::engine::commit::{Commit, OP_RECORD, OP_SPACE};
 use crate::engine::home::{Home, clock_mark};
@@ -22,7 +23,7 @@ use crate::engine::transact::read_claim_row;
 use crate::engine::{Engine, Opening, Parts, observe, reserve, spans};
 use crate::error::{Error, ErrorKind};
 use crate::identity::{self, Identity, LOCK, STORE};
-use crate::io::{LockGuard, Overlay, Storage};
+use crate::io::{LockGuard, Named, Overlay, Storage};
 use crate::journal::{self, Frame, Recovered, Start, Writer};
 use crate::options::Options;
 use crate::planted;
@@ -40,9 +41,10 @@ pub(crate) fn open(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<En
 }
 
 fn begin(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<Engine>, Error> {
-    let began_ns = options.clock.lap_ns();
-    let (storage, ownership, opened) =
-        if options.read_only { look(&options, storage)? } else { take(&options, storage)? };
+    let named = Named::own(storage);
+    let ((storage, ownership, opened), began_ns) = when_free(&options, || {
+        if options.read_only { look(&options, named.clone()) } else { take(&options, named.clone()) }
+    })?;
     let Opened { store_id, life, hasher, time, live, cold, commit, spaces, home, tables, segments, opening } =
         opened;
     let engine = Engine::assemble(Parts {
@@ -96,14 +98,14 @@ fn take(options: &Options, storage: Arc<dyn Storage>) -> Result<Held, Error> {
     {
         return Err(error);
     }
-    let lock = storage.lock(LOCK).map_err(not_locked)?;
+    let lock = storage.lock(LOCK).map_err(|error| not_locked(&storage, error))?;
     let (identity, opened) = match identity::identify(&storage)? {
         Identity::Unborn => {
             let opened = create(options, &storage)?;
-            (storage.lock_also(STORE).map_err(not_locked)?, opened)
+            (storage.lock_also(STORE).map_err(|error| not_locked(&storage, error))?, opened)
         }
         Identity::Store(store_id) => {
-            let identity = storage.lock_also(STORE).map_err(not_locked)?;
+            let identity = storage.lock_also(STORE).map_err(|error| not_locked(&storage, error))?;
             (identity, recover_told(options, &storage, store_id)?)
         }
     };
@@ -116,7 +118,7 @@ fn take(options: &Options, storage: Arc<dyn Storage>) -> Result<Held, Error> {
 fn look(options: &Options, storage: Arc<dyn Storage>) -> Result<Held, Error> {
     let mut shared = Vec::new();
     for name in [LOCK, STORE] {
-        shared.extend(storage.lock_shared(name).map_err(not_locked)?);
+        shared.extend(storage.lock_shared(name).map_err(|error| not_locked(&storage, error))?);
     }
     let storage: Arc<dyn Storage> = Arc::new(Overlay::over(storage));
     let Identity::Store(store_id) = identity::identify(&storage)? else {
@@ -124,13 +126,6 @@ fn look(options: &Options, storage: Arc<dyn Storage>) -> Result<Held, Error> {
     };
     let opened = recover_told(options, &storage, store_id)?;
     Ok((storage, shared, opened))
-}
-
-fn not_locked(error: std::io::Error) -> Error {
-    match error.kind() {
-        std::io::ErrorKind::WouldBlock => Error::new(ErrorKind::AlreadyOpen, "the store is open elsewhere"),
-        _ => Error::io("the store's directory cannot be locked", error),
-    }
 }
 
 fn recover_told(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) -> Result<Opened, Error> {
@@ -169,7 +164,7 @@ fn create(options: &Options, storage: &Arc<dyn Storage>) -> Result<Opened, Error
     options.entropy.fill(&mut salt).map_err(random)?;
     let salt = u64::from_le_bytes(salt).max(1);
     identity::begin_birth(storage, store_id)?;
-    let bytes = options.limits.segment_bytes.min(FIRST_SEGMENT_BYTES);
+    let bytes = options.limits.segment_bytes.min(options.limits.first_segment_bytes);
     let first = journal::prepare(storage, store_id, 1, bytes, salt, None, true)
         .map_err(|error| Error::io("the first journal segment cannot be made", error))?;
     let time = StoreClock::begin(options.clock.clone(), &options.limits);
@@ -213,8 +208,8 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
     settle_names(storage)?;
     let (catalog, state) = Catalog::open(storage, store_id)?;
     let hasher = KeyHasher::new(state.hash_key);
-    let spaces = read_spaces(&state)?;
-    let set = open_runs(storage, store_id, &state, &hasher)?;
+    let spaces = read_spaces(&state).map_err(in_catalogue)?;
+    let set = open_runs(storage, store_id, &state, &hasher).map_err(in_catalogue)?;
     let mut replay = Replay {
         live: Live::new(),
         hasher: &hasher,
@@ -232,10 +227,10 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
     let cold = Cold::new(set, options.limits.cache_bytes);
     let tables = open_tables(options, storage, store_id, state.has_tables)?;
     if let Some(tables) = &tables {
-        replay.load_tables(tables, &cold)?;
+        replay.load_tables(tables, &cold).map_err(|error| error.in_file(TABLES, None))?;
     }
     let Replay { live, evidence, copied, .. } = replay;
-    let outcome = plan::weigh(&evidence)?;
+    let outcome = plan::weigh(&evidence).map_err(in_catalogue)?;
     if let Some(tables) = &tables {
         // Only after the last check: a store that is refused stays unchanged.
         tables.admit()?;
@@ -263,11 +258,21 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
         cold,
         home,
         tables: TableHome::new(tables),
-        segments: InUse::new(oldest, capacities, spare),
+        segments: InUse::new(oldest, capacities, with_lengths(storage, spare)),
         opening: Opening { replayed: frames, clean: sealed, tail_cut: cut },
         spaces,
         hasher: hasher.clone(),
     })
+}
+
+fn in_catalogue(error: Error) -> Error {
+    error.in_file(CATALOG, None)
+}
+
+/// Retired segments with their lengths. One whose length cannot be read counts as if it had none.
+fn with_lengths(storage: &Arc<dyn Storage>, segments: Vec<u64>) -> Vec<(u64, u64)> {
+    let length = |number| storage.size(&journal::segment_name(number)).unwrap_or_default();
+    segments.into_iter().map(|number| (number, length(number))).collect()
 }
 
 /// Makes all names in the store's directories durable before anything relies on them. A killed process may have left
@@ -276,7 +281,9 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
 fn settle_names(storage: &Arc<dyn Storage>) -> Result<(), Error> {
     let settle = || ["", "journal", "runs"].into_iter().try_for_each(|dir| storage.sync_dir(dir));
     settle().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::corrupt("a directory of the store is missing"),
+        std::io::ErrorKind::NotFound => {
+            Error::with_source(ErrorKind::Corrupt, "a directory of the store is missing", error)
+        }
         _ => Error::io("the store's directories cannot be synced", error),
     })
 }
@@ -323,7 +330,7 @@ fn open_tables(
     match (Tables::exists(storage)?, must_exist) {
         (true, _) => {}
         (false, false) => return Ok(None),
-        (false, true) => return Err(Error::corrupt("the tables' file is missing")),
+        (false, true) => return Err(Error::corrupt("the tables' file is missing").in_file(TABLES, None)),
     }
     Tables::open_or_create(storage, store_id, options.limits.cache_bytes / 4).map(Some)
 }

@@ -6,7 +6,7 @@ use crate::claim::Receipt;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::io::system::System;
-use crate::io::{DirStorage, Storage};
+use crate::io::{DirStorage, Named, Storage};
 #[cfg(doc)]
 use crate::options::Options;
 use crate::sync::Arc;
@@ -42,7 +42,7 @@ impl Store {
     /// Like [`backup`](Store::backup), onto a storage of the caller's: what [`Options::open_on`] opens.
     pub fn backup_on(&self, storage: &Arc<dyn Storage>) -> Result<(), Error> {
         self.engine().check_changes()?;
-        self.engine().backup(storage, false)
+        self.engine().backup(&Named::other(storage.clone()), false)
     }
 
     /// To be called once, after a snapshot of the directory was restored: raises the life by 1,024, so that
@@ -78,6 +78,6 @@ impl Store {
 fn backup_to<S: System>(engine: &Engine, target: DirStorage<S>, with_key: bool) -> Result<(), Error> {
     engine.check_changes()?;
     target.create_root().map_err(|error| Error::io("the backup directory cannot be created", error))?;
-    let target: Arc<dyn Storage> = Arc::new(target);
+    let target: Arc<dyn Storage> = Named::other(Arc::new(target));
     engine.backup(&target, with_key)
 }

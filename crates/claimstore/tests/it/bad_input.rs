@@ -387,7 +387,7 @@ fn child_that_holds_the_store() {
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }
 
-fn start_child(dir: &Path) -> Child {
+pub(crate) fn start_child(dir: &Path) -> Child {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "bad_input::child_that_holds_the_store", "--include-ignored", "--nocapture"])
         .env(CHILD_DIR, dir)

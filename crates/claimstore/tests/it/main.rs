@@ -21,6 +21,7 @@ mod life;
 mod lost;
 mod measures;
 mod namespaces;
+mod opening;
 mod orphans;
 mod pages;
 mod promises;

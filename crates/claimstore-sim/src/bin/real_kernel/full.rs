@@ -112,6 +112,7 @@ fn open(home: &Path, clock: &ManualClock) -> Result<Store, Error> {
     Options::new()
         .background(false)
         .clock(clock.clone())
+        .first_segment_bytes(16 << 10)
         .segment_bytes(64 << 10)
         .max_response_bytes(4 << 10)
         .max_progress_bytes(1 << 10)

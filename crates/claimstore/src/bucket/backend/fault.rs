@@ -30,8 +30,9 @@ impl From<Error> for Fault {
 }
 
 impl Fault {
-    /// Classifies the failure: an I/O error if the file had one, its `trouble`, otherwise damage.
-    pub(super) fn into_error(self, trouble: Option<io::Error>) -> Error {
+    /// Classifies the failure: an I/O error if the file had one, its `trouble`, otherwise damage, of which it may know
+    /// the place.
+    pub(super) fn into_error(self, trouble: Option<io::Error>, damage: Option<io::Error>) -> Error {
         match (self, trouble) {
             (Fault::Ours(error), _) => error,
             (Fault::Redb(redb::Error::ValueTooLarge(_)), _) => {
@@ -42,8 +43,16 @@ impl Fault {
             }
             (Fault::Redb(_), Some(trouble)) => Error::io("a redb file could not be read or written", trouble),
             // redb's own words may quote table names, which are the caller's: they stay here.
-            (Fault::Redb(_), None) => Error::corrupt("redb does not accept its file"),
+            (Fault::Redb(_), None) => damaged("redb does not accept its file", damage),
         }
+    }
+}
+
+/// Damage; the error of the page where it was found comes along.
+pub(super) fn damaged(what: &'static str, page: Option<io::Error>) -> Error {
+    match page {
+        Some(page) => Error::with_source(ErrorKind::Corrupt, what, page),
+        None => Error::corrupt(what),
     }
 }
 

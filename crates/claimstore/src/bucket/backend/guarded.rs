@@ -1,8 +1,8 @@
 //! A file as redb sees it: on trial first, condemned after the first failure.
 
-use super::fault::{CommitFailed, Fault};
+use super::fault::{CommitFailed, Fault, damaged};
 use super::paged::{PAGE_BYTES, Paged};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, FileFault};
 use crate::io::File;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use redb::{StorageBackend, WriteTransaction};
@@ -20,20 +20,16 @@ pub(in crate::bucket) struct Guarded {
     /// Set once and for ever: all further writes and syncs are refused. A failed sync may have lost any earlier
     /// write, so the success of a later one would prove nothing.
     condemned: AtomicBool,
-    trouble: Mutex<Option<Trouble>>,
+    /// The first error of the file, of which each reader gets a copy.
+    trouble: Mutex<Option<io::Error>>,
+    /// The first page that was not what had been written there.
+    damage: Mutex<Option<io::Error>>,
 }
 
 enum Change {
     Write(u64, Box<[u8]>),
     SetLen(u64),
     Sync,
-}
-
-/// An [`io::Error`] that can be copied.
-#[derive(Debug, Clone, Copy)]
-struct Trouble {
-    kind: io::ErrorKind,
-    code: Option<i32>,
 }
 
 impl Guarded {
@@ -54,6 +50,7 @@ impl Guarded {
             trial: Mutex::new(Vec::new()),
             condemned: AtomicBool::new(false),
             trouble: Mutex::new(None),
+            damage: Mutex::new(None),
         })
     }
 
@@ -61,11 +58,11 @@ impl Guarded {
     pub(in crate::bucket) fn call<T>(&self, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Error> {
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(fault)) => Err(fault.into_error(self.trouble())),
+            Ok(Err(fault)) => Err(self.placed(fault.into_error(self.trouble(), self.damage()))),
             Err(_panic) => {
                 // redb's memory may be in an inconsistent state: none of it may reach the file.
                 self.condemn();
-                Err(Error::corrupt("redb stumbled over its file"))
+                Err(self.placed(damaged("redb stumbled over its file", self.damage())))
             }
         }
     }
@@ -102,8 +99,22 @@ impl Guarded {
     fn failed_earlier(&self) -> Error {
         match self.trouble() {
             Some(trouble) => Error::io("the redb file failed before", trouble),
-            None => Error::corrupt("the redb file failed before"),
+            None => self.placed(damaged("the redb file failed before", self.damage())),
         }
+    }
+
+    /// Damage and failures of the file name it; refusals of what a caller asked for do not.
+    fn placed(&self, error: Error) -> Error {
+        match (error.kind(), self.file.name()) {
+            (ErrorKind::Corrupt | ErrorKind::TooNew | ErrorKind::Io | ErrorKind::Full, Some(name)) => {
+                error.in_file(name, None)
+            }
+            _ => error,
+        }
+    }
+
+    fn damage(&self) -> Option<io::Error> {
+        self.damage.lock().as_ref().map(FileFault::copy_of)
     }
 
     /// Refuses all further writes and syncs.
@@ -164,12 +175,11 @@ impl Guarded {
     }
 
     fn note(&self, error: &io::Error) {
-        self.trouble.lock().get_or_insert(Trouble { kind: error.kind(), code: error.raw_os_error() });
+        self.trouble.lock().get_or_insert_with(|| FileFault::copy_of(error));
     }
 
     pub(super) fn trouble(&self) -> Option<io::Error> {
-        let trouble = (*self.trouble.lock())?;
-        Some(trouble.code.map_or_else(|| trouble.kind.into(), io::Error::from_raw_os_error))
+        self.trouble.lock().as_ref().map(FileFault::copy_of)
     }
 
     pub(super) fn len(&self) -> io::Result<u64> {
@@ -193,7 +203,9 @@ impl Guarded {
         let read = self.file.read(offset, out);
         read.inspect_err(|error| {
             // A wrong page, and an offset beyond the end of a cut file, are damage, not failures of the disk.
-            if !matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) {
+            if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) {
+                self.damage.lock().get_or_insert_with(|| FileFault::copy_of(error));
+            } else {
                 // The disk failed, perhaps only once. redb returns errors from here on, so the file must be reopened.
                 self.note(error);
                 self.condemn();

@@ -17,6 +17,7 @@
 //!   one, and if one is damaged, the other is used.
 
 use crate::codec::crc32;
+use crate::error::FileFault;
 use crate::io::File;
 use crate::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
@@ -72,12 +73,26 @@ impl Paged {
         Paged { file, groups: Mutex::default(), newest: Mutex::default() }
     }
 
-    /// The length that redb sees: whole pages.
+    /// The name that errors give the file.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.file.name()
+    }
+
+    /// What is at `place` of the file is not what was written there.
+    fn wrong(&self, place: u64) -> io::Error {
+        let error = io::Error::new(io::ErrorKind::InvalidData, "a page has the wrong checksum");
+        match self.file.name() {
+            Some(name) => FileFault::wrap(name, Some(place), error),
+            None => error,
+        }
+    }
+
     /// Whether the file can be found again.
     pub(super) fn has_name(&self) -> io::Result<bool> {
         self.file.has_name()
     }
 
+    /// The length that redb sees: whole pages.
     pub(super) fn len(&self) -> io::Result<u64> {
         Ok(shown_len(self.file.len()?))
     }
@@ -94,10 +109,9 @@ impl Paged {
             self.file.read_exact_at(pages, stretch.place()?)?;
             self.with_group(stretch.group, |group| {
                 let mut numbered = (stretch.first..).zip(pages.chunks_exact(PAGE_BYTES));
-                if numbered.all(|(at, page)| group.vouches(at, stretch.number(at), page)) {
-                    Ok(())
-                } else {
-                    Err(io::ErrorKind::InvalidData.into())
+                match numbered.find(|(at, page)| !group.vouches(*at, stretch.number(*at), page)) {
+                    None => Ok(()),
+                    Some((at, _)) => Err(self.wrong(stretch.place_of(at)?)),
                 }
             })?;
             out = rest;
@@ -159,7 +173,7 @@ impl Paged {
 
     fn read_header(&self, out: &mut [u8]) -> io::Result<()> {
         let mut known = self.newest.lock();
-        let (newest, header) = self.newest_header()?.ok_or(io::ErrorKind::InvalidData)?;
+        let (newest, header) = self.newest_header()?.ok_or_else(|| self.wrong(0))?;
         *known = Some(newest);
         out.copy_from_slice(header.get(..out.len()).unwrap_or_default());
         Ok(())
@@ -257,8 +271,13 @@ impl Stretch {
 
     /// Offset of the first page in the file.
     fn place(&self) -> io::Result<u64> {
+        self.place_of(self.first)
+    }
+
+    /// Offset of a page of the group in the file.
+    fn place_of(&self, at: u64) -> io::Result<u64> {
         let sums = place_of_sums(self.group)?;
-        sums.checked_add((1 + self.first) * PAGE_BYTES as u64).ok_or_else(beyond)
+        sums.checked_add((1 + at) * PAGE_BYTES as u64).ok_or_else(beyond)
     }
 }
 
