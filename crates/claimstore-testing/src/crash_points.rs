@@ -246,8 +246,8 @@ impl<W> CrashPoints<W> {
     }
 
     /// How many processes in a row die at most. Default: 1. With 2, the process that comes after a crash dies too, at each
-    /// of its own points: that is how code for a second attempt is tried, which no first process comes to. It takes about
-    /// ten times as long for each further one.
+    /// of its own points, once by itself and once with the power: that is how code for a second attempt is tried, which no
+    /// first process comes to. It takes about ten times as long for each further one.
     ///
     /// ```
     /// use claimstore::{Claim, Error};
@@ -256,14 +256,18 @@ impl<W> CrashPoints<W> {
     ///
     /// // Who looks before a second attempt, but not before a third:
     /// let handler = |run: &Run| -> Result<(), Error> {
-    ///     if let Claim::Claimed(lease) = run.store().claim("order-1", Duration::from_secs(86_400))? {
-    ///         let is_done = run.effects().times("order-1", "mail") > 0;
-    ///         if lease.attempt() != 2 || !is_done {
-    ///             run.effects().run("order-1", "mail", || ());
+    ///     match run.store().claim("order-1", Duration::from_secs(86_400))? {
+    ///         Claim::Claimed(lease) => {
+    ///             let is_done = run.effects().times("order-1", "mail") > 0;
+    ///             if lease.attempt() != 2 || !is_done {
+    ///                 run.effects().run("order-1", "mail", || ());
+    ///             }
+    ///             lease.complete("sent")?;
+    ///             Ok(())
     ///         }
-    ///         lease.complete("sent")?;
+    ///         Claim::Duplicate(_) => Ok(()),
+    ///         Claim::InProgress(_) => Err(Error::caller("deliver it again later")),
     ///     }
-    ///     Ok(())
     /// };
     /// CrashPoints::new().run(handler)?.assert_effects_at_most_once();
     /// let verdict = CrashPoints::new().in_a_row(2).run(handler)?;
