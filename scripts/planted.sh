@@ -100,6 +100,7 @@ bugs=(
   "80:import forgets who decided:command pure"
   "81:import forgets attempts:command pure"
   "82:import remembers from now on:command pure"
+  "94:settlement of any backend under the newest token:model"
 )
 layers=(model midst pure real small large lives streams crash faults resources pace readonly decisions command exec storm lost fork schedules damage kill races)
 
