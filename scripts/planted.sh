@@ -103,6 +103,7 @@ bugs=(
   "91:longer segment not synced before it is named:crash"
   "92:room for settlements that forgets how many:resources"
   "93:poisoned store forgets its file:faults"
+  "94:settlement of any backend under the newest token:model"
   "96:crash behind an effect forgotten:handlers"
   "97:dead process goes on to its effects:handlers"
   "98:keep-alive renews past its ceiling:pure"

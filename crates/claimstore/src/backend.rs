@@ -20,6 +20,7 @@ use crate::future::{ClaimFuture, ClaimManyFuture, WaitFuture};
 use crate::lease::Lease;
 use crate::namespace::Namespace;
 use crate::options::{Durability, MAX_BATCH_ITEMS};
+use crate::planted;
 use crate::policy::Policy;
 use crate::queued::CommitFuture;
 use crate::store::Store;
@@ -351,7 +352,11 @@ async fn space(engine: &Arc<Engine>, name: &str) -> Result<Arc<Space>, Error> {
 fn engine_held(engine: &Engine, held: &Held) -> Result<held::Held, Error> {
     let space = known_space(engine, &held.namespace).ok_or_else(stale)?;
     let keyed = engine.keyed(&space, &space.policy(), &held.key)?;
-    Ok(held::Held { space, keyed, token: held.token })
+    let mut token = held.token;
+    if planted::active(94) {
+        token = engine.newest_token(&keyed).unwrap_or(token);
+    }
+    Ok(held::Held { space, keyed, token })
 }
 
 fn ending(settlement: &Settlement) -> Ending<'_> {

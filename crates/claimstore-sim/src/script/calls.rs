@@ -1,11 +1,13 @@
 //! The calls of a script, one by one: what each should answer, and what it did.
 
+use super::backend::Unsettled;
 use super::compare::key_bytes;
 use super::model::{Expected, Known, Model, Stage};
 use super::runner::{Done, ROWS, Runner, disagree};
 use super::spaces::{Home, is_quota};
 use super::world::MAX_RESPONSE_BYTES;
-use claimstore::{Claim, ClaimRequest, Error, ErrorKind, Lease, LeaseToken, SettleError, Transacted};
+use claimstore::{Claim, ClaimRequest, Error, ErrorKind, Lease, LeaseToken, Transacted};
+use claimstore_core::backend::Settlement;
 use std::time::Duration;
 
 pub(super) fn fingerprint(payload: u8) -> [u8; 32] {
@@ -25,7 +27,8 @@ impl Runner {
         let ttl_ms = self.model.ttl_ms(key, ttl);
         let expected = self.model.expect(key, payload);
         self.foresee(key, ttl_ms, payload, &expected);
-        let answer = self.space(key)?.claim_with(&self.request(key, ttl_ms, payload));
+        let (space, request) = (self.space(key)?, self.request(key, ttl_ms, payload));
+        let answer = self.claim_either_way(&space, request);
         self.judge(key, &expected, answer)
     }
 
@@ -127,18 +130,19 @@ impl Runner {
         &mut self,
         held: usize,
         follow: impl FnOnce(&mut Model, usize),
-        settle: impl FnOnce(Lease) -> Result<(), SettleError>,
+        settlement: Settlement,
     ) -> Done {
         let Some((key, lease)) = self.take_held(held) else { return Ok(()) };
         let holds = self.model.holds(key, lease.token());
         if holds {
             follow(&mut self.model, key);
         }
-        self.settled(key, holds, settle(lease))
+        let verdict = self.settle_either_way(lease, settlement);
+        self.settled(key, holds, verdict)
     }
 
     /// How a settlement ended that should have come about if the lease `holds`.
-    pub(super) fn settled(&mut self, key: usize, holds: bool, verdict: Result<(), SettleError>) -> Done {
+    pub(super) fn settled(&mut self, key: usize, holds: bool, verdict: Result<(), Unsettled>) -> Done {
         match verdict {
             Ok(()) if holds => Ok(()),
             Ok(()) => disagree(format!("key {key}: a stale lease was settled")),
@@ -147,12 +151,11 @@ impl Runner {
     }
 
     /// A settlement that did not come about: the lease is kept where it is still worth something.
-    fn unsettled(&mut self, key: usize, holds: bool, error: SettleError) -> Done {
+    fn unsettled(&mut self, key: usize, holds: bool, (error, lease): Unsettled) -> Done {
         let stale = error.kind() == ErrorKind::StaleLease;
         if stale && !holds {
             return Ok(());
         }
-        let (error, lease) = error.into_parts();
         self.held.extend(lease.map(|lease| (key, lease)));
         if stale { disagree(format!("key {key}: a live lease was refused")) } else { Err(error.into()) }
     }
@@ -307,7 +310,7 @@ impl Runner {
                 Ok(())
             }
             Ok(_) => disagree(format!("key {key}: a stale lease was detached")),
-            Err(error) => self.unsettled(key, holds, error),
+            Err(error) => self.unsettled(key, holds, error.into_parts()),
         }
     }
 
@@ -389,7 +392,7 @@ impl Runner {
         match answer {
             Ok(_) if holds => Ok(()),
             Ok(_) => disagree(format!("key {key}: a stale lease was completed")),
-            Err(error) => self.unsettled(key, holds, error),
+            Err(error) => self.unsettled(key, holds, error.into_parts()),
         }
     }
 

@@ -4,6 +4,7 @@ use super::compare::key_bytes;
 use super::model::{Known, Model, Stage};
 use super::runner::{Done, Runner, Stop, disagree};
 use claimstore::{ErrorKind, Record, Store};
+use claimstore_core::backend::Settlement;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -100,7 +101,7 @@ impl Runner {
         listed.sort_by_key(|(key, _)| *key);
         let (key, record) = listed.swap_remove(which % listed.len());
         self.model.take_over(key, term_s * 1_000);
-        let lease = self.opened().take_over(&record, Duration::from_secs(term_s))?;
+        let lease = self.take_over_either_way(&record, Duration::from_secs(term_s))?;
         if lease.attempt() != record.attempt() {
             return disagree(format!("key {key}: taking over counted as attempt {}", lease.attempt()));
         }
@@ -118,10 +119,10 @@ impl Runner {
             if holds {
                 self.model.release(key);
             }
-            return self.settled(key, holds, lease.release());
+            let verdict = self.settle_either_way(lease, Settlement::Release);
+            return self.settled(key, holds, verdict);
         }
-        let refused = lease.release().err().map(claimstore::SettleError::into_parts);
-        match refused {
+        match self.settle_either_way(lease, Settlement::Release).err() {
             Some((error, Some(lease))) if error.kind() == ErrorKind::Misuse => {
                 self.held.push((key, lease));
                 Ok(())

@@ -4,6 +4,7 @@
 //! and holds every answer against [`Model`]; what is kept of a run ([`Trace`]) lets a crash harness compare
 //! any later image with what had been acknowledged by then.
 
+mod backend;
 mod calls;
 mod campaign;
 mod coded;

@@ -12,6 +12,7 @@ use claimstore::io::Clock;
 use claimstore::{
     Claim, Durability, Error, ErrorKind, Failure, Lease, LeaseToken, Namespace, Policy, Store, TimeOrdered,
 };
+use claimstore_core::backend::Settlement;
 use std::time::{Duration, UNIX_EPOCH};
 
 const DAY_MS: u64 = 86_400_000;
@@ -63,6 +64,8 @@ pub struct Runner {
     pub(super) last_life: u64,
     /// The last point that is surely durable, and all behind it.
     since: Vec<Point>,
+    /// Whether the last call went by `Claims`, where every other one does.
+    pub(super) by_claims: Option<bool>,
     /// Boot time since the service thread of the store has synced, under an interval.
     unsynced_ms: u64,
 }
@@ -117,6 +120,7 @@ impl Runner {
             trace: None,
             last_life,
             since: Vec::new(),
+            by_claims: None,
             unsynced_ms: 0,
         }
     }
@@ -344,7 +348,7 @@ impl Runner {
                 self.settle(
                     *held,
                     |model, key| model.resolve(key, false, response.clone()),
-                    |lease| lease.complete(&response),
+                    Settlement::Complete(response.clone()),
                 )
             }
             Step::CompleteMany { too_large } => self.complete_many(*too_large),
@@ -354,18 +358,14 @@ impl Runner {
                 } else {
                     Failure::retry_after(Duration::from_secs(*after_s))
                 };
-                self.settle(
-                    *held,
-                    |model, key| model.retry(key, after_s * 1_000),
-                    |lease| lease.fail(failure),
-                )
+                self.settle(*held, |model, key| model.retry(key, after_s * 1_000), Settlement::Fail(failure))
             }
             Step::Terminal { held } => self.settle(
                 *held,
                 |model, key| model.resolve(key, true, b"no".to_vec()),
-                |lease| lease.fail(Failure::terminal("no")),
+                Settlement::Fail(Failure::terminal("no")),
             ),
-            Step::Park { held } => self.settle(*held, Model::park, |lease| lease.fail(Failure::park("look"))),
+            Step::Park { held } => self.settle(*held, Model::park, Settlement::Fail(Failure::park("look"))),
             Step::Release { held } => self.release(*held),
             Step::Abandon { held } => {
                 self.abandon(*held);

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::decide::Hold;
 use super::live::{Entry, Shard};
-use super::spaces::{Space, is_reserved};
+use super::spaces::{Keyed, Space, is_reserved};
 use super::write::until_current;
 use crate::codec;
 use crate::error::Error;
@@ -11,6 +11,11 @@ use crate::view::Record;
 use std::borrow::Cow;
 
 impl Engine {
+    /// Planted bug 94: the token that a key in the live table is held under, whoever asks.
+    pub(crate) fn newest_token(&self, keyed: &Keyed) -> Option<u64> {
+        self.live.shard(keyed.hash).find(keyed.hash, &keyed.full).map(|entry| entry.record.token)
+    }
+
     /// The record of a key, durable facts only.
     pub(crate) fn get(&self, space: &Space, key: &[u8]) -> Result<Option<Record>, Error> {
         let (batch, record) = self.begin_get(space, key)?;

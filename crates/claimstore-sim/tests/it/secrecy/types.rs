@@ -13,6 +13,20 @@ pub(super) struct Type {
     pub(super) body: String,
 }
 
+/// The libraries of the workspace that are published and whose types nothing looks at: neither this test nor one of their own.
+pub(super) fn unwatched_libraries() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let crates = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+    let is_published = |path: &Path| {
+        let manifest = std::fs::read_to_string(path.join("Cargo.toml")).unwrap_or_default();
+        !manifest.contains("publish = false") && path.join("src/lib.rs").exists()
+    };
+    let watches_itself = |path: &Path| path.join("tests/it/secrecy.rs").exists();
+    let name = |path: std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let published = crates.filter(|path| is_published(path) && !watches_itself(path)).map(name);
+    published.filter(|name| !CRATES.contains(&name.as_str())).collect()
+}
+
 pub(super) fn public_types() -> Vec<Type> {
     let mut types = Vec::new();
     for of in CRATES {
@@ -43,7 +57,8 @@ pub(super) fn types_of(source: &str, of: &str) -> Vec<Type> {
         let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         // Back to the end of what stands before it; an attribute may take several lines.
         let belongs = |line: &&&str| !line.trim().is_empty() && !line.ends_with(['}', ';']);
-        let before: String = lines[..at].iter().rev().take_while(belongs).copied().collect();
+        let is_code = |line: &&&str| !line.trim_start().starts_with("//");
+        let before: String = lines[..at].iter().rev().take_while(belongs).filter(is_code).copied().collect();
         let derives_debug = before.contains("derive(") && before.contains("Debug");
         Some(Type { of: of.to_owned(), name, derives_debug, body: body_of(&lines[at..]) })
     });
