@@ -25,7 +25,10 @@ pub fn survive(world: &World, steps: &[Step], at: u64, fault: Fault) -> Result<u
             stopped += 1;
             honest(kind, &what)?;
             world.disk.clear_faults();
-            Runner::on_empty(world.clone())?
+            // The store may have been born: another opening of it draws other bytes.
+            let mut again = world.clone();
+            again.seed = !world.seed;
+            Runner::on_empty(again)?
         }
         Err(stop) => return Err(stop),
     };
