@@ -130,7 +130,7 @@ pub mod view;
 
 pub use backend::Backend;
 pub use claim::{ClaimRequest, Failure, Holder, Receipt};
-pub use claims::{Claim, Claims, CompleteManyError, Lease, Records, SettleError};
+pub use claims::{Claim, Claims, CompleteManyError, Lease, Once, OnceError, Records, SettleError};
 pub use error::{Error, ErrorKind, http_status};
 pub use history::{Happened, Orphaned, Past};
 pub use pending::Pending;

@@ -1,10 +1,12 @@
 //! [`Claims`]: a namespace of any backend, and what its calls return.
 
 mod lease;
+mod once;
 mod records;
 mod working;
 
 pub use lease::{CompleteManyError, Lease, SettleError};
+pub use once::{Once, OnceError};
 pub use records::Records;
 pub use working::Working;
 

@@ -16,6 +16,7 @@ use claimstore_admin::{
     Answer, AskError, Client, Decision, Dir, Export, Key, Listing, Refusal, RefusalKind, Request, Response,
     ServeAdmin as _, Served, Show, Target, Verb, Which, answer,
 };
+use claimstore_core::Pending;
 use claimstore_core::backend::{self, Settlement};
 use claimstore_core::claim::FailureClass;
 use claimstore_core::codec::{self, Cursor, Malformed, RawRecord};
@@ -457,6 +458,13 @@ fn of_any_backend(shown: &Shown) {
     let done = claims.claim_with(request("key")).wait().unwrap();
     shown.of(&done);
     shown.of(&claims.scan(Filter::new().prefix(canary("key"))));
+    let large = claims.once(request("large"), async |_: &claimstore_core::Lease| {
+        Ok::<_, Error>(canary("response").repeat(200_000).into_bytes())
+    });
+    shown.of(&Pending::new(large).wait().unwrap_err());
+    let again = claims.once(request("key"), async |_: &claimstore_core::Lease| Ok::<_, Error>(Vec::new()));
+    shown.of(&Pending::new(again).wait().unwrap());
+    shown.of(&claimstore_core::Once::Ran(canary("response").into_bytes()));
 }
 
 fn of_hashes(shown: &Shown) {

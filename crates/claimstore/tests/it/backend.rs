@@ -1,11 +1,13 @@
 //! The embedded store through [`Claims`], as layers that work with any backend see it.
 
+use crate::common::{block_on, eventually, poll_once};
 use claimstore::{
-    ClaimRequest, Claims, ErrorKind, Failure, Filter, Lease, Note, Policy, RecordState, Review, Store,
+    ClaimRequest, Claims, Error, ErrorKind, Failure, Filter, Lease, Note, Policy, RecordState, Review, Store,
 };
 use claimstore_core::backend::{ClockOf, Durable, Settlement};
-use claimstore_core::{Claim, Pending};
+use claimstore_core::{Claim, Once, OnceError, Pending};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -40,6 +42,39 @@ fn a_claim_is_granted_settled_and_a_duplicate() {
     // One store: its own calls see the same.
     assert!(matches!(store.claim("order-1", TTL).unwrap(), claimstore::Claim::Duplicate(_)));
     assert_eq!(claims.get("order-1").wait().unwrap().unwrap().response(), Some(&b"posted"[..]));
+}
+
+#[test]
+fn work_runs_once_over_any_backend() {
+    let (store, claims) = claims();
+    let request = |key: &str| ClaimRequest::new(key).ttl(TTL);
+    let once = claims
+        .once(request("k"), async |lease: &claimstore_core::Lease| Ok::<_, Error>(lease.key().to_vec()));
+    assert!(store.get("k").unwrap().is_none(), "nothing before it is polled");
+    // It can be sent, so it can be waited for as any call.
+    assert!(matches!(Pending::new(once).wait(), Ok(Once::Ran(response)) if response == b"k"));
+    let again = claims.once(request("k"), async |_| -> Result<_, Error> { panic!("it is done") });
+    assert!(matches!(block_on(again), Ok(Once::Replayed(receipt)) if receipt.response() == b"k"));
+    let failed = block_on(claims.once(request("e"), async |_| Err::<Vec<u8>, _>("no")));
+    assert!(matches!(failed, Err(OnceError::Work("no"))));
+    let lease = claimed(&claims, "e");
+    assert_eq!(lease.attempt(), 2, "up for a retry");
+    let held = claims.once(request("e"), async |_| -> Result<_, Error> { panic!("it is held") });
+    assert!(matches!(block_on(held), Ok(Once::InProgress(_))));
+    let large = block_on(claims.once(request("l"), async |_| Ok::<_, Error>(vec![0; 2 << 20])));
+    let Err(OnceError::NotStored { response, error }) = large else { panic!("{large:?}") };
+    assert_eq!((response.len(), error.kind()), (2 << 20, ErrorKind::TooLarge));
+    let refused = block_on(claims.once(request(""), async |_| Ok::<_, Error>(Vec::new())));
+    assert!(matches!(refused, Err(OnceError::Backend(error)) if error.kind() == ErrorKind::InvalidKey));
+    let begun = AtomicBool::new(false);
+    let mut dropped = Box::pin(claims.once(request("d"), async |_| {
+        begun.store(true, Ordering::SeqCst);
+        std::future::pending::<Result<Vec<u8>, Error>>().await
+    }));
+    eventually(|| poll_once(&mut dropped).is_pending() && begun.load(Ordering::SeqCst));
+    assert!(matches!(claims.claim("d", TTL).wait().unwrap(), Claim::InProgress(_)));
+    drop(dropped);
+    assert_eq!(claimed(&claims, "d").attempt(), 2, "abandoned");
 }
 
 #[test]
