@@ -100,6 +100,11 @@ bugs=(
   "80:import forgets who decided:command pure"
   "81:import forgets attempts:command pure"
   "82:import remembers from now on:command pure"
+  "83:loss counted as a failure:model"
+  "84:end counted at a close and once more at the take-over:model"
+  "85:counts lost in a checkpoint:model"
+  "86:clean close taken for a death:model"
+  "87:counts lost at a replay:model crash"
 )
 layers=(model midst pure real small large lives streams crash faults resources pace readonly decisions command exec storm lost fork schedules damage kill races)
 

@@ -59,6 +59,7 @@ const HOLD_NOTHING: [(&str, &[&str], &str); 10] = [
         &[
             "Asked",
             "Base",
+            "ChangeOf",
             "ClockOf",
             "Decision",
             "Durable",
@@ -67,12 +68,14 @@ const HOLD_NOTHING: [(&str, &[&str], &str); 10] = [
             "Hold",
             "Now",
             "Numbers",
+            "OnDrop",
             "OnOrphan",
             "Orphaned",
             "Promises",
             "RecordState",
             "Repeats",
             "State",
+            "Tally",
             "TimeOrdered",
         ],
         "numbers, times and words of our own",
@@ -372,7 +375,8 @@ fn of_core(shown: &Shown) {
         key_time_ms: None,
     };
     shown.of(&wanted);
-    let record = codec::Record { body: text.as_bytes().into(), ..claimed_record(None, 1, &wanted, 7, 9) };
+    let record =
+        codec::Record { body: text.as_bytes().into(), ..claimed_record(None, None, 1, &wanted, 7, 9) };
     shown.of(&record);
     shown.of(&**record.extra.as_ref().unwrap());
     let class = Failure::terminal(&text).class().clone();

@@ -36,7 +36,7 @@ impl Engine {
 
     /// Room for an operation that found none: prepares a segment, lets the queue drain, or leaves a segment
     /// that is too small.
-    fn make_room(&self, class: Class) -> Result<(), Error> {
+    pub(super) fn make_room(&self, class: Class) -> Result<(), Error> {
         if self.prepare_segment(class)? {
             return Ok(());
         }
