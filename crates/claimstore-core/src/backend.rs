@@ -77,8 +77,9 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// [`Misuse`](crate::ErrorKind::Misuse) while another lease of it lives here.
     fn resume(&self, namespace: &str, key: &[u8], token: u64) -> Pending<Grant>;
 
-    /// A lease was dropped: nobody works on the key any more. Called from `drop`, so it neither blocks nor fails; where
-    /// the news is lost, the lease lapses.
+    /// A lease was dropped: nobody works on the key any more, unless [`Policy::on_drop`] says that it keeps its term. Where the
+    /// thread is panicking, a panic dropped it. Called from `drop`, so it neither blocks nor fails; where the news is lost,
+    /// the lease lapses.
     fn abandon(&self, held: &Held);
 
     /// A lease is gone and its claim goes on until its term. Called from `drop`, as [`abandon`](Backend::abandon) is.
@@ -183,6 +184,9 @@ pub struct Grant {
     pub held: Held,
     /// What earlier attempts saved last.
     pub progress: Option<Box<[u8]>>,
+    /// Whether an earlier attempt may have had an effect that nobody knows of, when it was granted; always of a claim that was
+    /// [taken over](Backend::take_over).
+    pub in_doubt: bool,
 }
 
 /// Shows what is held, never the progress.

@@ -9,16 +9,22 @@
 //! All times are milliseconds since 1970, all lengths of time are milliseconds. `seq` is the number of the operation: higher
 //! than every number that was given out before.
 
+mod ending;
 mod version;
 
-pub use version::{Ending, claimed, delayed, parked, requeued, settled, taken_over};
+pub use ending::Ending;
+pub use version::{
+    ChangeOf, claimed, delayed, left_behind, orphan_settled, parked, requeued, settled, taken_over,
+};
 
 use crate::claim::ClaimRequest;
 use crate::codec::{Fingerprint, Record, State};
 use crate::error::{Error, ErrorKind};
+use crate::history::Orphaned;
 use crate::limits::{MAX_LEASE, MAX_ORIGIN_BYTES, MAX_TTL, MIN_TTL};
 use crate::planted;
 use crate::policy::{OnOrphan, Policy};
+use crate::tally::Tally;
 use crate::time::millis;
 use claimstore_hash::{FieldDigests, Match};
 use std::fmt;
@@ -34,10 +40,28 @@ pub enum Hold {
     },
     /// A holder whose lease has run out, alive or not.
     Lapsed,
-    /// Nobody: an earlier life's claim, or a lease that was dropped.
+    /// Nobody: an earlier life's claim.
     Orphaned,
+    /// Nobody: the lease was dropped, by a process that goes on.
+    Dropped,
+    /// Nobody: a panic dropped the lease.
+    Panicked,
     /// The next version of the record is being made elsewhere: by a `transact`, or a settlement with business rows.
     Reserved,
+}
+
+impl Hold {
+    /// Why nobody stands behind the claim; `None` where somebody does.
+    #[inline]
+    pub fn orphaned(self) -> Option<Orphaned> {
+        match self {
+            Hold::Running { .. } | Hold::Reserved => None,
+            Hold::Lapsed => Some(Orphaned::Lapsed),
+            Hold::Orphaned => Some(Orphaned::EarlierLife),
+            Hold::Dropped => Some(Orphaned::Abandoned),
+            Hold::Panicked => Some(Orphaned::Panicked),
+        }
+    }
 }
 
 /// The part of a claim that the decision depends on, with the policy's defaults filled in.
@@ -123,7 +147,7 @@ pub enum Decision {
         /// Which attempt it is: the first is 1.
         attempt: u32,
     },
-    /// The key becomes [`parked`] with the note of [`parking_note`], and the claim is refused as such.
+    /// The key becomes [`parked`], and the claim is refused as such.
     Park,
     /// The key becomes failed for good with an empty response, and that is the answer.
     Fail,
@@ -173,7 +197,7 @@ pub fn decide(
         State::Retry if record.until_ms > now.store_ms => {
             Decision::InProgress { retry_after_ms: record.until_ms - now.store_ms }
         }
-        State::Retry => next_attempt(record, policy),
+        State::Retry => next_attempt(record, &record.tally(), policy),
         State::InProgress => decide_in_progress(record, hold, policy),
         State::Erased => decide_unknown(wanted, policy, watermark_ms, now),
     }
@@ -202,39 +226,47 @@ fn decide_unknown(wanted: &Wanted<'_>, policy: &Policy, watermark_ms: u64, now: 
 }
 
 fn decide_in_progress(record: &Record, hold: Hold, policy: &Policy) -> Decision {
-    match hold {
+    let cause = match hold {
         Hold::Running { remaining_ms } => return Decision::InProgress { retry_after_ms: remaining_ms },
         Hold::Reserved => return Decision::InProgress { retry_after_ms: 1 },
-        Hold::Lapsed | Hold::Orphaned => {}
-    }
+        nobody => nobody.orphaned(),
+    };
     match policy.on_orphan {
-        OnOrphan::Retry => match policy.orphan_wait_ms(record.attempt, record.work_token()) {
-            after_ms if after_ms > 0 && record.attempt < most_attempts(record, policy) => {
-                Decision::Delay { after_ms }
+        OnOrphan::Retry => {
+            let tally = after(record, cause);
+            match policy.orphan_wait_ms(tally.interrupted, record.work_token()) {
+                after_ms if after_ms > 0 && tally.used_up(record, policy).is_none() => {
+                    Decision::Delay { after_ms }
+                }
+                _ => next_attempt(record, &tally, policy),
             }
-            _ => next_attempt(record, policy),
-        },
+        }
         OnOrphan::Park => Decision::Park,
         OnOrphan::Fail => Decision::Fail,
         OnOrphan::Resolve => Decision::InProgress { retry_after_ms: ASK_RESOLVER_AGAIN_MS },
     }
 }
 
-fn next_attempt(record: &Record, policy: &Policy) -> Decision {
-    if record.attempt >= most_attempts(record, policy) {
+/// The tally once the attempt of `record` has ended: for this cause, if it is in progress and nobody holds it. What counts
+/// is the first cause, not what became of who was asked about it.
+fn after(record: &Record, cause: Option<Orphaned>) -> Tally {
+    match cause.filter(|_| record.state == State::InProgress) {
+        Some(cause) => record.tally().ended(first_cause(record, cause)),
+        None => record.tally(),
+    }
+}
+
+/// Why the claim became an orphan at first. `found` is what it looks like now.
+pub fn first_cause(record: &Record, found: Orphaned) -> Orphaned {
+    let asked = record.asked().map(|asked| Orphaned::from_code(asked.cause));
+    asked.or(record.left()).unwrap_or(found)
+}
+
+fn next_attempt(record: &Record, tally: &Tally, policy: &Policy) -> Decision {
+    if tally.used_up(record, policy).is_some() {
         return Decision::Park;
     }
-    Decision::Claim { attempt: record.attempt + 1 }
-}
-
-/// Up to which attempt the key may go: what the policy allows, or a reviewer beyond it.
-fn most_attempts(record: &Record, policy: &Policy) -> u32 {
-    record.extra.as_ref().map_or(0, |extra| extra.granted).max(policy.max_attempts)
-}
-
-/// Why a key that a claim parks is parked.
-pub fn parking_note(record: &Record, policy: &Policy) -> &'static [u8] {
-    if record.attempt >= most_attempts(record, policy) { b"attempts used up" } else { b"orphaned" }
+    Decision::Claim { attempt: record.attempt.saturating_add(1) }
 }
 
 /// Whether two fingerprints are the same; unknown when one is absent or they are of different schemes, keys or

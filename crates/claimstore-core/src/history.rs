@@ -24,10 +24,14 @@ pub const ENTRY_BYTES: usize = 48;
 pub enum Orphaned {
     /// It was made in an earlier life of the store, whose process is gone by proof.
     EarlierLife,
-    /// Its lease was dropped unsettled.
+    /// Its lease was dropped unsettled, in a process that lived on; or it was alive when the store was closed.
     Abandoned,
     /// Its lease has lapsed. The holder may still be alive, only slow.
     Lapsed,
+    /// Its lease was dropped by a panic that unwound through it.
+    Panicked,
+    /// Its holder said that the work may have happened or not ([`Failure::unknown`](crate::Failure::unknown)).
+    Unknown,
 }
 
 /// What ended an attempt, or was decided about a key.
@@ -167,6 +171,8 @@ impl Orphaned {
             Orphaned::EarlierLife => 1,
             Orphaned::Abandoned => 2,
             Orphaned::Lapsed => 3,
+            Orphaned::Panicked => 9,
+            Orphaned::Unknown => 10,
         }
     }
 
@@ -176,6 +182,8 @@ impl Orphaned {
         match code {
             2 => Orphaned::Abandoned,
             3 => Orphaned::Lapsed,
+            9 => Orphaned::Panicked,
+            10 => Orphaned::Unknown,
             _ => Orphaned::EarlierLife,
         }
     }
@@ -195,7 +203,7 @@ impl Happened {
 
     fn from_code(code: u8) -> Option<Happened> {
         Some(match code {
-            1..=3 => Happened::Orphaned(Orphaned::from_code(code)),
+            1..=3 | 9 | 10 => Happened::Orphaned(Orphaned::from_code(code)),
             4 => Happened::Failed,
             5 => Happened::Parked,
             6 => Happened::Requeued,

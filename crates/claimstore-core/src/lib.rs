@@ -61,7 +61,8 @@
 //!         let now = Now { store_ms: now_ms, wall_ms: now_ms };
 //!         let decision = decide(found.as_ref().map(|record| (record, hold)), &wanted, policy, 0, now);
 //!         let Decision::Claim { attempt } = decision else { return Ok((decision, found)) };
-//!         let record = claimed(found.as_ref(), attempt, &wanted, self.next_seq(), now_ms);
+//!         let (orphaned, seq) = (hold.orphaned(), self.next_seq());
+//!         let record = claimed(found.as_ref(), orphaned, attempt, &wanted, seq, now_ms);
 //!         self.put(&record);
 //!         self.lease_until_ms = now_ms + record.lease_ms;
 //!         Ok((decision, Some(record)))
@@ -123,6 +124,7 @@ mod pending;
 pub mod planted;
 pub mod policy;
 pub mod review;
+pub mod tally;
 pub mod time;
 #[cfg(feature = "serde")]
 pub mod typed;
@@ -134,7 +136,7 @@ pub use claims::{Claim, Claims, CompleteManyError, Lease, Once, OnceError, Recor
 pub use error::{Error, ErrorKind, http_status};
 pub use history::{Happened, Orphaned, Past};
 pub use pending::Pending;
-pub use policy::{OnOrphan, Policy, TimeOrdered};
+pub use policy::{OnDrop, OnOrphan, Policy, TimeOrdered};
 pub use review::{Note, Review};
 pub use view::{Filter, Record, RecordState};
 

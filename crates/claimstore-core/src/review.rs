@@ -6,7 +6,7 @@ use std::fmt;
 /// What a reviewer decides about a parked key.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Review {
-    /// It may be claimed again, at once, for as many more attempts as the policy allows. The count goes on.
+    /// It may be claimed again, at once, with as many more failures and losses as the policy allows. The counts go on.
     Requeue,
     /// It is done, with this response.
     Complete(Vec<u8>),

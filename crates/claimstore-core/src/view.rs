@@ -1,8 +1,9 @@
 //! What is shown of a key: [`Record`], [`RecordState`]; and which keys a listing shows: [`Filter`].
 
 use crate::codec::{self, Repeats, State};
-use crate::decide::Hold;
+use crate::decide::{Hold, first_cause};
 use crate::history::{self, Orphaned, Past};
+use crate::tally::Tally;
 use crate::time::at;
 use claimstore_hash::{FieldDigests, Fingerprint};
 use std::fmt;
@@ -55,7 +56,9 @@ impl Record {
     /// What is shown of `key` in `namespace`, of which `record` is the newest version; nothing of a tombstone.
     pub fn new(namespace: &str, key: &[u8], mut record: codec::Record, hold: Hold) -> Option<Record> {
         let state = match record.state {
-            State::InProgress if hold == Hold::Orphaned => RecordState::Orphaned,
+            State::InProgress if matches!(hold, Hold::Orphaned | Hold::Dropped | Hold::Panicked) => {
+                RecordState::Orphaned
+            }
             State::InProgress => RecordState::InProgress,
             State::Completed => RecordState::Completed,
             State::Failed => RecordState::Failed,
@@ -72,7 +75,7 @@ impl Record {
     pub fn orphan(namespace: &str, key: &[u8], record: codec::Record, cause: Orphaned) -> Option<Record> {
         let hold = if cause == Orphaned::Lapsed { Hold::Lapsed } else { Hold::Orphaned };
         // Who was asked about it holds it no more than the holder before; what counts is the first cause.
-        let cause = record.asked().map_or(cause, |asked| Orphaned::from_code(asked.cause));
+        let cause = first_cause(&record, cause);
         let record = Record::new(namespace, key, record, hold)?;
         Some(Record { orphaned: Some(cause), ..record })
     }
@@ -103,9 +106,38 @@ impl Record {
         self.version.token
     }
 
-    /// How many claims have counted.
+    /// Which grant the last claim was, from 1: one more at every claim that follows another, whatever ended that. Only
+    /// `release` takes it back.
     pub fn attempt(&self) -> u32 {
         self.version.attempt
+    }
+
+    /// How many attempts failed: what [`Policy::max_attempts`](crate::Policy::max_attempts) bounds.
+    pub fn failures(&self) -> u32 {
+        self.tally().failures
+    }
+
+    /// How many attempts were lost: what [`Policy::max_losses`](crate::Policy::max_losses) bounds.
+    pub fn losses(&self) -> u32 {
+        self.tally().losses
+    }
+
+    /// How many attempts ended without a word of their holder: what
+    /// [`Policy::orphan_backoff`](crate::Policy::orphan_backoff) goes by.
+    pub fn interrupted(&self) -> u32 {
+        self.tally().interrupted
+    }
+
+    /// Whether an earlier attempt may have had an effect that nobody knows of: it died, lapsed, was dropped or panicked, or its
+    /// holder said so, and nobody has found out since. An orphan's own end is not counted before somebody ends it.
+    pub fn in_doubt(&self) -> bool {
+        self.tally().in_doubt
+    }
+
+    /// All three numbers, and the doubt.
+    #[inline]
+    pub fn tally(&self) -> Tally {
+        self.version.tally()
     }
 
     /// When the last claim was made, in store time.
@@ -177,9 +209,15 @@ impl Record {
         self.version.asked().map(|asked| at(asked.at_ms))
     }
 
-    /// Up to which attempt a reviewer let the key go by [`Review::Requeue`](crate::Review::Requeue); 0 if none did.
+    /// Up to how many failures a reviewer let the key go by [`Review::Requeue`](crate::Review::Requeue); 0 where that is not
+    /// beyond the policy's bound.
     pub fn attempts_granted(&self) -> u32 {
         self.version.extra.as_ref().map_or(0, |extra| extra.granted)
+    }
+
+    /// The same of losses.
+    pub fn losses_granted(&self) -> u32 {
+        self.version.extra.as_ref().map_or(0, |extra| extra.granted_losses)
     }
 
     /// How earlier attempts ended and what reviewers decided: the last 16 entries, oldest first.
@@ -234,6 +272,8 @@ impl fmt::Debug for Record {
             .field("state", &self.state)
             .field("token", &self.version.token)
             .field("attempt", &self.version.attempt)
+            .field("failures", &self.failures())
+            .field("losses", &self.losses())
             .field("key_bytes", &self.key.len())
             .finish_non_exhaustive()
     }

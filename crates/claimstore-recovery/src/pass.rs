@@ -9,6 +9,7 @@ use crate::event::{Count, Event, Events, Outcome, Reason};
 use crate::policy::OrphanPolicy;
 use crate::resolver::{Orphan, Resolution};
 use crate::time::Stopwatch;
+use claimstore_core::tally::Tally;
 use claimstore_core::{
     Claims, Error, ErrorKind, Failure, Lease, OnOrphan, Orphaned, Policy, Record, Records, SettleError,
     planted,
@@ -201,7 +202,8 @@ impl Rules {
 
     fn sentence(&self, record: &Record, ruling: &Ruling) -> Sentence {
         match ruling.orphans.rule {
-            OnOrphan::Retry => Sentence::End(ruling.retry(record)),
+            // The stored policy has this rule, and the back-off: the store goes by them.
+            OnOrphan::Retry => Sentence::End(Failure::unknown()),
             OnOrphan::Fail => Sentence::End(Failure::terminal(&ruling.orphans.response)),
             OnOrphan::Resolve => self.sentence_to_ask(record, ruling),
             // A rule of a later version: holding the orphan for review is safest.
@@ -301,8 +303,10 @@ impl Rules {
                 (lease.fail(Failure::terminal(response)).wait(), Outcome::Failed, Reason::Resolver)
             }
             Answer::Resolution(Resolution::DidNotHappen) => {
-                let (outcome, reason) = ruling.retried(record, Reason::Resolver);
-                (lease.fail(ruling.retry(record).because("it did not happen")).wait(), outcome, reason)
+                let (outcome, reason) =
+                    ruling.retried(record, record.tally().did_not_happen(), Reason::Resolver);
+                let failure = Failure::did_not_happen().because("it did not happen");
+                (lease.fail(failure).wait(), outcome, reason)
             }
             Answer::Resolution(Resolution::Unknown) if ruling.asks_again(record) => {
                 // An orphan again, and due when the policy says; nothing to commit.
@@ -403,25 +407,22 @@ enum Sentence {
 }
 
 impl Ruling {
-    /// The failure after which `record` can be claimed for its next attempt when that is due.
-    fn retry(&self, record: &Record) -> Failure {
-        let wait: Duration = self.policy.backoff_after(record.attempt(), record.work_token());
-        if wait.is_zero() { Failure::retry() } else { Failure::retry_after(wait) }
-    }
-
     /// The outcome of `record`, which was ended by the rule, without a resolver.
     fn ended(&self, record: &Record) -> (Outcome, Reason) {
         match self.orphans.rule {
-            OnOrphan::Retry => self.retried(record, Reason::Policy),
+            OnOrphan::Retry => {
+                let cause = record.orphaned().unwrap_or(Orphaned::EarlierLife);
+                self.retried(record, record.tally().ended(cause), Reason::Policy)
+            }
             OnOrphan::Fail => (Outcome::Failed, Reason::Policy),
             OnOrphan::Resolve => (Outcome::Parked, Reason::AsksUsedUp),
             _ => (Outcome::Parked, Reason::Policy),
         }
     }
 
-    /// The outcome of `record` if it is to be retried: parked once the attempts are used up.
-    fn retried(&self, record: &Record, reason: Reason) -> (Outcome, Reason) {
-        if record.attempt() >= self.policy.attempts_allowed().max(record.attempts_granted()) {
+    /// The outcome of `record` if it is to be retried, with this tally: parked once failures or losses are used up.
+    fn retried(&self, record: &Record, tally: Tally, reason: Reason) -> (Outcome, Reason) {
+        if tally.used_up(record.version(), &self.policy).is_some() {
             (Outcome::Parked, Reason::AttemptsUsedUp)
         } else {
             (Outcome::Retried, reason)

@@ -65,6 +65,8 @@ pub enum Call {
     FallDue,
     /// The term of a running lease ended.
     Lapse,
+    /// The store is closed: the claims in progress end with their life, and are counted.
+    Close,
 }
 
 /// How an attempt failed.
@@ -120,8 +122,12 @@ pub struct Seen {
     pub stage: SeenStage,
     /// The result, for settled records.
     pub response: Option<Response>,
-    /// How many claims have counted.
+    /// Which grant the last claim was.
     pub attempt: u32,
+    /// How many attempts failed.
+    pub failures: u32,
+    /// How many attempts were lost.
+    pub losses: u32,
     /// The token of the last claim, if it is shown.
     pub token: Option<u64>,
 }
@@ -144,13 +150,15 @@ pub enum SeenStage {
 /// The options the answers depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// After so many counted attempts a key answers `Parked`.
-    pub max_attempts: u32,
+    /// After so many failures a key answers `Parked`.
+    pub max_failures: u32,
+    /// After so many losses a key answers `Parked`.
+    pub max_losses: u32,
 }
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { max_attempts: 3 }
+        Rules { max_failures: 3, max_losses: 10 }
     }
 }
 
@@ -159,8 +167,12 @@ impl Default for Rules {
 pub struct State {
     /// The state proper.
     pub stage: Stage,
-    /// Claims that counted.
+    /// Claims that were granted and not given back.
     pub attempts: u32,
+    /// Attempts that failed, died, or lapsed and were taken over.
+    pub failures: u32,
+    /// Attempts that were dropped.
+    pub losses: u32,
     /// The highest token this key is known to have been claimed with, also if given back since.
     pub last_token: u64,
 }
@@ -176,8 +188,12 @@ pub enum Stage {
     Offered(u64),
     /// Held by a lease that lapsed; claimable, and its holder may still settle.
     Lapsed(Option<u64>),
-    /// Abandoned, or left over from an earlier life: claimable.
+    /// Left over from an earlier life: claimable.
     Orphan(Option<u64>),
+    /// Dropped in this life: claimable.
+    Dropped(Option<u64>),
+    /// In progress when its store was closed, and counted: claimable.
+    Left(Option<u64>),
     /// Failed or given back: claimable.
     Due,
     /// Failed, and not yet to be tried again.
@@ -196,7 +212,7 @@ pub enum Stage {
 impl State {
     /// A key nobody ever claimed.
     pub fn fresh() -> State {
-        State { stage: Stage::Fresh, attempts: 0, last_token: 0 }
+        State { stage: Stage::Fresh, attempts: 0, failures: 0, losses: 0, last_token: 0 }
     }
 
     /// Where the key stands after `call` answered `answer`; `None` if it could not have answered that. For
@@ -209,25 +225,31 @@ impl State {
                 answer,
                 self.at(Stage::Done { response: response.clone(), failure: false }),
             ),
-            Call::Fail { token, failure } => self.settle(*token, answer, self.at(failure.stage())),
+            Call::Fail { token, failure } => {
+                let failures = self.failures + u32::from(failure.counts());
+                self.settle(*token, answer, State { failures, ..self.at(failure.stage()) })
+            }
             Call::Release { token } => self.settle(*token, answer, self.released()),
             Call::Renew { token } => self.settle(*token, answer, self.at(Stage::Held(Some(*token)))),
-            Call::Abandon { token } if self.holds(*token) => Some(self.at(Stage::Orphan(Some(*token)))),
+            Call::Abandon { token } if self.holds(*token) => Some(self.at(Stage::Dropped(Some(*token)))),
             Call::Offer { offer } if self.is_free(rules) => {
-                Some(State { attempts: self.attempts + 1, ..self.at(Stage::Offered(*offer)) })
+                let ended = self.ended();
+                Some(State { attempts: self.attempts + 1, ..ended.at(Stage::Offered(*offer)) })
             }
+            Call::Offer { .. } if self.is_claimable() => Some(self.ended().at(Stage::Parked)),
             Call::Withdraw { offer } if self.stage == Stage::Offered(*offer) => Some(self.released()),
             Call::Abandon { .. } | Call::Offer { .. } | Call::Withdraw { .. } => Some(self.clone()),
-            Call::Forget => Some(State { attempts: 0, ..self.at(Stage::Fresh) }),
+            Call::Forget => Some(self.forgotten()),
             Call::Get => match answer {
                 Answer::Seen(seen) => self.shows(seen.as_ref(), rules).then(|| self.clone()),
                 _ => Some(self.clone()),
             },
             Call::Expire => match self.stage {
-                Stage::Done { .. } => Some(State { attempts: 0, ..self.at(Stage::Fresh) }),
+                Stage::Done { .. } => Some(self.forgotten()),
                 _ => None,
             },
             Call::FallDue => matches!(self.stage, Stage::Waiting).then(|| self.at(Stage::Due)),
+            Call::Close => Some(self.closed()),
             Call::Lapse => match self.stage {
                 Stage::Held(token) => Some(self.at(Stage::Lapsed(token))),
                 _ => None,
@@ -239,24 +261,42 @@ impl State {
     #[must_use]
     pub fn crashed(&self) -> State {
         match self.stage {
-            Stage::Held(token) | Stage::Lapsed(token) => self.at(Stage::Orphan(token)),
+            Stage::Held(token) | Stage::Lapsed(token) | Stage::Dropped(token) => {
+                self.at(Stage::Orphan(token))
+            }
             Stage::Offered(_) => self.at(Stage::Orphan(None)),
             _ => self.clone(),
         }
     }
 
+    /// Where the key stands once its store was closed.
+    fn closed(&self) -> State {
+        let token = match self.stage {
+            Stage::Held(token) | Stage::Lapsed(token) | Stage::Dropped(token) => token,
+            Stage::Offered(_) => None,
+            _ => return self.clone(),
+        };
+        State { losses: self.losses + 1, ..self.at(Stage::Left(token)) }
+    }
+
     /// Whether `get` may show `seen` in this state.
     pub fn shows(&self, seen: Option<&Seen>, rules: Rules) -> bool {
         let Some(seen) = seen else { return self.stage == Stage::Fresh };
-        let exhausted = self.attempts >= rules.max_attempts;
+        let parked = self.ended();
+        let mut counts = self;
         let stage = match (&self.stage, seen.stage) {
-            (Stage::Held(token), SeenStage::InProgress) => self.token_agrees(*token, seen),
             (Stage::Offered(_), SeenStage::InProgress) => self.token_agrees(None, seen),
-            (Stage::Lapsed(token) | Stage::Orphan(token), SeenStage::InProgress) => {
-                self.token_agrees(*token, seen)
-            }
-            (Stage::Lapsed(_) | Stage::Orphan(_) | Stage::Due | Stage::Waiting, SeenStage::Parked) => {
-                exhausted
+            (
+                Stage::Held(token)
+                | Stage::Lapsed(token)
+                | Stage::Orphan(token)
+                | Stage::Dropped(token)
+                | Stage::Left(token),
+                SeenStage::InProgress,
+            ) => self.token_agrees(*token, seen),
+            (_, SeenStage::Parked) if self.is_claimable() || self.stage == Stage::Waiting => {
+                counts = &parked;
+                parked.is_used_up(rules)
             }
             (Stage::Due | Stage::Waiting, SeenStage::Retry) | (Stage::Parked, SeenStage::Parked) => true,
             (Stage::Done { response, failure }, SeenStage::Completed | SeenStage::Failed) => {
@@ -264,23 +304,27 @@ impl State {
             }
             _ => false,
         };
-        stage && seen.attempt == self.attempts
+        let counted = (counts.failures, counts.losses) == (seen.failures, seen.losses);
+        stage && counted && seen.attempt == self.attempts
     }
 
     /// What `get` shows in this state, where the rules leave no choice.
     pub fn shown(&self) -> Option<Seen> {
         let (stage, response, token) = match &self.stage {
             Stage::Fresh => return None,
-            Stage::Held(token) | Stage::Lapsed(token) | Stage::Orphan(token) => {
-                (SeenStage::InProgress, None, *token)
-            }
+            Stage::Held(token)
+            | Stage::Lapsed(token)
+            | Stage::Orphan(token)
+            | Stage::Dropped(token)
+            | Stage::Left(token) => (SeenStage::InProgress, None, *token),
             Stage::Offered(_) => (SeenStage::InProgress, None, None),
             Stage::Due | Stage::Waiting => (SeenStage::Retry, None, None),
             Stage::Done { response, failure: false } => (SeenStage::Completed, Some(response.clone()), None),
             Stage::Done { response, failure: true } => (SeenStage::Failed, Some(response.clone()), None),
             Stage::Parked => (SeenStage::Parked, None, None),
         };
-        Some(Seen { stage, response, attempt: self.attempts, token })
+        let State { attempts: attempt, failures, losses, .. } = *self;
+        Some(Seen { stage, response, attempt, failures, losses, token })
     }
 
     /// What a claim with the next token answers in this state.
@@ -291,21 +335,23 @@ impl State {
             Stage::Done { response, failure } => {
                 Answer::Duplicate { response: response.clone(), failure: *failure }
             }
-            _ if self.attempts >= rules.max_attempts => Answer::Parked,
+            _ if self.ended().is_used_up(rules) => Answer::Parked,
             _ => Answer::Claimed { token, attempt: self.attempts + 1 },
         }
     }
 
     fn claim(&self, answer: &Answer, rules: Rules) -> Option<State> {
-        let exhausted = self.attempts >= rules.max_attempts;
+        let ended = self.ended();
+        let exhausted = ended.is_used_up(rules);
         let free = self.is_claimable();
         let stands = || Some(self.clone());
         match answer {
             Answer::Claimed { token, attempt } => {
                 let allowed = free && !exhausted && *attempt == self.attempts + 1 && *token > self.last_token;
-                allowed.then(|| self.held(Some(*token)))
+                allowed.then(|| ended.held(Some(*token)))
             }
-            Answer::Unknown => (free && !exhausted).then(|| self.held(None)),
+            Answer::Unknown if exhausted => free.then(|| ended.at(Stage::Parked)),
+            Answer::Unknown => free.then(|| ended.held(None)),
             Answer::InProgress
                 if matches!(self.stage, Stage::Held(_) | Stage::Offered(_) | Stage::Waiting) =>
             {
@@ -314,8 +360,10 @@ impl State {
             Answer::Parked => match self.stage {
                 Stage::Parked => stands(),
                 // Whoever hears this acts on it, so the holder that lapsed is out.
-                Stage::Lapsed(_) if exhausted => Some(self.at(Stage::Parked)),
-                Stage::Orphan(_) | Stage::Due | Stage::Waiting if exhausted => stands(),
+                Stage::Lapsed(_) | Stage::Orphan(_) | Stage::Dropped(_) | Stage::Left(_) if exhausted => {
+                    Some(ended.at(Stage::Parked))
+                }
+                Stage::Due | Stage::Waiting if exhausted => stands(),
                 _ => None,
             },
             Answer::Duplicate { response, failure } => {
@@ -326,14 +374,40 @@ impl State {
         }
     }
 
+    /// The same with the end of an attempt counted that nobody settled, if it is at its end.
+    fn ended(&self) -> State {
+        match self.stage {
+            Stage::Lapsed(_) | Stage::Orphan(_) => State { failures: self.failures + 1, ..self.clone() },
+            Stage::Dropped(_) => State { losses: self.losses + 1, ..self.clone() },
+            _ => self.clone(),
+        }
+    }
+
+    fn is_used_up(&self, rules: Rules) -> bool {
+        self.failures >= rules.max_failures || self.losses >= rules.max_losses
+    }
+
+    /// Unknown again.
+    fn forgotten(&self) -> State {
+        State { last_token: self.last_token, ..State::fresh() }
+    }
+
     /// Whether nobody holds the key.
     fn is_claimable(&self) -> bool {
-        matches!(self.stage, Stage::Fresh | Stage::Lapsed(_) | Stage::Orphan(_) | Stage::Due)
+        matches!(
+            self.stage,
+            Stage::Fresh
+                | Stage::Lapsed(_)
+                | Stage::Orphan(_)
+                | Stage::Dropped(_)
+                | Stage::Left(_)
+                | Stage::Due
+        )
     }
 
     /// Whether a claim would be granted.
     fn is_free(&self, rules: Rules) -> bool {
-        self.is_claimable() && self.attempts < rules.max_attempts
+        self.is_claimable() && !self.ended().is_used_up(rules)
     }
 
     /// A settlement takes place for the current holder and is stale for everybody else.
@@ -353,18 +427,21 @@ impl State {
 
     fn held(&self, token: Option<u64>) -> State {
         let last_token = token.unwrap_or(self.last_token);
-        State { stage: Stage::Held(token), attempts: self.attempts + 1, last_token }
+        State { attempts: self.attempts + 1, last_token, ..self.at(Stage::Held(token)) }
     }
 
     /// As if the last claim had not been made, but for its token.
     fn released(&self) -> State {
         let attempts = self.attempts.saturating_sub(1);
-        let stage = if attempts == 0 { Stage::Fresh } else { Stage::Due };
-        State { attempts, ..self.at(stage) }
+        if attempts == 0 {
+            return self.forgotten();
+        }
+        State { attempts, ..self.at(Stage::Due) }
     }
 
     fn at(&self, stage: Stage) -> State {
-        State { stage, attempts: self.attempts, last_token: self.last_token }
+        let State { attempts, failures, losses, last_token, .. } = *self;
+        State { stage, attempts, failures, losses, last_token }
     }
 
     fn token_agrees(&self, token: Option<u64>, seen: &Seen) -> bool {
@@ -377,6 +454,11 @@ impl State {
 }
 
 impl Failure {
+    /// Whether it is one in the numbers of the key.
+    fn counts(&self) -> bool {
+        matches!(self, Failure::Retry | Failure::RetryAfter)
+    }
+
     fn stage(&self) -> Stage {
         match self {
             Failure::Retry => Stage::Due,
@@ -514,6 +596,29 @@ mod tests {
         check(&[claimed(1, 1), lapse(), complete(1, Answer::Done)], true);
         check(&[claimed(1, 1), lapse(), claimed(2, 2), complete(1, Answer::Stale)], true);
         check(&[claimed(1, 1), lapse(), claimed(2, 2), complete(1, Answer::Done)], false);
+    }
+
+    #[test]
+    fn a_drop_is_a_loss_a_death_is_a_failure_and_a_close_counts_for_good() {
+        let drop = |token| (Call::Abandon { token }, Answer::Done);
+        let seen = |attempt, failures, losses| {
+            let (stage, response, token) = (SeenStage::InProgress, None, None);
+            (Call::Get, Answer::Seen(Some(Seen { stage, response, attempt, failures, losses, token })))
+        };
+        check(&[claimed(1, 1), drop(1), seen(1, 0, 0)], true);
+        check(&[claimed(1, 1), drop(1), seen(1, 0, 1)], false);
+        check(&[claimed(1, 1), drop(1), claimed(2, 2), seen(2, 0, 1)], true);
+        check(&[claimed(1, 1), drop(1), claimed(2, 2), seen(2, 1, 0)], false);
+        let mut steps = Vec::new();
+        for token in 1..=10 {
+            steps.extend([claimed(token, token as u32), drop(token)]);
+        }
+        check(&[steps, vec![(Call::Claim, Answer::Parked)]].concat(), true);
+        let close = || (Call::Close, Answer::Done);
+        check(&[claimed(1, 1), close(), seen(1, 0, 1)], true);
+        check(&[claimed(1, 1), close(), close(), seen(1, 0, 2)], false);
+        check(&[claimed(1, 1), close(), claimed(2, 2), seen(2, 0, 1)], true);
+        check(&[claimed(1, 1), close(), complete(1, Answer::Done)], false);
     }
 
     #[test]

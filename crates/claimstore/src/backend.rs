@@ -384,7 +384,7 @@ impl Drop for Undelivered {
 fn grant(space: &Space, granted: Granted) -> Grant {
     let key = granted.keyed.full.get(4..).unwrap_or_default().into();
     let held = Held { namespace: (&*space.name).into(), key, token: granted.token, attempt: granted.attempt };
-    Grant { held, progress: granted.progress }
+    Grant { held, progress: granted.progress, in_doubt: granted.in_doubt }
 }
 
 fn answer(claim: Claim) -> Answer {
@@ -458,8 +458,8 @@ impl TryFrom<claimstore_core::Lease> for Lease {
             lease.backend().as_any().downcast_ref::<Embedded>().and_then(|embedded| embedded.engine().ok());
         let Some(engine) = engine else { return Err(lease) };
         let Ok(held) = engine_held(&engine, lease.held()) else { return Err(lease) };
-        let (Grant { held: named, progress }, given) = lease.into_grant();
-        Ok(Lease::of(&engine, held, named.attempt, progress, given))
+        let (grant, given) = lease.into_grant();
+        Ok(Lease::of(&engine, held, grant, given))
     }
 }
 

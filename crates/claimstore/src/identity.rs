@@ -13,8 +13,8 @@ pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const STORE: &str = "STORE";
 const NEWBORN: &str = "STORE.new";
 const MAGIC: &[u8; 8] = b"CLMSTORE";
-/// The version of the directory as a whole.
-const VERSION: u32 = 1;
+/// The version of the directory as a whole: 2 since records and policies have extensions that version 1 would pass over.
+const VERSION: u32 = 2;
 /// Magic, version, store id, CRC-32 of the bytes before it.
 const IDENTITY_BYTES: usize = 8 + 4 + 16 + 4;
 
@@ -63,6 +63,10 @@ pub(crate) fn identify(storage: &Arc<dyn Storage>) -> Result<Identity, Error> {
 }
 
 fn read_identity(storage: &Arc<dyn Storage>) -> Result<[u8; 16], Error> {
+    parse(&read_bytes(storage)?, VERSION).map(|(id, _)| id)
+}
+
+fn read_bytes(storage: &Arc<dyn Storage>) -> Result<[u8; IDENTITY_BYTES], Error> {
     let mut bytes = [0u8; IDENTITY_BYTES];
     let file = storage
         .open(STORE, OpenMode::Existing)
@@ -72,10 +76,15 @@ fn read_identity(storage: &Arc<dyn Storage>) -> Result<[u8; 16], Error> {
         return Err(Error::corrupt("STORE has the wrong length").in_file(STORE, Some(len)));
     }
     file.read_exact_at(&mut bytes, 0).map_err(|error| Error::io("STORE cannot be read", error))?;
-    parse(&bytes).map_err(|error| error.in_file(STORE, Some(0)))
+    Ok(bytes)
 }
 
-fn parse(bytes: &[u8; IDENTITY_BYTES]) -> Result<[u8; 16], Error> {
+/// The store's id and version, which is at most `newest`.
+fn parse(bytes: &[u8; IDENTITY_BYTES], newest: u32) -> Result<([u8; 16], u32), Error> {
+    parse_whole(bytes, newest).map_err(|error| error.in_file(STORE, Some(0)))
+}
+
+fn parse_whole(bytes: &[u8; IDENTITY_BYTES], newest: u32) -> Result<([u8; 16], u32), Error> {
     let read = || -> Result<_, Malformed> {
         let mut cursor = Cursor::new(bytes);
         let magic: [u8; 8] = cursor.array("magic")?;
@@ -88,10 +97,29 @@ fn parse(bytes: &[u8; IDENTITY_BYTES]) -> Result<[u8; 16], Error> {
         return Err(Error::corrupt("STORE is damaged, or is not a claim store's"));
     }
     // The checksum is verified first: damage must not be taken for a newer version.
-    if version > VERSION {
+    if version > newest {
         return Err(Error::new(ErrorKind::TooNew, "the store was written by a newer version"));
     }
-    Ok(id)
+    Ok((id, version))
+}
+
+/// Makes a store of an earlier version one of this version. Durable when it returns `Ok`.
+///
+/// Invariant: no file has bytes of this version while `STORE` says an earlier one. So this comes before anything else is
+/// written, and after everything that may refuse the store. The file is one sector, written in place: a crash leaves the
+/// old version or the new one, and each is true of the other files, which are of the old version and are read by both.
+/// In place also because the file is locked, and its name must go on leading to the locked one.
+pub(crate) fn raise_version(storage: &Arc<dyn Storage>) -> Result<(), Error> {
+    let (id, version) = parse(&read_bytes(storage)?, VERSION)?;
+    if version == VERSION {
+        return Ok(());
+    }
+    let raise = || {
+        let file = storage.open(STORE, OpenMode::Existing)?;
+        file.write_all_at(&identity_bytes(id), 0)?;
+        file.sync_data()
+    };
+    raise().map_err(|error| Error::io("the version of the store cannot be raised", error))
 }
 
 fn identity_bytes(store_id: [u8; 16]) -> Vec<u8> {
@@ -156,27 +184,38 @@ pub(crate) fn write_identity(storage: &Arc<dyn Storage>, store_id: [u8; 16]) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::{identity_bytes, parse};
+    use super::{VERSION, identity_bytes, parse};
     use crate::codec::crc32;
     use crate::error::ErrorKind;
 
     #[test]
     fn round_trip_and_every_flipped_byte() {
         let bytes: [u8; 32] = identity_bytes([7; 16]).try_into().unwrap();
-        assert_eq!(parse(&bytes).unwrap(), [7; 16]);
+        assert_eq!(parse(&bytes, VERSION).unwrap(), ([7; 16], 2));
         for at in 0..bytes.len() {
             let mut damaged = bytes;
             damaged[at] ^= 0x10;
-            assert_eq!(parse(&damaged).unwrap_err().kind(), ErrorKind::Corrupt, "byte {at}");
+            assert_eq!(parse(&damaged, VERSION).unwrap_err().kind(), ErrorKind::Corrupt, "byte {at}");
         }
     }
 
     #[test]
     fn p15_a_newer_version_is_told_from_damage() {
         let mut bytes = identity_bytes([7; 16]);
-        bytes[8] = 2;
+        bytes[8] = 3;
         let sum = crc32(&[&bytes[..28]]);
         bytes[28..].copy_from_slice(&sum.to_le_bytes());
-        assert_eq!(parse(&bytes.try_into().unwrap()).unwrap_err().kind(), ErrorKind::TooNew);
+        assert_eq!(parse(&bytes.try_into().unwrap(), VERSION).unwrap_err().kind(), ErrorKind::TooNew);
+    }
+
+    /// A build of version 1 reads a store of version 2 by this very code, with 1 for the newest.
+    #[test]
+    fn p15_an_earlier_version_refuses_this_one_and_is_read_by_it() {
+        let mut bytes: [u8; 32] = identity_bytes([7; 16]).try_into().unwrap();
+        assert_eq!(parse(&bytes, 1).unwrap_err().kind(), ErrorKind::TooNew);
+        bytes[8] = 1;
+        let sum = crc32(&[&bytes[..28]]);
+        bytes[28..].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(parse(&bytes, VERSION).unwrap(), ([7; 16], 1));
     }
 }

@@ -3,6 +3,7 @@
 use crate::codec::{Repeats, State};
 use crate::history::Past;
 use crate::view::RecordState;
+use claimstore_core::tally::Tally;
 use claimstore_core::time::{millis, since_1970};
 use claimstore_hash::{FieldDigests, Fingerprint};
 use std::time::{Duration, SystemTime};
@@ -34,6 +35,8 @@ pub struct Import {
     /// Response or progress, by state.
     pub(crate) body: Box<[u8]>,
     pub(crate) granted: u32,
+    pub(crate) granted_losses: u32,
+    pub(crate) counts: Counts,
     pub(crate) repeats: Repeats,
     pub(crate) history: Vec<Past>,
 }
@@ -69,6 +72,8 @@ impl Import {
             note: Box::default(),
             body: Box::default(),
             granted: 0,
+            granted_losses: 0,
+            counts: Counts::default(),
             repeats: Repeats::default(),
             history: Vec::new(),
         }
@@ -137,10 +142,43 @@ impl Import {
         self
     }
 
-    /// Up to which attempt a reviewer let the key go; see
+    /// How many attempts failed; see [`Record::failures`](crate::Record::failures). Default: each that has ended, as it is of a
+    /// key of which only the attempts are known.
+    pub fn failures(mut self, failures: u32) -> Import {
+        self.counts.failures = Some(failures);
+        self
+    }
+
+    /// How many attempts were lost; see [`Record::losses`](crate::Record::losses). Default: none.
+    pub fn losses(mut self, losses: u32) -> Import {
+        self.counts.losses = Some(losses);
+        self
+    }
+
+    /// How many attempts ended without a word of their holder; see [`Record::interrupted`](crate::Record::interrupted).
+    /// Default: each that has ended.
+    pub fn interrupted(mut self, interrupted: u32) -> Import {
+        self.counts.interrupted = Some(interrupted);
+        self
+    }
+
+    /// Whether an attempt may have had an effect that nobody knows of; see [`Record::in_doubt`](crate::Record::in_doubt).
+    /// Default: so it is of a key that has not resolved. One that has is never in doubt.
+    pub fn in_doubt(mut self, in_doubt: bool) -> Import {
+        self.counts.in_doubt = Some(in_doubt);
+        self
+    }
+
+    /// Up to how many failures a reviewer let the key go; see
     /// [`Record::attempts_granted`](crate::Record::attempts_granted).
     pub fn attempts_granted(mut self, attempts: u32) -> Import {
         self.granted = attempts;
+        self
+    }
+
+    /// Up to how many losses a reviewer let the key go; see [`Record::losses_granted`](crate::Record::losses_granted).
+    pub fn losses_granted(mut self, losses: u32) -> Import {
+        self.granted_losses = losses;
         self
     }
 
@@ -187,6 +225,29 @@ impl Import {
     pub fn history(mut self, history: Vec<Past>) -> Import {
         self.history = history;
         self
+    }
+}
+
+/// What is said of the numbers of the key; the rest is assumed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) failures: Option<u32>,
+    pub(crate) losses: Option<u32>,
+    pub(crate) interrupted: Option<u32>,
+    pub(crate) in_doubt: Option<bool>,
+}
+
+impl Counts {
+    /// The tally of a key in this state, after this attempt.
+    pub(crate) fn tally(self, state: State, attempt: u32) -> Tally {
+        let assumed = Tally::assumed(state, attempt);
+        Tally {
+            failures: self.failures.unwrap_or(assumed.failures),
+            losses: self.losses.unwrap_or(assumed.losses),
+            interrupted: self.interrupted.unwrap_or(assumed.interrupted),
+            in_doubt: self.in_doubt.unwrap_or(assumed.in_doubt) && !state.expires(),
+            counted: false,
+        }
     }
 }
 

@@ -24,9 +24,12 @@ use std::time::Duration;
 
 /// A granted claim: the work is yours to do, and yours alone while the lease runs.
 ///
-/// Settle it with [`complete`](Lease::complete), [`fail`](Lease::fail) or [`release`](Lease::release).
-/// Dropping it unsettled marks the claim abandoned, in memory and without blocking: the next claim of the key
-/// takes it over at once. A lease does not keep the store open.
+/// Dropping it unsettled loses the attempt: nobody holds the key any more, the next claim takes it over, and one loss is
+/// counted, or one failure if a panic dropped it ([`Policy::on_drop`](crate::Policy::on_drop) can say otherwise). The drop itself
+/// only marks the claim in memory: it never blocks, and a crash before the next version of the record counts as a death.
+///
+/// Settle it with [`complete`](Lease::complete), [`fail`](Lease::fail) or [`release`](Lease::release). A lease does not keep
+/// the store open; one that is alive when the store is closed is a loss.
 ///
 /// A lease that has lapsed may still be settled as long as the key was not taken over.
 #[must_use = "a lease that is dropped at once abandons the claim"]
@@ -37,6 +40,7 @@ pub struct Lease {
     given: Option<Box<[u8]>>,
     attempt: u32,
     progress: Option<Box<[u8]>>,
+    in_doubt: bool,
     /// Whether dropping the lease abandons the claim. Disarmed once it is settled or handed on.
     armed: bool,
 }
@@ -50,19 +54,16 @@ impl Lease {
             given,
             attempt: granted.attempt,
             progress: granted.progress,
+            in_doubt: granted.in_doubt,
             armed: true,
         }
     }
 
     /// A lease of a claim that is held already.
-    pub(crate) fn of(
-        engine: &Arc<Engine>,
-        held: Held,
-        attempt: u32,
-        progress: Option<Box<[u8]>>,
-        given: Option<Box<[u8]>>,
-    ) -> Lease {
-        Lease { engine: Arc::downgrade(engine), held, given, attempt, progress, armed: true }
+    pub(crate) fn of(engine: &Arc<Engine>, held: Held, grant: Grant, given: Option<Box<[u8]>>) -> Lease {
+        let Grant { held: named, progress, in_doubt } = grant;
+        let attempt = named.attempt;
+        Lease { engine: Arc::downgrade(engine), held, given, attempt, progress, in_doubt, armed: true }
     }
 
     /// Takes the lease apart without abandoning the claim.
@@ -74,7 +75,7 @@ impl Lease {
             token: self.held.token,
             attempt: self.attempt,
         };
-        Grant { held, progress: self.progress.take() }
+        Grant { held, progress: self.progress.take(), in_doubt: self.in_doubt }
     }
 
     pub(crate) fn weak_engine(&self) -> Weak<Engine> {
@@ -99,6 +100,13 @@ impl Lease {
     /// Which attempt this is, from 1.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// Whether an earlier attempt may have had an effect that nobody knows of: it died, lapsed, was dropped or panicked, or its
+    /// holder said so, and nobody has found out since. Find out before the work is done again. Always true of a claim that
+    /// was taken over.
+    pub fn in_doubt(&self) -> bool {
+        self.in_doubt
     }
 
     /// The bytes that the last [`save_progress`](Lease::save_progress) of this or an earlier attempt stored.
@@ -377,6 +385,10 @@ impl Working for Lease {
 
     fn token(&self) -> u64 {
         self.token()
+    }
+
+    fn in_doubt(&self) -> bool {
+        self.in_doubt()
     }
 
     fn progress(&self) -> Option<&[u8]> {

@@ -23,15 +23,19 @@
 //! | unknown, expired, released | [`Claim::Claimed`], attempt 1 |
 //! | in progress, lease running | [`Claim::InProgress`] |
 //! | in progress, lease lapsed, not taken over | by [`OnOrphan`]; under `Retry`: `Claimed`, attempt + 1, higher token |
-//! | orphaned (earlier life, abandoned by drop) | the same, at once |
-//! | either, third attempt or later, with an [`orphan_backoff`](Policy::orphan_backoff) | `InProgress` with the wait; after it `Claimed`, attempt + 1 |
+//! | orphaned (earlier life, dropped, panicked, [`Failure::unknown`]) | the same, at once |
+//! | either, for the second time or later, with an [`orphan_backoff`](Policy::orphan_backoff) | `InProgress` with the wait; after it `Claimed`, attempt + 1 |
 //! | under [`OnOrphan::Resolve`], not yet resolved | `InProgress` |
 //! | failed, retry time ahead | `InProgress` with the remaining time; after it `Claimed`, attempt + 1 |
-//! | attempts used up, or parked for review | error [`ErrorKind::Parked`] |
+//! | failures or losses used up, or parked for review | error [`ErrorKind::Parked`] |
 //! | completed, or failed for good | [`Claim::Duplicate`]; [`Receipt::is_failure`] tells which |
 //! | reserved by a running `transact` | `InProgress` |
 //! | any of these with another fingerprint | error [`ErrorKind::PayloadMismatch`]; the record stands |
 //! | time-ordered, not found, older than the policy's ttl | error [`ErrorKind::TooOld`]; too far ahead: [`ErrorKind::FutureKey`] |
+//!
+//! Every grant that follows another is one attempt more. What bounds them is two other numbers: a key is parked at three
+//! [failures](Policy::max_attempts) or ten [losses](Policy::max_losses). Dropping a lease is a loss; its process dying is a failure.
+//! After either, [`Lease::in_doubt`] says that the work may have been done.
 //!
 //! # Futures
 //!
@@ -98,8 +102,8 @@ use claimstore_core::{error, history, key_bytes, planted, policy};
 pub use claim::Claim;
 pub use claimstore_core::{Backend, Claims};
 pub use claimstore_core::{
-    ClaimRequest, Error, ErrorKind, Failure, Filter, Happened, Holder, Note, OnOrphan, Orphaned, Past,
-    Policy, Receipt, Record, RecordState, Review, TimeOrdered, http_status,
+    ClaimRequest, Error, ErrorKind, Failure, Filter, Happened, Holder, Note, OnDrop, OnOrphan, Orphaned,
+    Past, Policy, Receipt, Record, RecordState, Review, TimeOrdered, http_status,
 };
 /// Keys, key rules and fingerprints: the crate `claimstore-hash` as a whole.
 pub use claimstore_hash as hash;

@@ -33,6 +33,7 @@ fn changed(rules: Policy, change: &PolicyChange) -> Policy {
     let rules = change.ttl_ms.iter().map(time).fold(rules, Policy::ttl);
     let rules = change.lease_ms.iter().map(time).fold(rules, Policy::lease);
     let rules = change.max_attempts.into_iter().fold(rules, Policy::max_attempts);
+    let rules = change.max_losses.into_iter().fold(rules, Policy::max_losses);
     let rules = change.on_orphan.into_iter().fold(rules, |rules, rule| rules.on_orphan(rule.into()));
     let rules = change.metrics_name.iter().fold(rules, |rules, name| rules.metrics_name(name));
     match &change.quota {
@@ -62,6 +63,8 @@ mod tests {
         check(of("shop"), before.clone());
         check(PolicyChange { max_attempts: Some(2), ..of("shop") }, before.clone().max_attempts(2));
         check(PolicyChange { no_quota: true, ..of("shop") }, before.clone().max_attempts(2).no_quota());
+        let before = before.max_losses(5);
+        check(PolicyChange { max_losses: Some(5), ..of("shop") }, before.clone().max_attempts(2).no_quota());
         let two_days = Duration::from_secs(2 * 86_400);
         let rest = before.max_attempts(2).no_quota().ttl(two_days).on_orphan(OnOrphan::Park);
         let (ttl_ms, on_orphan) = (Some(2 * 86_400_000), Some(OrphanRule::Park));

@@ -1,7 +1,7 @@
 //! The rules of a namespace: as answers show them, and changes of them.
 
 use crate::millis::millis;
-use claimstore::{OnOrphan, Policy, TimeOrdered};
+use claimstore::{OnDrop, OnOrphan, Policy, TimeOrdered};
 use serde::{Deserialize, Serialize};
 
 /// Changes of the rules of a namespace, for later claims. Rules that are not set stay.
@@ -18,8 +18,10 @@ pub struct PolicyChange {
     pub ttl_ms: Option<u64>,
     /// The length of a lease.
     pub lease_ms: Option<u64>,
-    /// How many claims may be made of a key before it is parked.
+    /// At how many failures a key is parked.
     pub max_attempts: Option<u32>,
+    /// At how many losses a key is parked.
+    pub max_losses: Option<u32>,
     /// What happens to claims without a holder.
     pub on_orphan: Option<OrphanRule>,
     /// Most records and bytes.
@@ -77,7 +79,11 @@ pub struct PolicyView {
     pub lease_ms: u64,
     pub skew_ms: u64,
     pub max_attempts: u32,
+    #[serde(default = "most_losses")]
+    pub max_losses: u32,
     pub on_orphan: String,
+    #[serde(default = "lost")]
+    pub on_drop: String,
     pub time_order: Option<String>,
     pub quota: Option<QuotaView>,
     pub require_fingerprint: bool,
@@ -102,6 +108,23 @@ pub struct BackoffView {
     pub most_ms: u64,
 }
 
+/// What a program that knows of no such rule goes by.
+fn most_losses() -> u32 {
+    Policy::new().losses_allowed()
+}
+
+fn lost() -> String {
+    drop_name(OnDrop::Lost).to_owned()
+}
+
+/// What becomes of dropped leases.
+fn drop_name(rule: OnDrop) -> &'static str {
+    match rule {
+        OnDrop::KeepTerm => "keep-term",
+        _ => "lost",
+    }
+}
+
 impl PolicyView {
     /// The rules of the namespace `name`.
     pub fn new(name: &str, rules: &Policy) -> PolicyView {
@@ -122,7 +145,9 @@ impl PolicyView {
             lease_ms: millis(rules.trusts_for()),
             skew_ms: millis(rules.skew_allowed()),
             max_attempts: rules.attempts_allowed(),
+            max_losses: rules.losses_allowed(),
             on_orphan: on_orphan.to_owned(),
+            on_drop: drop_name(rules.drop_rule()).to_owned(),
             time_order: time_order.map(str::to_owned),
             quota: rules.quota_limits().map(|(records, bytes)| QuotaView { records, bytes }),
             require_fingerprint: rules.requires_fingerprint(),

@@ -32,6 +32,16 @@ pub struct RecordView {
     pub work_token: String,
     pub attempt: u32,
     pub attempts_granted: u32,
+    #[serde(default)]
+    pub failures: u32,
+    #[serde(default)]
+    pub losses: u32,
+    #[serde(default)]
+    pub interrupted: u32,
+    #[serde(default)]
+    pub in_doubt: bool,
+    #[serde(default)]
+    pub losses_granted: u32,
     pub asked: u32,
     #[serde(default)]
     pub replays: u32,
@@ -118,6 +128,11 @@ impl RecordView {
             work_token: record.work_token().to_string(),
             attempt: record.attempt(),
             attempts_granted: record.attempts_granted(),
+            failures: record.failures(),
+            losses: record.losses(),
+            interrupted: record.interrupted(),
+            in_doubt: record.in_doubt(),
+            losses_granted: record.losses_granted(),
             asked: record.asked(),
             replays: record.replays(),
             mismatches: record.mismatches(),
@@ -259,6 +274,8 @@ pub fn cause_name(cause: Orphaned) -> &'static str {
     match cause {
         Orphaned::Abandoned => "abandoned",
         Orphaned::Lapsed => "lapsed",
+        Orphaned::Panicked => "panicked",
+        Orphaned::Unknown => "unknown",
         _ => "earlier-life",
     }
 }

@@ -54,7 +54,9 @@ impl Explained<'_> {
     fn text(&self) -> String {
         let mut text = show::lines(self.record, self.now);
         text += &print::fields(&[
-            ("attempts", self.attempts()),
+            ("failures", counted(self.record.failures, self.most_failures())),
+            ("losses", counted(self.record.losses, self.most_losses())),
+            ("in doubt", if self.record.in_doubt { "yes" } else { "no" }.to_owned()),
             ("rules", self.rules()),
             ("store time", utc(self.now)),
         ]);
@@ -79,27 +81,30 @@ impl Explained<'_> {
                 next.map(|(why, verb)| json!({ "why": why, "command": self.command(verb) })).collect();
             members.insert("meaning".into(), self.meaning().into());
             members.insert("store_time_ms".into(), self.now.into());
-            members.insert("attempts_left".into(), self.attempts_left().into());
+            members.insert("failures_left".into(), self.failures_left().into());
+            members.insert("losses_left".into(), self.losses_left().into());
             members.insert("rules".into(), serde_json::to_value(self.rules)?);
             members.insert("next".into(), next.into());
         }
         Ok(object)
     }
 
-    /// Up to which attempt the key may go: what the policy allows, or a reviewer beyond it.
-    fn most_attempts(&self) -> u32 {
+    /// At how many failures the key is parked: what the policy allows, or a reviewer beyond it.
+    fn most_failures(&self) -> u32 {
         self.rules.max_attempts.max(self.record.attempts_granted)
     }
 
-    fn attempts_left(&self) -> u32 {
-        self.most_attempts().saturating_sub(self.record.attempt)
+    /// The same of losses.
+    fn most_losses(&self) -> u32 {
+        self.rules.max_losses.max(self.record.losses_granted)
     }
 
-    fn attempts(&self) -> String {
-        match self.most_attempts() {
-            u32::MAX => format!("{}, no limit", self.record.attempt),
-            most => format!("{} of {most}, {} left", self.record.attempt, self.attempts_left()),
-        }
+    fn failures_left(&self) -> u32 {
+        self.most_failures().saturating_sub(self.record.failures)
+    }
+
+    fn losses_left(&self) -> u32 {
+        self.most_losses().saturating_sub(self.record.losses)
     }
 
     fn rules(&self) -> String {
@@ -107,8 +112,10 @@ impl Explained<'_> {
         let backoff = rules.orphan_backoff.as_ref();
         let backoff = backoff.map(|of| format!(" after {} to {}", span(of.first_ms), span(of.most_ms)));
         let (ttl, lease, on_orphan) = (span(rules.ttl_ms), span(rules.lease_ms), &rules.on_orphan);
-        let (attempts, backoff) = (limit(rules.max_attempts), backoff.unwrap_or_default());
-        format!("ttl {ttl}, lease {lease}, attempts {attempts}, on-orphan {on_orphan}{backoff}")
+        let (attempts, losses) = (limit(rules.max_attempts), limit(rules.max_losses));
+        let (backoff, on_drop) = (backoff.unwrap_or_default(), &rules.on_drop);
+        let bounds = format!("failures {attempts}, losses {losses}");
+        format!("ttl {ttl}, lease {lease}, {bounds}, on-orphan {on_orphan}{backoff}, on-drop {on_drop}")
     }
 
     /// What the state means for whoever claims the key next.
@@ -121,8 +128,8 @@ impl Explained<'_> {
             State::Failed => format!("A claim is answered Duplicate, as a failure, {}", self.expiry()),
             State::Parked => "Until then nothing happens by itself".to_owned(),
             State::Retry => match self.record.retry_at_ms.filter(|at| *at > self.now) {
-                Some(at) => format!("A claim from {} on {}", utc(at), self.next_attempt()),
-                None => format!("The next claim {}", self.next_attempt()),
+                Some(at) => format!("A claim from {} on {}", utc(at), self.next_attempt(false)),
+                None => format!("The next claim {}", self.next_attempt(false)),
             },
             State::Orphaned => format!("The next claim {}", self.by_rule()),
             State::InProgress => format!(
@@ -141,14 +148,19 @@ impl Explained<'_> {
         self.record.expires_at_ms.map_or_else(|| "for ever".into(), |at| format!("until {}", utc(at)))
     }
 
-    fn next_attempt(&self) -> String {
-        if self.attempts_left() == 0 {
-            return "parks the key, as its attempts are used up".to_owned();
+    /// What the next claim is granted as. `ends`: it ends an attempt, which counts then.
+    fn next_attempt(&self, ends: bool) -> String {
+        if self.failures_left() == 0 {
+            return "parks the key, as its failures are used up".to_owned();
         }
-        let next = self.record.attempt.saturating_add(1);
-        match self.most_attempts() {
-            u32::MAX => format!("is granted, as attempt {next}"),
-            most => format!("is granted, as attempt {next} of {most}"),
+        if self.losses_left() == 0 {
+            return "parks the key, as its losses are used up".to_owned();
+        }
+        let granted = format!("is granted, as attempt {}", self.record.attempt.saturating_add(1));
+        match (ends, self.failures_left(), self.losses_left()) {
+            (true, 1, _) => format!("{granted}, or parks the key if the present one ends as a failure"),
+            (true, _, 1) => format!("{granted}, or parks the key if the present one ends as a loss"),
+            _ => granted,
         }
     }
 
@@ -158,10 +170,10 @@ impl Explained<'_> {
             "park" => "parks the key".to_owned(),
             "fail" => "makes the key failed".to_owned(),
             "resolve" => "is answered InProgress until a resolver ends it".to_owned(),
-            _ if self.rules.orphan_backoff.is_some() && self.attempts_left() > 0 => {
-                format!("makes the key wait, and a later one {}", self.next_attempt())
+            _ if self.rules.orphan_backoff.is_some() && self.record.interrupted > 0 => {
+                format!("makes the key wait, and a later one {}", self.next_attempt(true))
             }
-            _ => self.next_attempt(),
+            _ => self.next_attempt(true),
         };
         format!("{effect} (on-orphan {})", self.rules.on_orphan)
     }
@@ -170,6 +182,14 @@ impl Explained<'_> {
     fn command(&self, verb: &str) -> String {
         let RecordView { key_hash, key_bytes, namespace, .. } = self.record;
         shell::about_key(verb, &short_name(key_hash, *key_bytes), namespace, self.store)
+    }
+}
+
+/// A count under its bound.
+fn counted(count: u32, most: u32) -> String {
+    match most {
+        u32::MAX => format!("{count}, no limit"),
+        most => format!("{count} of {most}, {} left", most.saturating_sub(count)),
     }
 }
 
@@ -237,11 +257,14 @@ mod tests {
         let meaning = |of: &Explained<'_>| of.meaning();
         let orphan = |space: &Namespace| drop(claim(space));
         let said = explained(retry.clone(), orphan, meaning);
-        assert!(said.ends_with("The next claim is granted, as attempt 2 of 2 (on-orphan retry)."), "{said}");
+        assert!(said.ends_with("The next claim is granted, as attempt 2 (on-orphan retry)."), "{said}");
         let said = explained(park, orphan, meaning);
         assert!(said.ends_with("The next claim parks the key (on-orphan park)."), "{said}");
         let said = explained(retry.clone().max_attempts(1), orphan, meaning);
-        assert!(said.contains("parks the key, as its attempts are used up"), "{said}");
+        assert!(said.contains("or parks the key if the present one ends as a failure"), "{said}");
+        let lost = |space: &Namespace| (drop(claim(space)), drop(claim(space)));
+        let said = explained(retry.clone().max_losses(1), lost, meaning);
+        assert!(said.contains("or parks the key if the present one ends as a loss"), "{said}");
         let said = explained(retry.clone(), claim, meaning);
         assert!(
             said.starts_with("in-progress: ") && said.contains("or its lease is over. After that the next"),
@@ -249,21 +272,23 @@ mod tests {
         );
         let failed = |space: &Namespace| claim(space).fail(Failure::retry()).unwrap();
         let said = explained(retry, failed, meaning);
-        assert!(said.ends_with("The next claim is granted, as attempt 2 of 2."), "{said}");
+        assert!(said.ends_with("The next claim is granted, as attempt 2."), "{said}");
     }
 
     #[test]
-    fn attempts_left_count_what_a_reviewer_granted() {
-        let attempts = |of: &Explained<'_>| of.attempts();
-        let work = |space: &Namespace| claim(space).fail(Failure::park("")).unwrap();
-        let said = explained(Policy::daily().max_attempts(3), work, attempts);
-        assert_eq!(said, "1 of 3, 2 left");
+    fn what_is_left_counts_what_a_reviewer_granted() {
+        let failures = |of: &Explained<'_>| counted(of.record.failures, of.most_failures());
+        let work = |space: &Namespace| claim(space).fail(Failure::retry()).unwrap();
+        assert_eq!(explained(Policy::daily().max_attempts(3), work, failures), "1 of 3, 2 left");
         let granted = |of: &Explained<'_>| {
-            let record = RecordView { attempts_granted: 7, attempt: 4, ..of.record.clone() };
-            Explained { record: &record, ..*of }.attempts()
+            let record = RecordView { attempts_granted: 7, failures: 4, ..of.record.clone() };
+            failures(&Explained { record: &record, ..*of })
         };
         assert_eq!(explained(Policy::daily().max_attempts(3), work, granted), "4 of 7, 3 left");
-        assert_eq!(explained(Policy::daily().max_attempts(u32::MAX), work, attempts), "1, no limit");
+        assert_eq!(explained(Policy::daily().max_attempts(u32::MAX), work, failures), "1, no limit");
+        let lost = |space: &Namespace| (drop(claim(space)), claim(space));
+        let losses = |of: &Explained<'_>| counted(of.record.losses, of.most_losses());
+        assert_eq!(explained(Policy::daily(), lost, losses), "1 of 10, 9 left");
     }
 
     #[test]

@@ -57,9 +57,13 @@ struct Changes {
     #[arg(long, value_name = "TIME", value_parser = duration::parse_lease, requires = "namespace")]
     lease: Option<Duration>,
 
-    /// How many claims may be made of a key before it is parked.
+    /// At how many failures a key is parked.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), requires = "namespace")]
     attempts: Option<u32>,
+
+    /// At how many losses a key is parked: leases that were dropped, orphans that did not happen.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), requires = "namespace")]
+    losses: Option<u32>,
 
     /// What becomes of claims that nobody stands behind.
     #[arg(long, value_enum, value_name = "RULE", requires = "namespace")]
@@ -118,8 +122,8 @@ impl Quota {
 
 impl Changes {
     fn any(&self) -> bool {
-        let Changes { ttl, lease, attempts, on_orphan, quota, metrics_name } = self;
-        let limits = attempts.is_some() || quota.is_some();
+        let Changes { ttl, lease, attempts, losses, on_orphan, quota, metrics_name } = self;
+        let limits = attempts.is_some() || losses.is_some() || quota.is_some();
         limits || ttl.is_some() || lease.is_some() || on_orphan.is_some() || metrics_name.is_some()
     }
 
@@ -132,6 +136,7 @@ impl Changes {
             ttl_ms: self.ttl.map(duration::millis),
             lease_ms: self.lease.map(duration::millis),
             max_attempts: self.attempts,
+            max_losses: self.losses,
             on_orphan: self.on_orphan.map(Into::into),
             quota,
             no_quota: self.quota == Some(Quota::None),
@@ -196,6 +201,7 @@ fn table(policies: &[PolicyView]) -> String {
             span(rules.ttl_ms),
             span(rules.lease_ms),
             limit(rules.max_attempts),
+            limit(rules.max_losses),
             rules.on_orphan.clone(),
             quota.map_or_else(|| "none".into(), |quota| quota.records.to_string()),
             quota.map_or_else(|| "none".into(), |quota| bytes(quota.bytes)),
@@ -204,7 +210,8 @@ fn table(policies: &[PolicyView]) -> String {
         .into()
     };
     let rows = policies.iter().map(row).collect();
-    let header = ["TTL", "LEASE", "ATTEMPTS", "ON-ORPHAN", "MOST RECORDS", "MOST BYTES", "NAMESPACE"];
+    let header =
+        ["TTL", "LEASE", "FAILURES", "LOSSES", "ON-ORPHAN", "MOST RECORDS", "MOST BYTES", "NAMESPACE"];
     print::table(header, rows)
 }
 

@@ -21,7 +21,7 @@ impl StoreClaims {
         // However many runs died with a record in hand, the next one may have it: nobody reviews parked records here.
         // The other rules are left as somebody set them.
         let rules = rules_of(store, namespace)?;
-        let policy = rules.ttl(ttl).max_attempts(u32::MAX).on_orphan(OnOrphan::Retry);
+        let policy = rules.ttl(ttl).max_attempts(u32::MAX).max_losses(u32::MAX).on_orphan(OnOrphan::Retry);
         let namespace = store.namespace_with(namespace, policy).context("preparing the namespace")?;
         Ok(StoreClaims { store: store.clone(), namespace, ttl })
     }

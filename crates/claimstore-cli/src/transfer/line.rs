@@ -75,6 +75,16 @@ pub(crate) struct RecordLine<'a> {
     note_base64: Text<'a>,
     #[serde(default, skip_serializing_if = "is_zero")]
     attempts_granted: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failures: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    losses: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interrupted: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    in_doubt: Option<bool>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    losses_granted: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
     replays: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -172,10 +182,30 @@ impl<'a> RecordLine<'a> {
             note,
             note_base64,
             attempts_granted: record.attempts_granted(),
+            failures: Some(record.failures()),
+            losses: Some(record.losses()),
+            interrupted: Some(record.interrupted()),
+            in_doubt: Some(record.in_doubt()),
+            losses_granted: record.losses_granted(),
             replays: record.replays(),
             mismatches: record.mismatches(),
             history: history.iter().map(PastLine::of).collect(),
         }
+    }
+
+    /// With the numbers that are said. One that was in progress is parked, and its end is counted by nobody else: as a
+    /// failure.
+    fn counted(&self, import: Import) -> Import {
+        let ends = u32::from(matches!(&*self.state, "in-progress" | "orphaned"));
+        let import = self
+            .failures
+            .into_iter()
+            .map(|failures| failures.saturating_add(ends))
+            .fold(import, Import::failures);
+        let import = self.losses.into_iter().fold(import, Import::losses);
+        let ended = self.interrupted.into_iter().map(|interrupted| interrupted.saturating_add(ends));
+        let import = ended.fold(import, Import::interrupted);
+        self.in_doubt.into_iter().map(|in_doubt| in_doubt || ends > 0).fold(import, Import::in_doubt)
     }
 
     /// What is to be imported, or why it cannot be. What is said names members, never what they hold.
@@ -201,6 +231,7 @@ impl<'a> RecordLine<'a> {
             .progress(progress)
             .attempt(self.attempt)
             .attempts_granted(self.attempts_granted)
+            .losses_granted(self.losses_granted)
             .replays(self.replays)
             .mismatches(self.mismatches)
             .origin(join("origin", &self.origin, &self.origin_base64)?)
@@ -208,6 +239,7 @@ impl<'a> RecordLine<'a> {
             .settled_at(at(settled_at))
             .history(history);
         let import = self.expires_at_ms.into_iter().map(at).fold(import, Import::expires_at);
+        let import = self.counted(import);
         let import = self.ttl_ms.into_iter().map(Duration::from_millis).fold(import, Import::ttl);
         match &self.fingerprint {
             None => Ok(import),
@@ -269,6 +301,8 @@ impl<'a> PastLine<'a> {
             "orphaned" => Happened::Orphaned(match self.orphaned.as_deref() {
                 Some("abandoned") => Orphaned::Abandoned,
                 Some("lapsed") => Orphaned::Lapsed,
+                Some("panicked") => Orphaned::Panicked,
+                Some("unknown") => Orphaned::Unknown,
                 _ => Orphaned::EarlierLife,
             }),
             "failed" => Happened::Failed,

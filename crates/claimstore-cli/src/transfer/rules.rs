@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use claimstore::{KeySpec, OnOrphan, Policy, TimeOrdered};
+use claimstore::{KeySpec, OnDrop, OnOrphan, Policy, TimeOrdered};
 use claimstore_admin::{RulesView, from_hex, hex};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,11 @@ pub(crate) struct Rules {
     lease_ms: u64,
     skew_ms: u64,
     max_attempts: u32,
+    #[serde(default = "most_losses")]
+    max_losses: u32,
     on_orphan: Orphans,
+    #[serde(default)]
+    on_drop: Drops,
     #[serde(default)]
     time_order: Option<Order>,
     #[serde(default)]
@@ -39,6 +43,19 @@ enum Orphans {
     Park,
     Fail,
     Resolve,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Drops {
+    #[default]
+    Lost,
+    KeepTerm,
+}
+
+/// What a file goes by that says nothing of losses.
+fn most_losses() -> u32 {
+    Policy::new().losses_allowed()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +86,11 @@ impl Rules {
             lease_ms: millis(policy.trusts_for()),
             skew_ms: millis(policy.skew_allowed()),
             max_attempts: policy.attempts_allowed(),
+            max_losses: policy.losses_allowed(),
+            on_drop: match policy.drop_rule() {
+                OnDrop::KeepTerm => Drops::KeepTerm,
+                _ => Drops::Lost,
+            },
             on_orphan: match policy.orphan_rule() {
                 OnOrphan::Park => Orphans::Park,
                 OnOrphan::Fail => Orphans::Fail,
@@ -102,6 +124,11 @@ impl Rules {
             .lease(Duration::from_millis(self.lease_ms))
             .skew(Duration::from_millis(self.skew_ms))
             .max_attempts(self.max_attempts)
+            .max_losses(self.max_losses)
+            .on_drop(match self.on_drop {
+                Drops::Lost => OnDrop::Lost,
+                Drops::KeepTerm => OnDrop::KeepTerm,
+            })
             .require_fingerprint(self.require_fingerprint)
             .on_orphan(match self.on_orphan {
                 Orphans::Retry => OnOrphan::Retry,
@@ -140,6 +167,7 @@ mod tests {
         for policy in [
             Policy::new(),
             Policy::daily().lease(hour).skew(hour).max_attempts(9).on_orphan(OnOrphan::Resolve).quota(7, 9),
+            Policy::daily().max_losses(4).on_drop(OnDrop::KeepTerm),
             Policy::weekly().time_ordered_keys(TimeOrdered::Ulid).require_fingerprint(true),
             Policy::monthly()
                 .key_spec(KeySpec::netsuite())

@@ -23,6 +23,16 @@ pub enum FailureClass {
         /// The error, for the history: at most 256 bytes.
         because: Box<[u8]>,
     },
+    /// The work may have happened or not. The key goes by the policy's rule for orphans.
+    Unknown {
+        /// The error, for the history: at most 256 bytes.
+        because: Box<[u8]>,
+    },
+    /// Of a claim that was taken over: its work did not happen.
+    DidNotHappen {
+        /// How that is known, for the history: at most 256 bytes.
+        because: Box<[u8]>,
+    },
     /// The key has failed for good.
     Terminal {
         /// What duplicates are given.
@@ -42,14 +52,31 @@ impl Failure {
         &self.class
     }
 
-    /// May be tried again at once. Parked instead when the attempts are used up.
+    /// May be tried again at once. One failure; parked instead when the failures are used up.
     pub fn retry() -> Failure {
         Failure { class: FailureClass::Retry { after_ms: 0, because: Box::default() } }
     }
 
-    /// May be tried again after `delay`. Parked instead when the attempts are used up.
+    /// May be tried again after `delay`. One failure; parked instead when the failures are used up.
     pub fn retry_after(delay: Duration) -> Failure {
         Failure { class: FailureClass::Retry { after_ms: millis(delay), because: Box::default() } }
+    }
+
+    /// The work may have happened or not: a request was sent, and no answer came. One failure; then the key goes by
+    /// [`Policy::on_orphan`](crate::Policy::on_orphan), as if the holder had died. Every later attempt is
+    /// [in doubt](crate::Record::in_doubt), until somebody finds out or the key resolves.
+    pub fn unknown() -> Failure {
+        Failure { class: FailureClass::Unknown { because: Box::default() } }
+    }
+
+    /// Of an orphan, or of a claim that was taken over to find out what became of it: its work did not happen, and will not
+    /// happen any more. One loss and no failure; nothing is in doubt any more. Claimable again at once the first time, later
+    /// after the back-off of the policy; parked instead when the losses are used up.
+    ///
+    /// Not found on the remote side is not enough while a request may still be under way. For any other lease it is
+    /// [`Misuse`](crate::ErrorKind::Misuse).
+    pub fn did_not_happen() -> Failure {
+        Failure { class: FailureClass::DidNotHappen { because: Box::default() } }
     }
 
     /// Failed for good: `response` is stored and given to duplicates, with
@@ -63,10 +90,13 @@ impl Failure {
         Failure { class: FailureClass::Park { note: note.as_ref().into() } }
     }
 
-    /// What went wrong, for whoever looks at the [history](crate::Record::history) of the key later: of a failure
-    /// that is to be retried (the first 256 bytes are kept). Others say it in their response or note.
+    /// What went wrong, for whoever looks at the [history](crate::Record::history) of the key later (the first 256 bytes are
+    /// kept). A terminal failure and one that parks say it in their response or note.
     pub fn because(mut self, error: impl AsRef<[u8]>) -> Failure {
-        if let FailureClass::Retry { because, .. } = &mut self.class {
+        if let FailureClass::Retry { because, .. }
+        | FailureClass::Unknown { because }
+        | FailureClass::DidNotHappen { because } = &mut self.class
+        {
             let error = error.as_ref();
             *because = error.get(..MAX_NOTE_BYTES).unwrap_or(error).into();
         }
@@ -85,6 +115,8 @@ impl std::fmt::Debug for FailureClass {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             FailureClass::Retry { .. } => "Retry",
+            FailureClass::Unknown { .. } => "Unknown",
+            FailureClass::DidNotHappen { .. } => "DidNotHappen",
             FailureClass::Terminal { .. } => "Terminal",
             FailureClass::Park { .. } => "Park",
         })

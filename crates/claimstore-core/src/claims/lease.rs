@@ -9,8 +9,11 @@ use std::time::Duration;
 
 /// A granted claim: the work is yours to do, and yours alone while the lease runs.
 ///
-/// Settle it with [`complete`](Lease::complete), [`fail`](Lease::fail) or [`release`](Lease::release). Dropping it unsettled
-/// abandons the claim: the next claim of the key takes it over, as the policy says. A lease does not keep its backend open.
+/// Dropping it unsettled loses the attempt: nobody holds the key any more, the next claim takes it over, and one loss is
+/// counted, or one failure if a panic dropped it ([`Policy::on_drop`](crate::Policy::on_drop) can say otherwise).
+///
+/// Settle it with [`complete`](Lease::complete), [`fail`](Lease::fail) or [`release`](Lease::release). A lease does not keep its
+/// backend open.
 ///
 /// A lease that has lapsed may still be settled as long as nobody took the key over.
 #[must_use = "a lease that is dropped at once abandons the claim"]
@@ -20,6 +23,7 @@ pub struct Lease {
     /// The key as it was given, where its namespace's rule made another of it.
     given: Option<Box<[u8]>>,
     progress: Option<Box<[u8]>>,
+    in_doubt: bool,
     /// Whether dropping the lease abandons the claim. Disarmed once it is settled or handed on.
     armed: bool,
 }
@@ -28,14 +32,16 @@ impl Lease {
     /// The lease of a grant by `backend`; `given` is the key as the caller named it, where that is not the key that is
     /// held. For authors of backends.
     pub fn new(backend: Arc<dyn Backend>, grant: Grant, given: Option<Box<[u8]>>) -> Lease {
-        let Grant { held, progress } = grant;
-        Lease { backend, held, given, progress, armed: true }
+        let Grant { held, progress, in_doubt } = grant;
+        Lease { backend, held, given, progress, in_doubt, armed: true }
     }
 
     /// Takes the lease apart without abandoning the claim: for a backend that makes its own kind of lease of it.
     pub fn into_grant(mut self) -> (Grant, Option<Box<[u8]>>) {
         self.armed = false;
-        (Grant { held: self.held.clone(), progress: self.progress.take() }, self.given.take())
+        let grant =
+            Grant { held: self.held.clone(), progress: self.progress.take(), in_doubt: self.in_doubt };
+        (grant, self.given.take())
     }
 
     /// The key, as it was given.
@@ -51,6 +57,12 @@ impl Lease {
     /// Which attempt this is, from 1.
     pub fn attempt(&self) -> u32 {
         self.held.attempt
+    }
+
+    /// Whether an earlier attempt may have had an effect that nobody knows of: see
+    /// [`Record::in_doubt`](crate::Record::in_doubt). Find out before the work is done again.
+    pub fn in_doubt(&self) -> bool {
+        self.in_doubt
     }
 
     /// What the last [`save_progress`](Lease::save_progress) of this or an earlier attempt stored.
@@ -164,6 +176,10 @@ impl Working for Lease {
 
     fn token(&self) -> u64 {
         self.token()
+    }
+
+    fn in_doubt(&self) -> bool {
+        self.in_doubt()
     }
 
     fn progress(&self) -> Option<&[u8]> {

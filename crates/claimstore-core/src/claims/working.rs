@@ -16,6 +16,9 @@ pub trait Working: fmt::Debug {
     /// The fencing token.
     fn token(&self) -> u64;
 
+    /// Whether an earlier attempt may have had an effect that nobody knows of.
+    fn in_doubt(&self) -> bool;
+
     /// What was saved last by this or an earlier attempt.
     fn progress(&self) -> Option<&[u8]>;
 

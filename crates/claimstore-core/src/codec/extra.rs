@@ -1,6 +1,7 @@
 //! The parts of a record that most records do not have.
 
 use super::cursor::{Cursor, Malformed, put_bytes, put_varint};
+use crate::tally::Tally;
 
 const TAG_ORIGIN: u16 = 1;
 const TAG_EARLIER_PROGRESS: u16 = 2;
@@ -10,6 +11,14 @@ const TAG_HISTORY: u16 = 5;
 const TAG_ASKED: u16 = 6;
 const TAG_GRANTED: u16 = 7;
 const TAG_REPEATS: u16 = 8;
+// Since version 2 of the directory.
+const TAG_TALLY: u16 = 9;
+const TAG_LEFT: u16 = 10;
+const TAG_GRANTED_LOSSES: u16 = 11;
+const TAG_CALLS: u16 = 12;
+
+/// The most bytes of [`Extra::calls`].
+pub const MAX_CALLS_BYTES: usize = 4_096;
 
 /// Fields most records do not have. In the bytes each is an extension with a tag; what is empty, zero or `None` is left out.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -26,10 +35,19 @@ pub struct Extra {
     pub history: Box<[u8]>,
     /// A resolver was asked, or is being asked, about the claim.
     pub asked: Option<Asked>,
-    /// Up to which attempt a reviewer let the key go, where that is beyond the policy's; else 0.
+    /// Up to how many failures a reviewer let the key go, where that is beyond the policy's; else 0.
     pub granted: u32,
     /// Claims that came again.
     pub repeats: Repeats,
+    /// What is counted of the key's attempts, where it is not what [`Tally::assumed`] says.
+    pub tally: Option<Tally>,
+    /// Of a record in progress: nobody holds it, for this cause, as [`Orphaned::code`](crate::Orphaned::code) numbers it.
+    pub left: Option<u8>,
+    /// Up to how many losses a reviewer let the key go, where that is beyond the policy's; else 0.
+    pub granted_losses: u32,
+    /// Marks of calls that go out, at most [`MAX_CALLS_BYTES`] of them. What they mean is the business of whoever writes them.
+    /// They belong to the key, not to an attempt: progress and a release leave them as they are, and a result ends them.
+    pub calls: Box<[u8]>,
     /// Tag and bytes of the fields of a later version: kept as they are.
     pub unknown: Vec<(u16, Box<[u8]>)>,
 }
@@ -55,6 +73,9 @@ pub struct Asked {
     /// When somebody was asked last, in milliseconds of store time.
     pub at_ms: u64,
 }
+
+/// An upper bound of the bytes of a tally.
+const TALLY_BYTES: usize = 16;
 
 impl Asked {
     /// An upper bound of the bytes it is written as.
@@ -123,6 +144,8 @@ impl Extra {
             + self.fields.len()
             + self.history.len()
             + self.asked.map_or(0, |_| Asked::BYTES)
+            + self.tally.map_or(0, |_| TALLY_BYTES)
+            + self.calls.len()
             + unknown
     }
 
@@ -133,6 +156,12 @@ impl Extra {
             put_varint(u64::from(self.granted), &mut granted);
         }
         let repeats = (self.repeats != Repeats::default()).then(|| self.repeats.encode());
+        let tally = self.tally.map(|tally| tally.encode());
+        let left = self.left.map(|cause| [cause]);
+        let mut granted_losses = Vec::new();
+        if self.granted_losses != 0 {
+            put_varint(u64::from(self.granted_losses), &mut granted_losses);
+        }
         let mut fields: Vec<(u16, &[u8])> = Vec::with_capacity(4 + self.unknown.len());
         if !self.origin.is_empty() {
             fields.push((TAG_ORIGIN, &self.origin));
@@ -158,6 +187,18 @@ impl Extra {
         if let Some(repeats) = &repeats {
             fields.push((TAG_REPEATS, repeats));
         }
+        if let Some(tally) = &tally {
+            fields.push((TAG_TALLY, tally));
+        }
+        if let Some(left) = &left {
+            fields.push((TAG_LEFT, left));
+        }
+        if self.granted_losses != 0 {
+            fields.push((TAG_GRANTED_LOSSES, &granted_losses));
+        }
+        if !self.calls.is_empty() {
+            fields.push((TAG_CALLS, &self.calls));
+        }
         fields.extend(self.unknown.iter().map(|(tag, bytes)| (*tag, &**bytes)));
         put_varint(fields.len() as u64, out);
         for (tag, bytes) in fields {
@@ -180,11 +221,23 @@ impl Extra {
                 TAG_ASKED => extra.asked = Some(Asked::decode(bytes)?),
                 TAG_GRANTED => extra.granted = decode_granted(bytes)?,
                 TAG_REPEATS => extra.repeats = Repeats::decode(bytes)?,
+                TAG_TALLY => extra.tally = Some(Tally::decode(bytes)?),
+                TAG_LEFT => extra.left = Some(decode_left(bytes)?),
+                TAG_GRANTED_LOSSES => extra.granted_losses = decode_granted(bytes)?,
+                TAG_CALLS if bytes.len() > MAX_CALLS_BYTES => return Err(Malformed("calls")),
+                TAG_CALLS => extra.calls = bytes.into(),
                 _ => extra.unknown.push((tag, bytes.into())),
             }
         }
         Ok(extra)
     }
+}
+
+fn decode_left(bytes: &[u8]) -> Result<u8, Malformed> {
+    let mut cursor = Cursor::new(bytes);
+    let cause = cursor.u8("left cause")?;
+    cursor.finish("left end")?;
+    Ok(cause)
 }
 
 fn decode_granted(bytes: &[u8]) -> Result<u32, Malformed> {
@@ -203,6 +256,7 @@ impl std::fmt::Debug for Extra {
             .field("asked", &self.asked)
             .field("granted", &self.granted)
             .field("repeats", &self.repeats)
+            .field("tally", &self.tally)
             .field("unknown", &self.unknown.len())
             .finish_non_exhaustive()
     }

@@ -14,7 +14,7 @@ mod record;
 mod varint;
 
 pub use cursor::{Cursor, Malformed, put_bytes, put_varint};
-pub use extra::{Asked, Extra, Repeats};
+pub use extra::{Asked, Extra, MAX_CALLS_BYTES, Repeats};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use fuzzed::decode_any;

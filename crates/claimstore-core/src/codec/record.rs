@@ -7,6 +7,8 @@
 use super::cursor::{Cursor, Malformed, put_bytes};
 use super::extra::{Asked, Extra, Repeats};
 use super::numbers::{HAS_EXTRA, HAS_FINGERPRINT, Numbers};
+use crate::history::Orphaned;
+use crate::tally::Tally;
 
 /// Where a key stands. Expiry is not a state: it is computed from `until_ms` and the time of asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +76,7 @@ pub struct Record {
     pub seq: u64,
     /// The fencing token: the `seq` of the operation that claimed. Never above `seq`.
     pub token: u64,
-    /// How many claims have counted, this one included. The first is 1.
+    /// The ordinal of grants, this one included. The first is 1; 0 of a key that has only marks of calls.
     pub attempt: u32,
     /// Where the key stands.
     pub state: State,
@@ -220,6 +222,31 @@ impl Record {
     #[inline]
     pub fn work_token(&self) -> u64 {
         self.asked().map_or(self.token, |asked| asked.token)
+    }
+
+    /// What is counted of the key's attempts.
+    #[inline]
+    pub fn tally(&self) -> Tally {
+        let kept = self.extra.as_ref().and_then(|extra| extra.tally);
+        kept.unwrap_or_else(|| Tally::assumed(self.state, self.attempt))
+    }
+
+    /// The same record with this tally. Nothing is kept of one that is assumed anyway.
+    #[must_use]
+    pub fn with_tally(mut self, tally: Tally) -> Record {
+        let kept = (tally != Tally::assumed(self.state, self.attempt)).then_some(tally);
+        if kept.is_some() || self.extra.is_some() {
+            let mut extra = self.extra.take().unwrap_or_default();
+            extra.tally = kept;
+            self.extra = (*extra != Extra::default()).then_some(extra);
+        }
+        self
+    }
+
+    /// Why nobody holds the claim, where its own bytes say that nobody does.
+    #[inline]
+    pub fn left(&self) -> Option<Orphaned> {
+        self.extra.as_ref().and_then(|extra| extra.left).map(Orphaned::from_code)
     }
 
     /// Takes the counts out, so that the record is as if nobody had come again.

@@ -2,6 +2,7 @@ use super::*;
 use crate::claim::FailureClass;
 use crate::codec::{Asked, Extra, Repeats};
 use crate::policy::Backoff;
+use crate::tally::Tally;
 use claimstore_hash::{Fingerprinter, JsonRules};
 use proptest::prelude::*;
 
@@ -109,10 +110,15 @@ fn the_last_attempt_is_the_last_unless_a_reviewer_granted_more() {
     for state in [State::Retry, State::InProgress] {
         let mut last = Record { attempt: 3, until_ms: 0, ..record(state) };
         assert_eq!(of(&last), Decision::Park);
-        assert_eq!(parking_note(&last, &policy()), b"attempts used up");
+        let note = |record: &Record| {
+            let parked = parked(record, Some(Orphaned::EarlierLife), &policy(), 50, NOW_MS);
+            assert_eq!((parked.state, parked.attempt, parked.tally().failures), (State::Parked, 3, 3));
+            parked.extra.unwrap().note
+        };
+        assert_eq!(&*note(&last), b"attempts used up");
         last.extra.get_or_insert_default().granted = 4;
         assert_eq!(of(&last), Decision::Claim { attempt: 4 });
-        assert_eq!(parking_note(&last, &policy()), b"orphaned");
+        assert_eq!(&*note(&last), b"orphaned");
     }
 }
 
@@ -217,7 +223,7 @@ fn a_first_claim_takes_nothing_over() {
     let mut earlier = Record { fingerprint: Some(Box::new(print(200, 5))), ..record(State::Completed) };
     earlier.extra.get_or_insert_default().history = b"history"[..].into();
     let wanted = Wanted { fingerprint: Some(print(200, 6)), origin: b"mail", fields: b"fields", ..wanted() };
-    let claimed = claimed(Some(&earlier), 1, &wanted, 40, NOW_MS);
+    let claimed = claimed(Some(&earlier), None, 1, &wanted, 40, NOW_MS);
     let extra = Extra { origin: b"mail"[..].into(), fields: b"fields"[..].into(), ..Extra::default() };
     let expected = Record {
         seq: 40,
@@ -238,13 +244,13 @@ fn a_first_claim_takes_nothing_over() {
 
 #[test]
 fn a_claim_without_anything_beside_it_has_no_extras() {
-    assert_eq!(claimed(None, 1, &wanted(), 40, NOW_MS).extra, None);
+    assert_eq!(claimed(None, None, 1, &wanted(), 40, NOW_MS).extra, None);
 }
 
 #[test]
 fn origin_and_digests_of_fields_are_kept_each_by_itself() {
     for (fields, origin) in [(&b"fields"[..], &b""[..]), (b"", b"mail"), (b"fields", b"mail")] {
-        let claimed = claimed(None, 1, &Wanted { fields, origin, ..wanted() }, 40, NOW_MS);
+        let claimed = claimed(None, None, 1, &Wanted { fields, origin, ..wanted() }, 40, NOW_MS);
         let extra = claimed.extra.unwrap();
         assert_eq!((&*extra.fields, &*extra.origin), (fields, origin));
     }
@@ -259,7 +265,7 @@ fn a_later_attempt_without_anything_beside_it_forgets_what_was_of_the_one_before
         asked: Some(Asked { token: 1, cause: 1, times: 1, at_ms: 1 }),
         ..Extra::default()
     }));
-    assert_eq!(claimed(Some(&earlier), 3, &wanted(), 40, NOW_MS).extra, None);
+    assert_eq!(claimed(Some(&earlier), None, 3, &wanted(), 40, NOW_MS).extra, None);
 }
 
 #[test]
@@ -274,10 +280,14 @@ fn a_later_attempt_goes_on_from_the_progress_and_keeps_what_is_known() {
         asked: Some(Asked { token: 1, cause: 1, times: 1, at_ms: 1 }),
         granted: 9,
         repeats: Repeats { replays: 5, mismatches: 6 },
+        tally: Some(Tally { failures: 1, losses: 1, interrupted: 1, in_doubt: true, counted: false }),
+        left: None,
+        granted_losses: 8,
+        calls: b"calls"[..].into(),
         unknown: vec![(77, b"later"[..].into())],
     }));
     let wanted = Wanted { fingerprint: Some(print(200, 6)), fields: b"new fields", ..wanted() };
-    let claimed = claimed(Some(&earlier), 3, &wanted, 40, NOW_MS);
+    let claimed = claimed(Some(&earlier), None, 3, &wanted, 40, NOW_MS);
     assert_eq!((claimed.attempt, claimed.token, &*claimed.body), (3, 40, &b"body"[..]));
     assert_eq!(claimed.fingerprint, earlier.fingerprint);
     let expected = Extra {
@@ -294,7 +304,7 @@ fn a_later_attempt_may_bring_the_first_fingerprint_and_another_origin() {
     let mut earlier = record(State::Retry);
     earlier.extra.get_or_insert_default().origin = b"mail"[..].into();
     let wanted = Wanted { fingerprint: Some(print(200, 6)), origin: b"queue", fields: b"fields", ..wanted() };
-    let claimed = claimed(Some(&earlier), 2, &wanted, 40, NOW_MS);
+    let claimed = claimed(Some(&earlier), None, 2, &wanted, 40, NOW_MS);
     assert_eq!(claimed.fingerprint, Some(Box::new(print(200, 6))));
     let extra = claimed.extra.unwrap();
     assert_eq!((&*extra.origin, &*extra.fields), (&b"queue"[..], &b"fields"[..]));
@@ -349,7 +359,8 @@ fn a_failure_waits_keeps_its_progress_and_ends_with_the_last_attempt() {
     let retry = FailureClass::Retry { after_ms: 800, because: Box::default() };
     let waiting = settle(&held(), &Ending::Fail(&retry), None);
     assert_eq!((waiting.state, waiting.until_ms, waiting.attempt), (State::Retry, NOW_MS + 800, 2));
-    assert_eq!((&*waiting.body, waiting.extra), (&b"body"[..], None));
+    let tally = Tally { failures: 2, interrupted: 1, in_doubt: true, ..Tally::default() };
+    assert_eq!((&*waiting.body, waiting.tally()), (&b"body"[..], tally));
     let last = Record { attempt: 3, ..held() };
     let parked = settle(&last, &Ending::Fail(&retry), None);
     assert_eq!((parked.state, parked.until_ms, parked.attempt), (State::Parked, 0, 3));
@@ -361,11 +372,14 @@ fn a_parked_key_says_why_and_goes_on_as_often_as_a_reviewer_grants() {
     let note = FailureClass::Park { note: b"look"[..].into() };
     let parked = settle(&held(), &Ending::Fail(&note), None);
     assert_eq!((parked.state, &*parked.body), (State::Parked, &b"body"[..]));
-    assert_eq!(parked.extra, Some(Box::new(Extra { note: b"look"[..].into(), ..Extra::default() })));
-    let again = requeued(&parked, 5, 60, NOW_MS + 1);
+    // It was parked, and that is no failure.
+    let tally = Some(Tally { failures: 1, interrupted: 1, in_doubt: true, ..Tally::default() });
+    let extra = Extra { note: b"look"[..].into(), tally, ..Extra::default() };
+    assert_eq!(parked.extra, Some(Box::new(extra)));
+    let again = requeued(&parked, &Policy { max_attempts: 5, ..policy() }, 60, NOW_MS + 1);
     assert_eq!((again.state, again.until_ms, again.attempt, again.seq), (State::Retry, 0, 2, 60));
     assert_eq!((again.settled_at_ms, &*again.body), (NOW_MS + 1, &b"body"[..]));
-    assert_eq!(again.extra, Some(Box::new(Extra { granted: 7, ..Extra::default() })));
+    assert_eq!(again.extra, Some(Box::new(Extra { granted: 6, tally, ..Extra::default() })));
 }
 
 #[test]
@@ -381,7 +395,7 @@ fn a_release_undoes_the_attempt() {
 
 #[test]
 fn a_delayed_orphan_keeps_its_attempt_and_its_progress() {
-    let delayed = delayed(&held(), 700, 50, NOW_MS);
+    let delayed = delayed(&held(), Some(Orphaned::Lapsed), 700, 50, NOW_MS);
     assert_eq!((delayed.state, delayed.attempt, delayed.until_ms), (State::Retry, 2, NOW_MS + 700));
     assert_eq!((delayed.seq, delayed.settled_at_ms, &*delayed.body), (50, NOW_MS, &b"body"[..]));
 }
@@ -404,6 +418,8 @@ fn holds() -> impl Strategy<Value = Hold> {
         (1..100_u64).prop_map(|remaining_ms| Hold::Running { remaining_ms }),
         Just(Hold::Lapsed),
         Just(Hold::Orphaned),
+        Just(Hold::Dropped),
+        Just(Hold::Panicked),
         Just(Hold::Reserved),
     ]
 }
@@ -427,8 +443,8 @@ proptest! {
             Decision::Claim { attempt: 1 } => prop_assert!(over || state == State::Erased),
             Decision::Claim { attempt: next } => {
                 prop_assert_eq!(next, attempt + 1);
-                prop_assert!(next <= policy.max_attempts);
-                let orphan = state == State::InProgress && matches!(hold, Hold::Lapsed | Hold::Orphaned);
+                prop_assert!(next <= policy.max_attempts || hold == Hold::Dropped);
+                let orphan = state == State::InProgress && hold.orphaned().is_some();
                 prop_assert!(orphan || state == State::Retry && until_ms <= NOW_MS);
             }
             Decision::Duplicate { .. } => prop_assert!(state.expires() && !over),

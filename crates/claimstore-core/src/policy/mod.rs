@@ -19,8 +19,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnOrphan {
-    /// The next claim takes it over, with a higher token and attempt + 1; once
-    /// [`max_attempts`](Policy::max_attempts) are used up it is parked. The default.
+    /// The next claim takes it over, with a higher token and attempt + 1; once the failures
+    /// ([`max_attempts`](Policy::max_attempts)) or the losses ([`max_losses`](Policy::max_losses)) are used up it is parked.
+    /// The default.
     #[default]
     Retry,
     /// It is held for review: claims are [`ErrorKind::Parked`].
@@ -29,6 +30,19 @@ pub enum OnOrphan {
     Fail,
     /// It stays in progress until somebody who can ask the remote side resolves it.
     Resolve,
+}
+
+/// What becomes of a claim whose lease is dropped unsettled, in a process that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum OnDrop {
+    /// Nobody holds it any more: it is an orphan at once, and counts as one loss; as one failure if a panic dropped it. The
+    /// default.
+    #[default]
+    Lost,
+    /// It goes on until its term, as if the holder were still at work. What is not settled by then has lapsed, and counts
+    /// as one failure.
+    KeepTerm,
 }
 
 /// Which kind of identifier, carrying its own time, the keys of a namespace are.
@@ -44,7 +58,7 @@ pub enum TimeOrdered {
 /// The rules of a namespace: how long keys are remembered, how long a holder is trusted, what becomes of
 /// orphans. Stored with the namespace.
 ///
-/// Default lease 60 s, three attempts, [`OnOrphan::Retry`], skew 5 min, no quota, keys of any bytes.
+/// Default lease 60 s, three failures, ten losses, [`OnOrphan::Retry`], [`OnDrop::Lost`], skew 5 min, no quota, keys of any bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Policy {
@@ -52,7 +66,9 @@ pub struct Policy {
     pub(crate) lease_ms: u64,
     pub(crate) skew_ms: u64,
     pub(crate) max_attempts: u32,
+    pub(crate) max_losses: u32,
     pub(crate) on_orphan: OnOrphan,
+    pub(crate) on_drop: OnDrop,
     pub(crate) time_order: Option<TimeOrdered>,
     pub(crate) quota: Option<Quota>,
     pub(crate) require_fingerprint: bool,
@@ -75,6 +91,9 @@ pub(crate) struct Backoff {
     pub(crate) most_ms: u64,
 }
 
+/// The default of [`Policy::max_losses`].
+pub(crate) const MAX_LOSSES: u32 = 10;
+
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -92,7 +111,9 @@ impl Policy {
             lease_ms: 60_000,
             skew_ms: 300_000,
             max_attempts: 3,
+            max_losses: MAX_LOSSES,
             on_orphan: OnOrphan::Retry,
+            on_drop: OnDrop::Lost,
             time_order: None,
             quota: None,
             require_fingerprint: false,
@@ -139,9 +160,28 @@ impl Policy {
         self
     }
 
-    /// How many claims may be made of a key before it is parked. Default: 3. Crashes count.
+    /// At how many failures a key is parked. Default: 3, at least 1.
+    ///
+    /// A failure is: `fail` with [`Failure::retry`](crate::Failure::retry), [`retry_after`](crate::Failure::retry_after) or
+    /// [`unknown`](crate::Failure::unknown); a panic that drops the lease; a holder whose process died; a lease that lapsed and
+    /// was taken over. A claim that was released, or dropped, is none.
     pub fn max_attempts(mut self, attempts: u32) -> Policy {
         self.max_attempts = attempts;
+        self
+    }
+
+    /// At how many losses a key is parked. Default: 10, at least 1.
+    ///
+    /// A loss is: a lease that was dropped unsettled in a process that goes on (a cancelled future, an early return), or that was
+    /// alive when the store was closed; an orphan of which a resolver found out that it did not happen.
+    pub fn max_losses(mut self, losses: u32) -> Policy {
+        self.max_losses = losses;
+        self
+    }
+
+    /// What becomes of a claim whose lease is dropped unsettled. Default: [`OnDrop::Lost`].
+    pub fn on_drop(mut self, on_drop: OnDrop) -> Policy {
+        self.on_drop = on_drop;
         self
     }
 
@@ -187,9 +227,10 @@ impl Policy {
         self
     }
 
-    /// Lets orphans that are to be retried wait before their third attempt for `first`, before later ones twice
-    /// as long each, up to `most`; less up to a quarter, different for each key. The second attempt is
-    /// always due at once. Default: no wait.
+    /// Lets a key whose attempts end without a word of their holder wait: not after the first such end, after the second for
+    /// `first`, after later ones twice as long each, up to `most`; less up to a quarter, different for each key. Deaths,
+    /// lapses, losses and [`Failure::unknown`](crate::Failure::unknown) count; other failures wait for as long as they say.
+    /// Default: no wait.
     pub fn orphan_backoff(mut self, first: Duration, most: Duration) -> Policy {
         self.backoff = Some(Backoff { first_ms: millis(first), most_ms: millis(most) });
         self
@@ -286,10 +327,22 @@ impl Policy {
         self.on_orphan
     }
 
-    /// How many claims may be made of a key before it is parked.
+    /// At how many failures a key is parked, as [`max_attempts`](Policy::max_attempts) set it.
     #[inline]
     pub fn attempts_allowed(&self) -> u32 {
         self.max_attempts
+    }
+
+    /// At how many losses a key is parked, as [`max_losses`](Policy::max_losses) set it.
+    #[inline]
+    pub fn losses_allowed(&self) -> u32 {
+        self.max_losses
+    }
+
+    /// What becomes of a claim whose lease is dropped, as [`on_drop`](Policy::on_drop) set it.
+    #[inline]
+    pub fn drop_rule(&self) -> OnDrop {
+        self.on_drop
     }
 }
 

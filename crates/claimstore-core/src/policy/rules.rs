@@ -7,15 +7,16 @@ use crate::time::millis;
 use std::time::Duration;
 
 impl Policy {
-    /// How long an orphan waits for its next attempt; `token` is that of the attempt that was the last.
-    pub fn backoff_after(&self, attempt: u32, token: u64) -> Duration {
-        Duration::from_millis(self.orphan_wait_ms(attempt, token))
+    /// How long a key waits for its next attempt when `interrupted` of them have ended without a word of their holder; `token`
+    /// is that of the last.
+    pub fn backoff_after(&self, interrupted: u32, token: u64) -> Duration {
+        Duration::from_millis(self.orphan_wait_ms(interrupted, token))
     }
 
     /// The same in milliseconds.
     #[inline]
-    pub fn orphan_wait_ms(&self, attempt: u32, token: u64) -> u64 {
-        self.backoff.map_or(0, |backoff| backoff.after(attempt, token))
+    pub fn orphan_wait_ms(&self, interrupted: u32, token: u64) -> u64 {
+        self.backoff.map_or(0, |backoff| backoff.after(interrupted, token))
     }
 
     /// Refuses values no claim could be made under, as [`ErrorKind::Misuse`].
@@ -30,6 +31,9 @@ impl Policy {
         if self.max_attempts == 0 {
             return Err(Error::new(ErrorKind::Misuse, "at least one attempt must be allowed"));
         }
+        if self.max_losses == 0 {
+            return Err(Error::new(ErrorKind::Misuse, "at least one loss must be allowed"));
+        }
         if self.metrics_name.as_deref().is_some_and(|name| !is_metrics_name(name)) {
             let message = "a metrics name must have 1 to 64 letters, digits, `_`, `-` or `.`";
             return Err(Error::new(ErrorKind::Misuse, message));
@@ -42,11 +46,11 @@ impl Policy {
 }
 
 impl Backoff {
-    /// The wait before the attempt after `attempt`: none after the first, `first_ms` after the second, twice
+    /// The wait after so many interrupted attempts: none after the first, `first_ms` after the second, twice
     /// that after the third, up to `most_ms`; less up to a quarter, which `token` draws. The same whenever
     /// it is asked, different for each orphan.
-    pub(super) fn after(self, attempt: u32, token: u64) -> u64 {
-        let Some(doublings) = attempt.checked_sub(2) else { return 0 };
+    pub(super) fn after(self, interrupted: u32, token: u64) -> u64 {
+        let Some(doublings) = interrupted.checked_sub(2) else { return 0 };
         let full_ms = self.first_ms.saturating_mul(1 << doublings.min(40)).min(self.most_ms);
         // Splitmix64: neighbouring tokens are spread over the whole quarter.
         let mut drawn = token.wrapping_add(0x9e37_79b9_7f4a_7c15);

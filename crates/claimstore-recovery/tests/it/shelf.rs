@@ -7,7 +7,7 @@ use claimstore_core::backend::{
 };
 use claimstore_core::codec;
 use claimstore_core::codec::State;
-use claimstore_core::decide::{self, Decision, Ending, Hold, Now, Wanted};
+use claimstore_core::decide::{self, ChangeOf, Decision, Ending, Hold, Now, Wanted};
 use claimstore_core::history::remember;
 use claimstore_core::{
     ClaimRequest, Claims, Error, ErrorKind, Failure, Filter, Happened, Holder, Note, Orphaned, Pending,
@@ -178,19 +178,15 @@ impl Kept {
 
     fn hold(&self, row: &Row) -> Hold {
         match row.lease_until_ms.checked_sub(self.now_ms) {
-            _ if row.is_abandoned => Hold::Orphaned,
+            _ if row.is_abandoned => Hold::Dropped,
+            _ if row.record.left().is_some() => Hold::Orphaned,
             None | Some(0) => Hold::Lapsed,
             Some(remaining_ms) => Hold::Running { remaining_ms },
         }
     }
 
     fn cause(&self, row: &Row) -> Option<Orphaned> {
-        match self.hold(row) {
-            _ if row.record.state != State::InProgress => None,
-            Hold::Orphaned => Some(Orphaned::Abandoned),
-            Hold::Lapsed => Some(Orphaned::Lapsed),
-            Hold::Running { .. } | Hold::Reserved => None,
-        }
+        self.hold(row).orphaned().filter(|_| row.record.state == State::InProgress)
     }
 
     fn row(&self, namespace: &str, key: &[u8], token: u64, state: State) -> Result<&Row, Error> {
@@ -220,9 +216,11 @@ impl Kept {
         let row = self.rows.get(&(namespace.to_owned(), key.to_vec()));
         let found = row.map(|row| (&row.record, self.hold(row)));
         let earlier = row.map(|row| row.record.clone());
+        let orphaned = row.and_then(|row| self.cause(row));
         match decide::decide(found, &wanted, &policy, 0, Now { store_ms: now_ms, wall_ms: now_ms }) {
             Decision::Claim { attempt } => {
-                let record = decide::claimed(earlier.as_ref(), attempt, &wanted, self.seq(), now_ms);
+                let record =
+                    decide::claimed(earlier.as_ref(), orphaned, attempt, &wanted, self.seq(), now_ms);
                 self.put(namespace, key, record.clone(), Duration::from_millis(record.lease_ms));
                 Ok(Answer::Claimed(grant(namespace, key, &record)))
             }
@@ -244,11 +242,18 @@ impl Kept {
         &mut self,
         namespace: &str,
         key: &[u8],
-        earlier: &codec::Record,
+        (earlier, cause): (&codec::Record, Option<Orphaned>),
         ending: &Ending<'_>,
     ) -> &mut codec::Record {
         let (seq, now_ms) = (self.seq(), self.now_ms);
-        let record = decide::settled(earlier, ending, self.policy(namespace), None, seq, now_ms);
+        let policy = &*self.policy(namespace);
+        let record = match cause {
+            None => decide::settled(earlier, ending, policy, None, seq, now_ms),
+            Some(cause) => {
+                let change = ChangeOf { policy, key_time_ms: None, seq, now_ms };
+                decide::orphan_settled(earlier, cause, ending, &change)
+            }
+        };
         self.put(namespace, key, record, Duration::ZERO);
         &mut self.rows.get_mut(&(namespace.to_owned(), key.to_vec())).unwrap().record
     }
@@ -260,7 +265,7 @@ impl Kept {
             Settlement::Fail(failure) => Ending::Fail(failure.class()),
             Settlement::Release => Ending::Release,
         };
-        let record = self.end(&held.namespace, &held.key, &earlier, &ending);
+        let record = self.end(&held.namespace, &held.key, (&earlier, None), &ending);
         if let Some(what) = ending.past() {
             remember(record, &earlier, what, now_ms, b"", ending.note());
         }
@@ -270,7 +275,7 @@ impl Kept {
     fn fail_orphan(&mut self, shown: &Record, failure: &Failure) -> Result<(), Error> {
         let ((earlier, cause), now_ms) = (self.orphan(shown)?, self.now_ms);
         let ending = Ending::Fail(failure.class());
-        let record = self.end(shown.namespace(), shown.key(), &earlier, &ending);
+        let record = self.end(shown.namespace(), shown.key(), (&earlier, Some(cause)), &ending);
         remember(record, &earlier, Happened::Orphaned(cause), now_ms, b"", ending.note());
         Ok(())
     }
@@ -288,9 +293,7 @@ impl Kept {
         let parked = self.row(namespace, key, shown.version().token, State::Parked)?.record.clone();
         let (policy, seq) = (self.policy(namespace).clone(), self.seq());
         let (mut record, what) = match review {
-            Review::Requeue => {
-                (decide::requeued(&parked, policy.attempts_allowed(), seq, now_ms), Happened::Requeued)
-            }
+            Review::Requeue => (decide::requeued(&parked, &policy, seq, now_ms), Happened::Requeued),
             Review::Complete(response) => {
                 let ending = Ending::Complete(response);
                 (decide::settled(&parked, &ending, &policy, None, seq, now_ms), Happened::Completed)
@@ -306,7 +309,8 @@ impl Kept {
 fn grant(namespace: &str, key: &[u8], record: &codec::Record) -> Grant {
     let (namespace, key) = (namespace.into(), key.into());
     let progress = (!record.body.is_empty()).then(|| record.body.clone());
-    Grant { held: Held { namespace, key, token: record.token, attempt: record.attempt }, progress }
+    let in_doubt = record.tally().in_doubt || record.asked().is_some();
+    Grant { held: Held { namespace, key, token: record.token, attempt: record.attempt }, progress, in_doubt }
 }
 
 fn stale() -> Error {

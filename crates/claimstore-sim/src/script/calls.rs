@@ -35,17 +35,20 @@ impl Runner {
     /// Lets the model follow a claim whose token is not known yet.
     pub(super) fn foresee(&mut self, key: usize, ttl_ms: u64, payload: u8, expected: &Expected) {
         match expected {
-            Expected::Claimed { attempt, progress } => {
+            Expected::Claimed { attempt, progress, .. } => {
                 self.model.claim(key, ttl_ms, payload, *attempt, progress.clone(), 0);
             }
-            Expected::Parked { becomes: true } => self.model.park(key),
+            Expected::Parked { becomes: true } => self.model.park_orphan(key),
             _ => {}
         }
     }
 
     pub(super) fn judge(&mut self, key: usize, expected: &Expected, answer: Result<Claim, Error>) -> Done {
         match (expected, answer) {
-            (Expected::Claimed { attempt, progress }, Ok(Claim::Claimed(lease))) => {
+            (Expected::Claimed { attempt, in_doubt, progress }, Ok(Claim::Claimed(lease))) => {
+                if lease.in_doubt() != *in_doubt {
+                    return disagree(format!("key {key}: in doubt: {}, expected {expected:?}", !in_doubt));
+                }
                 if lease.attempt() != *attempt || lease.progress().unwrap_or_default() != progress {
                     return disagree(format!("attempt {}, expected {attempt}", lease.attempt()));
                 }
@@ -200,11 +203,16 @@ impl Runner {
 
     pub(super) fn abandon(&mut self, held: usize) {
         let Some((key, lease)) = self.take_held(held) else { return };
+        let keeps_term = Home::of(key).keeps_term();
         if self.model.holds(key, lease.token())
-            && let Some(Known { stage: Stage::InProgress { orphaned, detached_until_ms: 0, .. }, .. }) =
-                self.model.known.get_mut(&key)
+            && let Some(Known {
+                asked,
+                stage: Stage::InProgress { orphaned, dropped, detached_until_ms: 0, .. },
+                ..
+            }) = self.model.known.get_mut(&key)
+            && (*asked || !keeps_term)
         {
-            *orphaned = true;
+            (*orphaned, *dropped) = (true, true);
         }
         drop(lease);
     }
@@ -268,10 +276,10 @@ impl Runner {
             Ok(lease) if holds => {
                 // A claim of an earlier life is an orphan for good, once it is no longer detached.
                 if lease.token() >> 40 == self.last_life
-                    && let Some(Known { stage: Stage::InProgress { orphaned, .. }, .. }) =
+                    && let Some(Known { stage: Stage::InProgress { orphaned, dropped, .. }, .. }) =
                         self.model.known.get_mut(&key)
                 {
-                    *orphaned = false;
+                    (*orphaned, *dropped) = (false, false);
                 }
                 self.held.push((key, lease));
                 Ok(())

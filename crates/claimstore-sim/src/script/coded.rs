@@ -22,6 +22,7 @@ fn decode([what, a, b]: [u8; 3]) -> Step {
         }
         7..=8 => Step::Complete { held, len: [0, 3, 64, 700][b % 4] },
         9 => Step::CompleteMany { too_large: b % 4 == 1 },
+        10 if b >= 192 => Step::Unknown { held },
         10 => Step::Retry { held, after_s: [0, 30, 4_000][b % 3] },
         11 => Step::Terminal { held },
         12 => Step::Park { held },
@@ -70,7 +71,7 @@ mod tests {
         let bytes: Vec<u8> = (0..=255).flat_map(|n| [n, n >> 5, n]).collect();
         let kinds: HashSet<_> =
             bytes.chunks(150).flat_map(decode_steps).map(|step| discriminant(&step)).collect();
-        assert_eq!(kinds.len(), 29);
+        assert_eq!(kinds.len(), 30);
         assert!(!kinds.contains(&discriminant(&Step::Audit)), "a run audits at its end");
     }
 

@@ -1,7 +1,7 @@
 //! Holds what a store shows against what it should know.
 
 use super::holders::compare_holders;
-use super::model::{KEYS, Known, Model, Stage};
+use super::model::{Counts, KEYS, Known, Model, Stage};
 use super::runner::{Done, ROWS, disagree};
 use super::spaces::{FIRST_ORDERED, Home};
 use claimstore::{Filter, Record, RecordState, Store};
@@ -94,5 +94,10 @@ fn same(record: Option<&Record>, known: Option<&Known>, model: &Model) -> bool {
         Stage::Parked => record.state() == RecordState::Parked,
     };
     // A token of 0 stands for a claim whose answer nobody got.
-    stage && record.attempt() == known.attempt && (known.token == 0 || record.token() == known.token)
+    let Counts { failures, losses, in_doubt } = known.counts;
+    let counts = (record.failures(), record.losses(), record.in_doubt()) == (failures, losses, in_doubt);
+    stage
+        && counts
+        && record.attempt() == known.attempt
+        && (known.token == 0 || record.token() == known.token)
 }

@@ -45,10 +45,15 @@ impl Model {
     fn take_over(&mut self, key: usize, term_ms: u64) {
         let boot_ms = self.boot_ms;
         let Some(known) = self.known.get_mut(&key) else { return };
-        known.asked = true;
-        if let Stage::InProgress { lease_until_ms, orphaned, detached_until_ms, .. } = &mut known.stage {
-            (*lease_until_ms, *orphaned, *detached_until_ms) = (boot_ms + term_ms, false, 0);
+        let first = !std::mem::replace(&mut known.asked, true);
+        let Stage::InProgress { lease_until_ms, orphaned, dropped, detached_until_ms, .. } = &mut known.stage
+        else {
+            return;
+        };
+        if first {
+            known.asked_of_dropped = *orphaned && *dropped;
         }
+        (*lease_until_ms, *orphaned, *dropped, *detached_until_ms) = (boot_ms + term_ms, false, false, 0);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::calls::fingerprint;
 use super::compare::key_bytes;
-use super::model::{Known, Model, SKEW_MS, Stage};
+use super::model::{Counts, Known, Model, SKEW_MS, Stage};
 use super::runner::{Done, Runner, disagree};
 use super::spaces::Home;
 use claimstore::{Error, ErrorKind, Import, Imported};
@@ -73,7 +73,13 @@ impl Model {
             None => {}
         }
         self.newest_ms = self.newest_ms.max(key_time_ms.unwrap_or(0));
-        let known = Known { token: 0, attempt: like.attempt, payload: like.payload, asked: false, stage };
+        // Of attempts that were made elsewhere nothing is said: they failed, and nobody knows how.
+        let resolved = matches!(stage, Stage::Resolved { .. });
+        let failures = if resolved { like.attempt - 1 } else { like.attempt };
+        let counts = Counts { failures, losses: 0, in_doubt: !resolved };
+        let (asked, asked_of_dropped) = (false, false);
+        let Like { attempt, payload, .. } = like;
+        let known = Known { token: 0, attempt, counts, payload, asked, asked_of_dropped, stage };
         self.known.insert(key, known);
         Ok(Imported::Stored)
     }

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const KEYS: usize = 18;
 
 pub(super) const LEASE_MS: u64 = 60_000;
-pub(super) const MAX_ATTEMPTS: u32 = 3;
+/// At how many failures a key is parked.
+pub(super) const MAX_FAILURES: u32 = 3;
 pub(super) const SKEW_MS: u64 = 300_000;
 pub(super) const TTLS_MS: [u64; 3] = [60_000, 3_600_000, 86_400_000];
 /// The ttl of the namespace of time-ordered keys, and of every claim in it, until it is raised.
@@ -24,6 +25,10 @@ pub enum Stage {
         lease_until_ms: u64,
         /// Dropped, or of an earlier life.
         orphaned: bool,
+        /// Dropped in this life.
+        dropped: bool,
+        /// Its end is counted: its store was closed.
+        counted: bool,
         /// Store time until which it is detached; 0: it is not.
         detached_until_ms: u64,
         /// Progress saved so far.
@@ -58,20 +63,73 @@ pub enum Stage {
 pub struct Known {
     /// The token of the last claim.
     pub token: u64,
-    /// How many claims have counted.
+    /// Which grant the last claim was.
     pub attempt: u32,
+    /// What is counted of its attempts.
+    pub counts: Counts,
     /// The payload it was claimed with; 0: none.
     pub payload: u8,
     /// Whether it was taken over since it was claimed: that claim can no longer be given back.
     pub asked: bool,
+    /// Whether it was dropped, when it was taken over first.
+    pub asked_of_dropped: bool,
     /// Where it stands.
     pub stage: Stage,
+}
+
+/// What is counted of a key's attempts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Attempts that failed, died, or lapsed and were taken over.
+    pub failures: u32,
+    /// Attempts that were dropped, or lived when the store was closed.
+    pub losses: u32,
+    /// Whether one of them may have had an effect.
+    pub in_doubt: bool,
+}
+
+impl Counts {
+    fn failed(self) -> Counts {
+        Counts { failures: self.failures + 1, ..self }
+    }
+
+    fn doubted(self) -> Counts {
+        Counts { in_doubt: true, ..self }
+    }
+
+    fn used_up(self, key: usize) -> bool {
+        self.failures >= MAX_FAILURES || self.losses >= Home::of(key).max_losses()
+    }
+}
+
+impl Known {
+    /// What is counted once the attempt has ended without a word of its holder.
+    pub(super) fn ended(&self) -> Counts {
+        let Stage::InProgress { orphaned, dropped, counted, .. } = self.stage else { return self.counts };
+        if counted {
+            return self.counts;
+        }
+        let is_lost = if self.asked { self.asked_of_dropped } else { orphaned && dropped };
+        if is_lost {
+            return Counts { losses: self.counts.losses + 1, ..self.counts.doubted() };
+        }
+        self.counts.failed().doubted()
+    }
+
+    /// What is counted once the holder has said that it failed.
+    fn failed(&self) -> Counts {
+        let counts = match self.stage {
+            Stage::InProgress { counted: true, .. } => self.counts,
+            _ => self.counts.failed(),
+        };
+        if self.asked { counts.doubted() } else { counts }
+    }
 }
 
 /// What a claim should be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Expected {
-    Claimed { attempt: u32, progress: Vec<u8> },
+    Claimed { attempt: u32, in_doubt: bool, progress: Vec<u8> },
     Duplicate { failure: bool, response: Vec<u8> },
     InProgress,
     Parked { becomes: bool },
@@ -167,7 +225,7 @@ impl Model {
             Stage::Retry { until_ms, .. } if *until_ms > self.store_ms => Expected::InProgress,
             Stage::InProgress { .. } if self.is_trusted(known) => Expected::InProgress,
             Stage::Retry { progress, .. } | Stage::InProgress { progress, .. } => {
-                next_attempt(known, progress)
+                next_attempt(key, known, progress)
             }
         }
     }
@@ -186,7 +244,7 @@ impl Model {
         if self.is_at_quota(key) {
             return Expected::NoRoom;
         }
-        Expected::Claimed { attempt: 1, progress: Vec::new() }
+        Expected::Claimed { attempt: 1, in_doubt: false, progress: Vec::new() }
     }
 
     /// Whether the holder of a claim in progress is trusted now.
@@ -210,9 +268,12 @@ impl Model {
     ) {
         self.newest_ms = self.newest_ms.max(self.key_time_ms(key).unwrap_or(0));
         let before = self.visible(key).map_or(0, |known| known.payload);
+        let counts = self.visible(key).filter(|_| attempt > 1).map(Known::ended).unwrap_or_default();
         let stage = Stage::InProgress {
             lease_until_ms: self.boot_ms + LEASE_MS,
             orphaned: false,
+            dropped: false,
+            counted: false,
             detached_until_ms: 0,
             earlier: progress.clone(),
             progress,
@@ -220,7 +281,8 @@ impl Model {
         };
         let payload = if attempt > 1 && before != 0 { before } else { payload };
         self.met.insert(key);
-        self.known.insert(key, Known { token, attempt, payload, asked: false, stage });
+        let (asked, asked_of_dropped) = (false, false);
+        self.known.insert(key, Known { token, attempt, counts, payload, asked, asked_of_dropped, stage });
     }
 
     /// Whether `token` may settle `key`.
@@ -236,20 +298,48 @@ impl Model {
         let Stage::InProgress { ttl_ms, .. } = known.stage else { return };
         let until_ms = (store_ms + ttl_ms).max(key_time_ms.map_or(0, |time_ms| time_ms + least_ms));
         known.stage = Stage::Resolved { failure, response, until_ms };
+        known.counts.in_doubt = false;
     }
 
     pub(super) fn retry(&mut self, key: usize, after_ms: u64) {
+        self.count(key, Known::failed);
+        self.wait(key, after_ms);
+    }
+
+    /// Its holder does not know: by the rule for orphans, of which none waits here.
+    pub(super) fn unknown(&mut self, key: usize) {
+        self.count(key, |known| if known.asked { known.ended() } else { known.failed().doubted() });
+        self.wait(key, 0);
+    }
+
+    fn count(&mut self, key: usize, counts: impl Fn(&Known) -> Counts) {
+        if let Some(known) = self.known.get_mut(&key) {
+            known.counts = counts(known);
+        }
+    }
+
+    fn wait(&mut self, key: usize, after_ms: u64) {
         let until_ms = self.store_ms + after_ms;
         let Some(known) = self.known.get_mut(&key) else { return };
         let Stage::InProgress { progress, .. } = &known.stage else { return };
-        known.stage = if known.attempt >= MAX_ATTEMPTS {
+        known.stage = if known.counts.used_up(key) {
             Stage::Parked
         } else {
             Stage::Retry { until_ms, progress: progress.clone() }
         };
     }
 
+    /// Parked by its holder.
     pub(super) fn park(&mut self, key: usize) {
+        self.count(key, |known| if known.asked { known.ended() } else { known.counts });
+        if let Some(known) = self.known.get_mut(&key) {
+            known.stage = Stage::Parked;
+        }
+    }
+
+    /// Parked by a claim.
+    pub(super) fn park_orphan(&mut self, key: usize) {
+        self.count(key, Known::ended);
         if let Some(known) = self.known.get_mut(&key) {
             known.stage = Stage::Parked;
         }
@@ -266,19 +356,38 @@ impl Model {
         }
     }
 
+    /// A clean end of a life: it counts the claims that end with it.
+    #[must_use]
+    pub fn closed(mut self, life: u64) -> Model {
+        for known in self.known.values_mut() {
+            let counts = Counts { losses: known.counts.losses + 1, ..known.counts.doubted() };
+            let ours = known.token >> 40 == life && !known.asked;
+            if let Stage::InProgress { counted, detached_until_ms: 0, .. } = &mut known.stage
+                && ours
+                && !*counted
+            {
+                *counted = true;
+                known.counts = counts;
+            }
+        }
+        self
+    }
+
     /// Another life: nobody of the old one holds anything, but for what was detached.
     pub fn new_life(&mut self) {
         for known in self.known.values_mut() {
-            if let Stage::InProgress { orphaned, .. } = &mut known.stage {
-                *orphaned = true;
+            if let Stage::InProgress { orphaned, dropped, .. } = &mut known.stage {
+                (*orphaned, *dropped) = (true, false);
             }
         }
     }
 }
 
-fn next_attempt(known: &Known, progress: &[u8]) -> Expected {
-    if known.attempt >= MAX_ATTEMPTS {
+fn next_attempt(key: usize, known: &Known, progress: &[u8]) -> Expected {
+    let counts = known.ended();
+    if counts.used_up(key) {
         return Expected::Parked { becomes: true };
     }
-    Expected::Claimed { attempt: known.attempt + 1, progress: progress.to_vec() }
+    let (attempt, in_doubt) = (known.attempt + 1, counts.in_doubt);
+    Expected::Claimed { attempt, in_doubt, progress: progress.to_vec() }
 }

@@ -48,8 +48,9 @@ fn claim(store: &Store, model: &Model, key: usize) -> Done {
     let expected = model.expect(key, 0);
     let answer = space.claim(key_bytes(key, model), Duration::from_millis(model.ttl_ms(key, 1)));
     let right = match (&expected, &answer) {
-        (Expected::Claimed { attempt, progress }, Ok(Claim::Claimed(lease))) => {
-            lease.attempt() == *attempt && lease.progress().unwrap_or_default() == progress
+        (Expected::Claimed { attempt, in_doubt, progress }, Ok(Claim::Claimed(lease))) => {
+            (lease.attempt(), lease.in_doubt()) == (*attempt, *in_doubt)
+                && lease.progress().unwrap_or_default() == progress
         }
         (Expected::Duplicate { failure, response }, Ok(Claim::Duplicate(receipt))) => {
             receipt.is_failure() == *failure && receipt.response() == response

@@ -129,6 +129,7 @@ impl Runner {
     /// know what it knew before the failed step, or what the step would have made of it.
     pub fn revive(&mut self) -> Done {
         let allowed: Vec<Model> = std::iter::once(self.model.clone()).chain(self.candidate.take()).collect();
+        let allowed = self.closed_or_not(allowed);
         self.let_go();
         self.take_up(&allowed)
     }
@@ -148,8 +149,17 @@ impl Runner {
             points.push(Point::behind(step, &self.model, &candidate));
             allowed.extend(prefixes(&points));
         }
+        if step.is_some() {
+            allowed = self.closed_or_not(allowed);
+        }
         self.let_go();
         self.take_up(&allowed)
+    }
+
+    /// A store that is let go of closes, as well as its disk and its state let it.
+    fn closed_or_not(&self, allowed: Vec<Model>) -> Vec<Model> {
+        let both = |model: Model| [model.clone().closed(self.last_life), model];
+        allowed.into_iter().flat_map(both).collect()
     }
 
     /// A step that failed has had its effect, or a part of it, all the same.
@@ -360,6 +370,10 @@ impl Runner {
                 };
                 self.settle(*held, |model, key| model.retry(key, after_s * 1_000), Settlement::Fail(failure))
             }
+            Step::Unknown { held } => {
+                let failure = Failure::unknown().because("gone");
+                self.settle(*held, Model::unknown, Settlement::Fail(failure))
+            }
             Step::Terminal { held } => self.settle(
                 *held,
                 |model, key| model.resolve(key, true, b"no".to_vec()),
@@ -447,7 +461,7 @@ impl Runner {
     /// Of the time-ordered keys.
     fn policy(&self) -> Policy {
         let ttl = Duration::from_millis(self.model.ordered_ttl_ms());
-        Policy::new().ttl(ttl).time_ordered_keys(TimeOrdered::UuidV7)
+        Policy::new().ttl(ttl).time_ordered_keys(TimeOrdered::UuidV7).max_losses(Home::Ordered.max_losses())
     }
 
     fn read_clock(&mut self) {
@@ -465,6 +479,7 @@ impl Runner {
         let store_ms = self.model.store_ms;
         if let Some(store) = self.store.take() {
             store.close()?;
+            self.model = self.model.clone().closed(self.last_life);
         }
         self.end_life();
         self.open()?;

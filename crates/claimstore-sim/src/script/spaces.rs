@@ -2,7 +2,7 @@
 
 use super::model::{KEYS, Known, Model};
 use super::runner::{Done, Runner, disagree};
-use claimstore::{Error, ErrorKind, Namespace, Policy, Store};
+use claimstore::{Error, ErrorKind, Namespace, OnDrop, Policy, Store};
 
 /// The first time-ordered key.
 pub(super) const FIRST_ORDERED: usize = 10;
@@ -45,6 +45,19 @@ impl Home {
         }
     }
 
+    /// At how many losses a key is parked.
+    pub(super) fn max_losses(self) -> u32 {
+        match self {
+            Home::Plain => 10,
+            Home::Ordered | Home::Limited => 2,
+        }
+    }
+
+    /// Whether a lease that is dropped keeps its term.
+    pub(super) fn keeps_term(self) -> bool {
+        self == Home::Limited
+    }
+
     pub(super) fn namespace(self, store: &Store) -> Result<Namespace, Error> {
         store.namespace(self.name())
     }
@@ -59,7 +72,7 @@ impl Home {
 
 /// The policy of the namespace with a quota.
 pub(super) fn limited_policy() -> Policy {
-    Policy::new().quota(QUOTA, 1 << 30)
+    Policy::new().quota(QUOTA, 1 << 30).max_losses(Home::Limited.max_losses()).on_drop(OnDrop::KeepTerm)
 }
 
 /// Whether this is the quota's word, not that of a full disk.

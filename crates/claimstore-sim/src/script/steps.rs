@@ -53,6 +53,11 @@ pub enum Step {
         /// How long to wait.
         after_s: u64,
     },
+    /// Fails a held claim of which nobody knows whether it happened.
+    Unknown {
+        /// Which lease.
+        held: usize,
+    },
     /// Fails a held claim for good.
     Terminal {
         /// Which lease.
@@ -181,7 +186,10 @@ pub fn random_step(rng: &mut Rng) -> Step {
         }
         30..=41 => Step::Complete { held: pick(64), len: [0, 3, 64, 700][pick(4)] },
         42..=43 => Step::CompleteMany { too_large: pick(3) == 0 },
-        44..=46 => Step::Retry { held: pick(64), after_s: [0, 0, 30, 4_000][pick(4)] },
+        44..=46 => match pick(4) {
+            0 => Step::Unknown { held: pick(64) },
+            _ => Step::Retry { held: pick(64), after_s: [0, 0, 30, 4_000][pick(4)] },
+        },
         47..=48 => Step::Terminal { held: pick(64) },
         49 => Step::Park { held: pick(64) },
         50..=53 => Step::Release { held: pick(64) },
@@ -238,7 +246,7 @@ mod tests {
         for step in &steps {
             kinds.entry(discriminant(step)).or_insert((0, step)).0 += 1;
         }
-        assert_eq!(kinds.len(), 30, "{kinds:?}");
+        assert_eq!(kinds.len(), 31, "{kinds:?}");
         assert!(kinds.values().all(|(times, _)| *times >= 50), "{kinds:?}");
         let short = |step: &&Step| matches!(step, Step::Renew { term_s: 1, .. });
         let refused = |step: &&Step| matches!(step, Step::CompleteMany { too_large: true });

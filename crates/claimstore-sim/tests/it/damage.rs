@@ -144,7 +144,9 @@ fn closed() -> Store {
     let mut runner = Runner::on_empty(World::new(5)).unwrap();
     runner.run(&script()).unwrap();
     let (world, mut model) = (runner.world.clone(), runner.model.clone());
+    let life = runner.store().unwrap().stats().unwrap().life;
     runner.finish().unwrap();
+    model = model.closed(life);
     model.new_life();
     store(&world, vec![model])
 }

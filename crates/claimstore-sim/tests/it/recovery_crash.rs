@@ -53,6 +53,8 @@ impl Case {
             ("park", _) | ("ask", b'u') => RecordState::Parked,
             ("fail", _) | ("ask", b'f') => RecordState::Failed,
             ("ask", b'y') => RecordState::Completed,
+            // A loss, of which more are allowed.
+            ("ask", b'n') => RecordState::Retry,
             _ => retried,
         }
     }
@@ -157,12 +159,21 @@ fn claimed(namespace: &Namespace, key: &str) -> Result<Lease, String> {
     }
 }
 
+/// Lets a panic drop the lease: a failure, as the death of the process is, whichever of them the crash leaves.
+fn panic_with(lease: Lease) {
+    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _lease = lease;
+        std::panic::resume_unwind(Box::new("the work's own bug"))
+    }));
+    assert!(dropped.is_err());
+}
+
 fn make(store: &Store, cases: &[Case], late: bool) -> Result<(), String> {
     for case in cases.iter().filter(|case| case.late == late) {
         let eager = Policy::new().max_attempts(9);
         let namespace = store.namespace_with(case.namespace, eager).map_err(|error| error.to_string())?;
         for _ in 0..case.attempts {
-            drop(claimed(&namespace, &case.key)?);
+            panic_with(claimed(&namespace, &case.key)?);
         }
     }
     Ok(())

@@ -6,8 +6,9 @@
 //! 2. Tokens rise over all claims and take-overs, across restarts.
 //! 3. A key whose lease runs is not listed, not taken over, not ended by recovery.
 //! 4. A token that was superseded or settled settles, renews and saves nothing (`StaleLease`).
-//! 5. `Retry`: the second attempt is due at once; later ones not before three quarters of their back-off and at
-//!    its end at the latest, counted from when the orphan was noticed; behind the last attempt: parked.
+//! 5. `Retry`: behind the first attempt that nobody ended the next is due at once; later ones not before three quarters of
+//!    their back-off and at its end at the latest, counted from when the orphan was noticed; once failures or losses are
+//!    used up: parked. Each end of an attempt is counted once, whoever notices it.
 //! 6. `Park`: parked at the first claim or recovery, and claimed again only after a review.
 //! 7. `Fail`: failed for good at the first claim or recovery.
 //! 8. `Resolve`: claims are `InProgress` until an answer was applied; each answer has its effect, once; what was
@@ -15,7 +16,7 @@
 //! 9. After a recovery nobody is left unheld but who waits to be asked about later.
 //! 10. A restart or crash loses no key and no count, and orphans every claim in progress.
 //! 11. What completed stays completed, with its first response.
-//! 12. A review grants as many more attempts as the policy allows, and the count goes on.
+//! 12. A review grants as many more failures and losses as the policy allows, and the counts go on.
 //!
 //! `CLAIMSTORE_RECOVERY_CASES` sets the number of cases.
 
@@ -27,7 +28,7 @@ use claimstore::{Claim, ErrorKind, Failure, Lease, Namespace, Note, OnOrphan, Po
 use claimstore_recovery::{Counts, Orphan, OrphanPolicy, Recovery, Resolution, ReviewQueue};
 use claimstore_sim::script::World;
 use claimstore_sim::{Level, Variant};
-use model::{Expected, Held, KEYS, Key, MOST, Stage, Verdict, in_range, same};
+use model::{Expected, Held, KEYS, Key, MOST, MOST_LOST, Stage, Verdict, in_range, same};
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -59,7 +60,7 @@ impl Runner {
         let (leases, listed) = (Vec::new(), BTreeMap::new());
         let runner = Runner { world, store, rule, keys, leases, listed, last_token: 0, responses: 0 };
         // Before any claim: the rule binds claims from the first on.
-        let lease = Policy::new().lease(Duration::from_millis(LEASE_MS));
+        let lease = Policy::new().lease(Duration::from_millis(LEASE_MS)).max_losses(MOST_LOST);
         drop(runner.store.namespace_with("n", lease).unwrap());
         runner.recovery([Said::Unknown; 3]).run().unwrap();
         runner
@@ -109,6 +110,7 @@ impl Runner {
                 let name = KEYS[held.0];
                 if let Some(claim) = runner.current(name, held.1.token()) {
                     claim.until_ms = 0;
+                    claim.is_lost = true;
                 }
                 drop(held.1);
                 Ok(())
@@ -205,6 +207,7 @@ impl Runner {
         same!(failed, if current { Ok(()) } else { Err(ErrorKind::StaleLease) }, "failure");
         if current {
             let key = self.key(KEYS[key]);
+            key.failures += 1;
             let used_up = key.is_used_up();
             key.stage = if used_up { Stage::Parked } else { Stage::Retry { due_ms: now_ms } };
         }
@@ -230,6 +233,9 @@ impl Runner {
                     until_ms: now_ms + LEASE_MS,
                     asks: 0,
                     asked_at_ms: 0,
+                    is_ours: true,
+                    is_lost: false,
+                    counted: false,
                 });
                 self.last_token = token;
                 let at = KEYS.iter().position(|key| *key == name).unwrap();
@@ -268,6 +274,9 @@ impl Runner {
             let Some(mut held) = key.orphan(now_ms).cloned() else { continue };
             expected.found += 1;
             let record = namespace.get(name).unwrap().unwrap();
+            if rule != OnOrphan::Resolve || held.asks >= MAX_ASKS {
+                key.count_end();
+            }
             let stage = match rule {
                 OnOrphan::Park => Stage::Parked,
                 OnOrphan::Fail => Stage::Done { response: b"given up".to_vec(), failure: true },
@@ -283,7 +292,10 @@ impl Runner {
                     match said {
                         Said::Happened => Stage::Done { response: b"found".to_vec(), failure: false },
                         Said::Failed => Stage::Done { response: b"no".to_vec(), failure: true },
-                        Said::DidNotHappen => key.retried(&record, now_ms)?,
+                        Said::DidNotHappen => {
+                            key.count_none();
+                            key.retried(&record, now_ms)?
+                        }
                         Said::Unknown if held.asks < MAX_ASKS => {
                             expected.waiting += 1;
                             (held.token, held.until_ms) = (record.token(), 0);
@@ -292,9 +304,13 @@ impl Runner {
                         }
                         Said::Panics => {
                             expected.panicked += 1;
+                            key.count_end();
                             Stage::Parked
                         }
-                        Said::Unknown => Stage::Parked,
+                        Said::Unknown => {
+                            key.count_end();
+                            Stage::Parked
+                        }
                     }
                 }
             };
@@ -354,6 +370,7 @@ impl Runner {
                 verdicts.map_err(|error| error.to_string())?.remove(0).map_err(|error| error.kind());
             same!(verdict.err(), expected, "a late end");
             if orphan.is_some() {
+                key.count_end();
                 key.stage = Stage::Parked;
             }
         }
@@ -366,7 +383,8 @@ impl Runner {
         let key = self.key(name);
         same!(parked.is_some(), key.stage == Stage::Parked, "parked");
         if let Some(parked) = parked {
-            key.granted = key.attempt + MOST;
+            let granted = |count: u32, most: u32| if count == 0 { 0 } else { count + most };
+            key.granted = (granted(key.failures, MOST), granted(key.losses, MOST_LOST));
             key.stage = Stage::Retry { due_ms: 0 };
             queue.requeue(&parked, &Note::new("test", "again")).map_err(|error| error.to_string())?;
         }
@@ -387,8 +405,15 @@ impl Runner {
         self.store = self.world.open().map_err(|error| error.to_string())?;
         self.leases.clear();
         for key in self.keys.values_mut() {
-            if let Stage::Held(held) = &mut key.stage {
-                held.until_ms = 0;
+            let Stage::Held(held) = &mut key.stage else { continue };
+            let is_left = !crash && held.is_ours && held.asks == 0;
+            held.until_ms = 0;
+            held.is_ours = false;
+            if held.asks == 0 {
+                held.is_lost = is_left;
+            }
+            if is_left {
+                key.count_end();
             }
         }
         Ok(())

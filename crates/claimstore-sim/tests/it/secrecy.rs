@@ -61,6 +61,7 @@ const HOLD_NOTHING: [(&str, &[&str], &str); 11] = [
         &[
             "Asked",
             "Base",
+            "ChangeOf",
             "ClockOf",
             "Decision",
             "Durable",
@@ -69,12 +70,14 @@ const HOLD_NOTHING: [(&str, &[&str], &str); 11] = [
             "Hold",
             "Now",
             "Numbers",
+            "OnDrop",
             "OnOrphan",
             "Orphaned",
             "Promises",
             "RecordState",
             "Repeats",
             "State",
+            "Tally",
             "TimeOrdered",
         ],
         "numbers, times and words of our own",
@@ -401,7 +404,8 @@ fn of_core(shown: &Shown) {
         key_time_ms: None,
     };
     shown.of(&wanted);
-    let record = codec::Record { body: text.as_bytes().into(), ..claimed_record(None, 1, &wanted, 7, 9) };
+    let record =
+        codec::Record { body: text.as_bytes().into(), ..claimed_record(None, None, 1, &wanted, 7, 9) };
     shown.of(&record);
     shown.of(&**record.extra.as_ref().unwrap());
     let class = Failure::terminal(&text).class().clone();

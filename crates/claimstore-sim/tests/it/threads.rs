@@ -10,8 +10,8 @@ use crate::worker::{Action, Ending, Keys, MAX_RESPONSE_BYTES, Worker};
 use claimstore::io::{DirStorage, MemoryStorage, Storage};
 use claimstore::{Durability, ErrorKind, Options, Store};
 use claimstore_sim::checker::{Checked, check};
-use claimstore_sim::history::{Recorder, Session};
-use claimstore_sim::model::Rules;
+use claimstore_sim::history::{Recorder, Session, Ticket};
+use claimstore_sim::model::{Answer, Call, Rules};
 use claimstore_sim::{Fault, FaultKind, Level, Rng, SimDisk, Target, Variant, Violation};
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -109,6 +109,19 @@ fn look_at_all(store: &Store, recorder: &Recorder, keys: u32) -> Session {
     reader.finish()
 }
 
+/// A close begins: to each key it is an operation.
+fn closing(recorder: &Recorder, keys: u32) -> (Session, Vec<Ticket>) {
+    let mut session = recorder.session();
+    let tickets = (0..keys).map(|key| session.invoke(key, Call::Close)).collect();
+    (session, tickets)
+}
+
+/// The close came about.
+fn answered(mut session: Session, closed: Vec<Ticket>) -> Session {
+    closed.into_iter().for_each(|ticket| session.answer(ticket, Answer::Done));
+    session
+}
+
 /// One life under load, then a clean close, and a look at what the next one knows.
 fn history(
     storage: &Arc<dyn Storage>,
@@ -128,8 +141,10 @@ fn history(
     sessions.push(look_at_all(&store, &recorder, keys));
     assert_at_rest(&store);
     store.verify().unwrap();
+    let (session, closed) = closing(&recorder, keys);
     store.close().unwrap();
-    // To the claims in progress a close is what a crash is.
+    sessions.push(answered(session, closed));
+    // Besides, to the claims in progress a close is what a crash is.
     recorder.crashed();
     let store = open();
     sessions.push(look_at_all(&store, &recorder, keys));
@@ -244,8 +259,10 @@ fn history_with_crashes(seed: u64, lives: u32, actions: u32) -> Result<Checked, 
         let Life { sessions: seen, keys } = live(&store, &recorder, scripts, Ending::MayCrash);
         known_keys = known_keys.max(keys);
         sessions.extend(seen);
-        // The last handle: nothing of this life writes any more.
+        // The last handle: nothing of this life writes any more, but what a close can on that disk.
+        let (session, _never_answered) = closing(&recorder, known_keys);
         drop(store);
+        sessions.push(session);
         recorder.crashed();
         let level = [Level::L1, Level::L2, Level::L3][rng.index(3)];
         disk = disk.power_loss(Variant::new(level, rng.next_u64()));

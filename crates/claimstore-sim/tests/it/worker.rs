@@ -427,5 +427,6 @@ fn seen(record: &Record) -> Seen {
         other => panic!("{other:?}"),
     };
     let token = (stage == SeenStage::InProgress).then(|| record.token());
-    Seen { stage, response: record.response().map(Into::into), attempt: record.attempt(), token }
+    let (attempt, failures, losses) = (record.attempt(), record.failures(), record.losses());
+    Seen { stage, response: record.response().map(Into::into), attempt, failures, losses, token }
 }

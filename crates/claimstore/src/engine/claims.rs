@@ -227,6 +227,8 @@ impl Engine {
             keyed,
             token: record.token,
             attempt: record.attempt,
+            // Whoever takes a claim over does so because nobody knows what became of it.
+            in_doubt: record.tally().in_doubt || record.asked().is_some(),
             progress: if record.body.is_empty() { None } else { Some(record.body.clone()) },
             lease_ms: record.lease_ms,
             at: 0,

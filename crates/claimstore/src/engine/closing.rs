@@ -38,7 +38,7 @@ impl Engine {
         self.upkeep.tasks.end();
         let sealed = match drained {
             Ok(()) if self.read_only => Ok(()),
-            Ok(()) => self.seal(),
+            Ok(()) => self.leave_claims().and_then(|()| self.seal()),
             Err(_) => Err(self.poison.error()),
         };
         self.commit.wake_all(self);

@@ -34,6 +34,8 @@ pub(crate) struct Entry {
 pub(crate) struct Marks {
     /// The lease was dropped without a settlement: the claim has no holder.
     pub(crate) abandoned: bool,
+    /// A panic dropped the lease, or would have lost the claim if it did not keep its term.
+    pub(crate) panicked: bool,
     /// Granted, but the answer has not been returned to the caller yet.
     pub(crate) undelivered: bool,
     /// A `Lease` object holds it, so `resume` must not make a second one.
@@ -73,8 +75,12 @@ impl Entry {
         if self.record.until_ms > now_ms && self.record.state == State::InProgress {
             return Hold::Running { remaining_ms: self.record.until_ms - now_ms };
         }
-        // A claim of an earlier life: its process is gone, as a directory has one owner at a time.
-        if self.marks.abandoned || self.record.token >> SEQ_BITS < life {
+        if self.marks.abandoned {
+            return if self.marks.panicked { Hold::Panicked } else { Hold::Dropped };
+        }
+        // A claim of an earlier life: its process is gone, as a directory has one owner at a time. Or one that was left
+        // behind in this.
+        if self.record.token >> SEQ_BITS < life || self.record.left().is_some() {
             return Hold::Orphaned;
         }
         match self.lease_until_ms.checked_sub(boot_ms) {

@@ -17,9 +17,14 @@ pub(crate) struct Held {
     pub(crate) token: u64,
 }
 
-/// The entry, if it is in progress under exactly this token.
+/// The entry, if it is in progress under exactly this token, and its holder has not let go of it for good.
 pub(crate) fn live_claim(entry: Option<&Entry>, token: u64) -> Result<&Entry, Error> {
     entry.filter(|entry| is_held(entry, token)).ok_or_else(stale)
+}
+
+/// The same, whether its holder has let go of it or not.
+pub(crate) fn claim_in_progress(entry: Option<&Entry>, token: u64) -> Result<&Entry, Error> {
+    entry.filter(|entry| is_in_progress(entry, token)).ok_or_else(stale)
 }
 
 pub(crate) fn live_claim_mut(entry: Option<&mut Entry>, token: u64) -> Result<&mut Entry, Error> {
@@ -27,6 +32,10 @@ pub(crate) fn live_claim_mut(entry: Option<&mut Entry>, token: u64) -> Result<&m
 }
 
 fn is_held(entry: &Entry, token: u64) -> bool {
+    is_in_progress(entry, token) && entry.record.left().is_none()
+}
+
+fn is_in_progress(entry: &Entry, token: u64) -> bool {
     let mut is_same = entry.record.token == token;
     if planted::active(22) {
         is_same = true;

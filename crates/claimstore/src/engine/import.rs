@@ -145,6 +145,7 @@ impl Engine {
             body: import.body.clone(),
             extra: extra(import),
         };
+        let record = record.with_tally(import.counts.tally(import.state, import.attempt));
         Ok(Ready { keyed, record })
     }
 
@@ -237,6 +238,7 @@ fn extra(import: &Import) -> Option<Box<Extra>> {
         fields,
         history: history::write(&import.history),
         granted,
+        granted_losses: import.granted_losses,
         repeats: import.repeats,
         ..Extra::default()
     };
@@ -247,6 +249,7 @@ fn extra(import: &Import) -> Option<Box<Extra>> {
 mod tests {
     use super::{Extra, Fingerprint, Imported, Record, State, judge};
     use crate::{Happened, Import, Orphaned, Past, Policy, Store};
+    use claimstore_core::tally::Tally;
     use claimstore_hash::{Fingerprinter, JsonRules};
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -310,6 +313,11 @@ mod tests {
                 .ttl(Duration::from_millis(7_000))
                 .attempt(3)
                 .attempts_granted(4)
+                .failures(1)
+                .losses(2)
+                .interrupted(9)
+                .in_doubt(false)
+                .losses_granted(8)
                 .replays(5)
                 .mismatches(6)
                 .fingerprint(fingerprint)
@@ -350,8 +358,15 @@ mod tests {
                 asked,
                 granted,
                 repeats: _,
+                tally,
+                left,
+                granted_losses,
+                calls,
                 unknown,
             } = *extra.unwrap();
+            let expected = Tally { failures: 1, losses: 2, interrupted: 9, ..Tally::default() };
+            assert_eq!((tally, granted_losses), (Some(expected), 8));
+            assert!(left.is_none() && calls.is_empty(), "they are of attempts that go on");
             assert_eq!((&*origin, &note, &*fields), (&b"origin"[..], &words, &*digests.to_bytes()));
             assert!(crate::history::read(&history) == [past.clone()], "the history is another");
             assert_eq!((granted, earlier_progress, asked, unknown.len()), (4, None, None, 0));

@@ -5,7 +5,7 @@
 
 use super::Engine;
 use super::claims::{Answer, Prepared, Told, Unclaimed};
-use super::decide::{self, Decision, Ending, Hold, Now};
+use super::decide::{self, ChangeOf, Decision, Ending, Hold, Now};
 use super::held::stale;
 use super::spaces::{Keyed, Space};
 use super::time::Moment;
@@ -20,7 +20,7 @@ use std::borrow::Cow;
 /// What became of the reservation of a key for a `transact`.
 #[derive(Debug)]
 pub(super) enum Reserved {
-    Taken { attempt: u32, earlier: Option<Record> },
+    Taken { attempt: u32, earlier: Option<Record>, orphaned: Option<Orphaned> },
     Answered(Result<Unclaimed, Error>),
 }
 
@@ -52,7 +52,7 @@ impl Engine {
                 let (record, answer) = orphan_ended(&decision, earlier, orphaned, prepared, seq, at);
                 return Ok((record, answer.map(Answer::Unclaimed)));
             };
-            let mut record = decide::claimed(earlier, attempt, &prepared.wanted, seq, at.store_ms);
+            let mut record = decide::claimed(earlier, orphaned, attempt, &prepared.wanted, seq, at.store_ms);
             if planted::active(7) {
                 repeat_token(&mut record, earlier);
             }
@@ -73,7 +73,8 @@ impl Engine {
         if let Decision::Claim { attempt } = decision {
             self.check_new_claim(space, prepared, standing.record().is_none())?;
             let earlier = standing.known().map(Cow::into_owned);
-            return Ok(Verdict::Reserve { answer: Reserved::Taken { attempt, earlier } });
+            let orphaned = standing.orphaned(self.life);
+            return Ok(Verdict::Reserve { answer: Reserved::Taken { attempt, earlier, orphaned } });
         }
         if let Some(answer) = self.answer(&decision, prepared, standing) {
             return Ok(Verdict::Stands { answer: Reserved::Answered(answer), repeats: repeats(&decision) });
@@ -176,13 +177,14 @@ fn orphan_ended(
     at: Moment,
 ) -> (Record, Result<Unclaimed, Error>) {
     let Prepared { keyed, policy, .. } = prepared;
-    let mut record = match decision {
-        Decision::Fail => {
+    let mut record = match (decision, orphaned) {
+        (Decision::Fail, Some(cause)) => {
             let ending = Ending::Fail(&FailureClass::Terminal { response: Box::default() });
-            decide::settled(earlier, &ending, policy, keyed.time_ms, seq, at.store_ms)
+            let change = ChangeOf { policy, key_time_ms: keyed.time_ms, seq, now_ms: at.store_ms };
+            decide::orphan_settled(earlier, cause, &ending, &change)
         }
-        Decision::Delay { after_ms } => decide::delayed(earlier, *after_ms, seq, at.store_ms),
-        _ => decide::parked(earlier, decide::parking_note(earlier, policy), seq, at.store_ms),
+        (Decision::Delay { after_ms }, _) => decide::delayed(earlier, orphaned, *after_ms, seq, at.store_ms),
+        _ => decide::parked(earlier, orphaned, policy, seq, at.store_ms),
     };
     remember_orphan(&mut record, Some(earlier), orphaned, at);
     let answer = match decision {
@@ -207,7 +209,8 @@ fn remember_orphan(record: &mut Record, earlier: Option<&Record>, orphaned: Opti
     if let (Some(earlier), Some(cause)) = (earlier, orphaned)
         && earlier.asked().is_none()
     {
-        history::remember(record, earlier, Happened::Orphaned(cause), at.store_ms, b"", b"");
+        let what = Happened::Orphaned(decide::first_cause(earlier, cause));
+        history::remember(record, earlier, what, at.store_ms, b"", b"");
     }
 }
 

@@ -34,6 +34,7 @@ mod judge;
 mod keys;
 pub(crate) mod lapses;
 mod last_calls;
+mod leaving;
 pub(crate) mod life;
 pub(crate) mod live;
 pub(crate) mod look;

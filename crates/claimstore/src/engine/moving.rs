@@ -11,7 +11,9 @@ use crate::bucket::{Apart, BucketId, Run};
 use crate::codec::{Record, Repeats, State};
 use crate::error::Error;
 use crate::key_bytes::KeyBytes;
+use crate::planted;
 use crate::sync::Arc;
+use claimstore_core::tally::Tally;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
@@ -147,10 +149,14 @@ impl Engine {
                 if marks.placeholder || written || record.seq > through {
                     continue;
                 }
+                let mut record_taken = entry.known_without_body();
+                if planted::active(85) {
+                    record_taken = record_taken.with_tally(Tally::default());
+                }
                 rows.push(TakenRow {
                     hash,
                     key: key.into(),
-                    record: entry.known_without_body(),
+                    record: record_taken,
                     body: bodies.push(&record.body),
                     repeats: entry.repeats.get(),
                     spilled: marks.spilled,

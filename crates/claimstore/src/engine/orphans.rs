@@ -6,7 +6,7 @@
 
 use super::claims::Granted;
 use super::commit::Waits;
-use super::decide::{self, Ending};
+use super::decide::{self, ChangeOf, Ending};
 use super::held::{Held, stale};
 use super::live::Entry;
 use super::settle::no_look;
@@ -35,12 +35,7 @@ impl Entry {
         if self.record.state != State::InProgress {
             return None;
         }
-        match self.hold(life, at.store_ms, at.boot_ms) {
-            decide::Hold::Running { .. } | decide::Hold::Reserved => None,
-            decide::Hold::Lapsed => Some(Orphaned::Lapsed),
-            decide::Hold::Orphaned if self.marks.abandoned => Some(Orphaned::Abandoned),
-            decide::Hold::Orphaned => Some(Orphaned::EarlierLife),
-        }
+        self.hold(life, at.store_ms, at.boot_ms).orphaned()
     }
 }
 
@@ -135,22 +130,23 @@ impl Engine {
             let cause = self.check_orphan(held, standing)?;
             Ok(Verdict::write(LeaseAfter::Ended, move |earlier, seq| {
                 let earlier = earlier.ok_or_else(stale)?;
-                let mut record = decide::settled(&earlier, ending, policy, held.keyed.time_ms, seq, now_ms);
+                let change = ChangeOf { policy, key_time_ms: held.keyed.time_ms, seq, now_ms };
+                let mut record = decide::orphan_settled(&earlier, cause, ending, &change);
                 if earlier.asked().is_none() {
-                    let what = Happened::Orphaned(cause);
+                    let what = Happened::Orphaned(decide::first_cause(&earlier, cause));
                     remember(&mut record, &earlier, what, now_ms, b"", ending.note());
                 }
                 let state = record.state;
                 Ok((record, state))
             }))
         })?;
-        held.space.counters.settled(state);
+        self.count_ended(held, ending, state);
         Ok(batch)
     }
 
     /// Checks that the claim is an orphan; returns why it is one.
     fn check_orphan(&self, held: &Held, standing: Standing<'_>) -> Result<Orphaned, Error> {
-        standing.check_claim(held.token)?;
+        standing.check_in_progress(held.token)?;
         standing.orphaned(self.life).ok_or_else(stale)
     }
 
@@ -227,9 +223,7 @@ fn reviewed(
 ) -> (Record, Happened) {
     let end = |ending: &Ending<'_>| decide::settled(parked, ending, policy, key_time_ms, seq, now_ms);
     match review {
-        Review::Requeue => {
-            (decide::requeued(parked, policy.attempts_allowed(), seq, now_ms), Happened::Requeued)
-        }
+        Review::Requeue => (decide::requeued(parked, policy, seq, now_ms), Happened::Requeued),
         Review::Complete(response) => (end(&Ending::Complete(response)), Happened::Completed),
         Review::Fail(response) => {
             let class = FailureClass::Terminal { response: response.as_slice().into() };

@@ -41,7 +41,7 @@ impl Engine {
 
     /// Room for an operation that found none: prepares a segment, lets the queue drain, or leaves a segment
     /// that is too small.
-    fn make_room(&self, class: Class, wanted_bytes: u64) -> Result<(), Error> {
+    pub(super) fn make_room(&self, class: Class, wanted_bytes: u64) -> Result<(), Error> {
         if self.prepare_segment(class, Wanted::Now(wanted_bytes))? {
             return Ok(());
         }

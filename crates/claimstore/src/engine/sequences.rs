@@ -55,7 +55,7 @@ impl Engine {
             return Ok(stream.clone());
         }
         let longest = Duration::from_secs(366 * 86_400);
-        let policy = Policy::new().max_attempts(u32::MAX).lease(longest);
+        let policy = Policy::new().max_attempts(u32::MAX).max_losses(u32::MAX).lease(longest);
         let space = self.reserved_space(SEQUENCES, policy)?;
         // The claim stays for as long as the process lives: no lease is made of it that could abandon it.
         let Answer::Claimed(granted) = self.claim(&space, &ClaimRequest::new(name))? else {

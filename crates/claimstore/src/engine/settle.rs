@@ -20,8 +20,9 @@ use crate::error::{Error, ErrorKind};
 use crate::history;
 use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, millis};
 use crate::planted;
-use crate::policy::Policy;
+use crate::policy::{OnDrop, Policy};
 use crate::sync::{Arc, Now};
+use std::thread::panicking;
 use std::time::Duration;
 
 impl Held {
@@ -42,7 +43,7 @@ impl Engine {
             check_settlement(held, ending, standing)?;
             Ok(settlement(held, ending, &policy, standing))
         })?;
-        Self::count_ended(held, ending, state);
+        self.count_ended(held, ending, state);
         held.space.tell_failures();
         Ok(batch)
     }
@@ -75,7 +76,7 @@ impl Engine {
                 check_settlement(held, ending, standing)?;
                 Ok(settlement(held, ending, policy, standing))
             })?;
-            Self::count_ended(held, ending, state);
+            self.count_ended(held, ending, state);
             last_batch = last_batch.max(batch);
             Ok(())
         });
@@ -90,11 +91,15 @@ impl Engine {
         Ok((last_batch, verdicts))
     }
 
-    /// Counts the end of a claim. One that is given back has not failed, whatever state that leaves the key in.
-    fn count_ended(held: &Held, ending: &Ending<'_>, state: State) {
+    /// Counts the end of a claim. One that is given back has not failed, whatever state that leaves the key in. One that is
+    /// still in progress goes on without a holder.
+    pub(super) fn count_ended(&self, held: &Held, ending: &Ending<'_>, state: State) {
         match ending {
             Ending::Release => held.space.counters.released(),
             Ending::Complete(_) | Ending::Fail(_) => held.space.counters.settled(state),
+        }
+        if state == State::InProgress {
+            self.lapses.ring();
         }
     }
 
@@ -126,7 +131,10 @@ impl Engine {
             Ending::Fail(FailureClass::Park { note }) => {
                 (note.len(), MAX_ORIGIN_BYTES, "the note is too large")
             }
-            Ending::Fail(FailureClass::Retry { .. }) | Ending::Release => return Ok(()),
+            Ending::Fail(
+                FailureClass::Retry { .. } | FailureClass::Unknown { .. } | FailureClass::DidNotHappen { .. },
+            )
+            | Ending::Release => return Ok(()),
         };
         if len > most { Err(Error::new(ErrorKind::TooLarge, message)) } else { Ok(()) }
     }
@@ -236,11 +244,13 @@ impl Engine {
         Ok(batch)
     }
 
-    /// A lease was dropped unsettled: nobody works on the key. In memory only; a crash says the same.
+    /// A lease was dropped unsettled: nobody works on the key, unless the policy keeps its term. In memory only: the next
+    /// version of the record counts it, or a clean close; to a crash before that it is a death.
     pub(crate) fn abandon(&self, held: &Held) {
         if !self.is_here() {
             return;
         }
+        let keeps_term = held.space.policy().drop_rule() == OnDrop::KeepTerm;
         {
             let mut shard = self.live.shard(held.keyed.hash);
             let Ok(entry) = live_claim_mut(shard.find_mut(held.keyed.hash, &held.keyed.full), held.token)
@@ -249,8 +259,11 @@ impl Engine {
             };
             entry.marks.leased = false;
             entry.marks.undelivered = false;
-            // A detached claim is trusted until its time is over, whoever lets go of it.
-            entry.marks.abandoned = entry.record.until_ms == 0;
+            entry.marks.panicked = panicking();
+            // A detached claim is trusted until its time is over, whoever lets go of it. Whoever took an orphan over has none
+            // of its term.
+            let trusted = entry.record.until_ms != 0 || (keeps_term && entry.record.asked().is_none());
+            entry.marks.abandoned = !trusted;
         }
         self.waiters.ring(held.keyed.hash);
         self.lapses.ring();
@@ -288,6 +301,7 @@ impl Engine {
         }
         entry.marks.leased = true;
         entry.marks.abandoned = false;
+        entry.marks.panicked = false;
         let granted = Self::granted(keyed.clone(), &entry.record);
         Ok((Held { space: space.clone(), keyed, token }, granted))
     }
@@ -306,6 +320,12 @@ fn check_settlement(held: &Held, ending: &Ending<'_>, standing: Standing<'_>) ->
     if matches!(ending, Ending::Release) && record.asked().is_some() {
         return Err(Error::new(ErrorKind::Misuse, "a claim taken over has no attempt that could be undone"));
     }
+    if matches!(ending, Ending::Fail(FailureClass::DidNotHappen { .. })) && record.asked().is_none() {
+        return Err(Error::new(
+            ErrorKind::Misuse,
+            "only of a claim taken over can be said that it did not happen",
+        ));
+    }
     Ok(())
 }
 
@@ -323,7 +343,9 @@ fn settlement<'a>(
         if planted::active(7) {
             repeat_token(&mut record, &earlier);
         }
-        if let Some(what) = ending.past() {
+        let told_before =
+            matches!(ending, Ending::Fail(FailureClass::Unknown { .. })) && earlier.asked().is_some();
+        if let Some(what) = ending.past().filter(|_| !told_before) {
             history::remember(&mut record, &earlier, what, now_ms, b"", ending.note());
         }
         let state = record.state;

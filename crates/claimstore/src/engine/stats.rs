@@ -169,7 +169,7 @@ impl Engine {
             State::Parked => census.parked += 1,
             State::Retry => census.retry += 1,
             State::InProgress => match entry.hold(self.life, at.store_ms, at.boot_ms) {
-                Hold::Orphaned => census.orphaned += 1,
+                Hold::Orphaned | Hold::Dropped | Hold::Panicked => census.orphaned += 1,
                 Hold::Lapsed => census.lapsed(at.boot_ms.saturating_sub(entry.lease_until_ms)),
                 Hold::Running { .. } | Hold::Reserved => {
                     census.running(at.store_ms.saturating_sub(entry.record.claimed_at_ms));

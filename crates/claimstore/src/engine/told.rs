@@ -51,6 +51,7 @@ pub(crate) struct Granted {
     pub(crate) token: u64,
     pub(crate) attempt: u32,
     pub(crate) progress: Option<Box<[u8]>>,
+    pub(crate) in_doubt: bool,
     pub(crate) lease_ms: u64,
     /// Where in its shard the claim lies, probably.
     pub(super) at: usize,

@@ -82,8 +82,8 @@ impl Engine {
         let policy = space.policy();
         let prepared = self.prepare(space, &policy, request)?;
         let (batch, reserved) = self.reserve(space, request, &prepared)?;
-        let (attempt, earlier) = match reserved {
-            Reserved::Taken { attempt, earlier } => (attempt, earlier),
+        let (attempt, earlier, orphaned) = match reserved {
+            Reserved::Taken { attempt, earlier, orphaned } => (attempt, earlier, orphaned),
             Reserved::Answered(answer) => {
                 self.wait(batch)?;
                 Self::count_unclaimed(space, answer.as_ref());
@@ -98,7 +98,7 @@ impl Engine {
             work(&write)?
         };
         let (seq, now_ms) = (self.local_seq()?, self.time.now_ms());
-        let claimed = decide::claimed(earlier.as_ref(), attempt, &prepared.wanted, seq, now_ms);
+        let claimed = decide::claimed(earlier.as_ref(), orphaned, attempt, &prepared.wanted, seq, now_ms);
         let ending = Ending::Complete(&response);
         let record = decide::settled(&claimed, &ending, prepared.policy, prepared.keyed.time_ms, seq, now_ms);
         self.stage(&mut write, &prepared.keyed, &record)?;

@@ -231,6 +231,8 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
     }
     let Replay { live, evidence, copied, .. } = replay;
     let outcome = plan::weigh(&evidence).map_err(in_catalogue)?;
+    // Only after the last check, and before anything of this version is written.
+    identity::raise_version(storage)?;
     if let Some(tables) = &tables {
         // Only after the last check: a store that is refused stays unchanged.
         tables.admit()?;
@@ -495,7 +497,10 @@ impl Replay<'_> {
             in_tables: before.in_tables || marks.in_tables,
             ..marks
         };
-        let entry = Entry { marks, ..Entry::new(record, 0, 0) };
+        let mut entry = Entry { marks, ..Entry::new(record, 0, 0) };
+        if planted::active(87) {
+            entry.record.extra = None;
+        }
         self.live.put(&mut shard, hash, key, entry);
     }
 }

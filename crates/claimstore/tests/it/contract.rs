@@ -437,11 +437,13 @@ fn orphans_are_claimed_at_once_abandoned_or_of_an_earlier_life() {
 }
 
 #[test]
-fn three_attempts_then_parked() {
+fn three_failures_then_parked() {
     on_both(|bed| {
         let store = bed.open();
         for attempt in 1..=3 {
-            assert_eq!(claimed(store.claim("k", DAY)).attempt(), attempt);
+            let lease = claimed(store.claim("k", DAY));
+            assert_eq!((lease.attempt(), lease.in_doubt()), (attempt, false));
+            lease.fail(Failure::retry()).unwrap();
         }
         for _ in 0..2 {
             assert_eq!(refused(store.claim("k", DAY)), ErrorKind::Parked);
@@ -450,6 +452,21 @@ fn three_attempts_then_parked() {
         let store = bed.reopen(store);
         assert_eq!(refused(store.claim("k", DAY)), ErrorKind::Parked);
         assert_eq!(store.get("k").unwrap().unwrap().state(), RecordState::Parked);
+        done_with(store);
+    });
+}
+
+#[test]
+fn a_dropped_lease_is_a_loss_of_which_there_may_be_ten() {
+    on_both(|bed| {
+        let store = bed.open();
+        for attempt in 1..=10 {
+            let lease = claimed(store.claim("k", DAY));
+            assert_eq!((lease.attempt(), lease.in_doubt()), (attempt, attempt > 1));
+        }
+        assert_eq!(refused(store.claim("k", DAY)), ErrorKind::Parked);
+        let record = store.get("k").unwrap().unwrap();
+        assert_eq!((record.attempt(), record.failures(), record.losses()), (10, 0, 10));
         done_with(store);
     });
 }

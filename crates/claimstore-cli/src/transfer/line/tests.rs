@@ -8,7 +8,8 @@ use proptest::test_runner::TestRunner;
 
 use super::*;
 
-const CAUSES: [Orphaned; 3] = [Orphaned::EarlierLife, Orphaned::Abandoned, Orphaned::Lapsed];
+const CAUSES: [Orphaned; 5] =
+    [Orphaned::EarlierLife, Orphaned::Abandoned, Orphaned::Lapsed, Orphaned::Panicked, Orphaned::Unknown];
 
 fn happened() -> impl Strategy<Value = Happened> {
     prop_oneof![
@@ -46,7 +47,8 @@ fn past() -> impl Strategy<Value = Past> {
 fn import(number: usize) -> impl Strategy<Value = Import> {
     let state = (0..4_usize, bytes(40), bytes(40), bytes(40), bytes(40));
     let times = (1..1_600_000_000_000_u64, 0..100_000_000_000_u64, 1_860_000_000_000..1_900_000_000_000_u64);
-    let counts = (1..u32::MAX, any::<u32>(), any::<u32>(), any::<u32>(), 1_000..300_000_000_000_u64);
+    let numbers = any::<(u32, u32, u32, u32, bool)>();
+    let counts = (1..u32::MAX, any::<u32>(), any::<u32>(), any::<u32>(), 1_000..300_000_000_000_u64, numbers);
     let print = prop::option::of((any::<u8>(), any::<[u8; 32]>()));
     (state, times, counts, print, prop::collection::vec(past(), 0..=16)).prop_map(
         move |((state, body, note, origin, key), times, counts, print, history)| {
@@ -65,6 +67,11 @@ fn import(number: usize) -> impl Strategy<Value = Import> {
                 .attempts_granted(counts.1)
                 .replays(counts.2)
                 .mismatches(counts.3)
+                .failures(counts.5.0)
+                .losses(counts.5.1)
+                .interrupted(counts.5.2)
+                .losses_granted(counts.5.3)
+                .in_doubt(counts.5.4)
                 .ttl(Duration::from_millis(counts.4))
                 .origin(origin)
                 .history(history);
@@ -108,6 +115,11 @@ fn assert_same(before: &Record, after: &Record) {
         work_token: _,
         attempt,
         attempts_granted,
+        failures,
+        losses,
+        interrupted,
+        in_doubt,
+        losses_granted,
         asked,
         replays,
         mismatches,
@@ -138,6 +150,10 @@ fn assert_same(before: &Record, after: &Record) {
     assert_eq!((is.namespace, is.key_hash, is.key_bytes), (namespace, key_hash, key_bytes));
     assert_eq!((is.state, is.orphaned, is.asked, is.asked_at_ms), (state, orphaned, asked, asked_at_ms));
     assert_eq!((is.attempt, is.attempts_granted), (attempt, attempts_granted));
+    assert_eq!(
+        (is.failures, is.losses, is.interrupted, is.in_doubt, is.losses_granted),
+        (failures, losses, interrupted, in_doubt, losses_granted)
+    );
     assert_eq!((is.replays, is.mismatches), (replays, mismatches));
     assert_eq!((is.claimed_at_ms, is.settled_at_ms), (claimed_at_ms, settled_at_ms));
     assert_eq!((is.expires_at_ms, is.retry_at_ms), (expires_at_ms, retry_at_ms));
@@ -189,15 +205,15 @@ fn a_record_goes_out_and_in_as_it_is() {
     assert_eq!(before.len(), after.len());
     before.iter().zip(&after).for_each(|(before, after)| assert_same(before, after));
     // All that there is came by.
-    let expected = "attempt attempts_granted claimed_at_ms expires_at_ms fingerprint history history.at_ms history.attempt \
+    let expected = "attempt attempts_granted claimed_at_ms expires_at_ms failures fingerprint history history.at_ms history.attempt \
                     history.by history.by_base64 history.claimed_at_ms history.note history.note_base64 history.orphaned \
-                    history.token history.what key key_base64 mismatches namespace note note_base64 origin origin_base64 \
+                    history.token history.what in_doubt interrupted key key_base64 losses losses_granted mismatches namespace note note_base64 origin origin_base64 \
                     progress progress_base64 replays response response_base64 retry_at_ms settled_at_ms state token ttl_ms";
     assert_eq!(members(&lines).into_iter().collect::<Vec<_>>().join(" "), expected);
     assert!(before.iter().any(|record| record.fields().is_some()), "digests of fields came by");
     let what: BTreeSet<String> =
         before.iter().flat_map(Record::history).map(|past| format!("{:?}", past.what())).collect();
-    assert_eq!(what.len(), 8, "{what:?}");
+    assert_eq!(what.len(), 10, "{what:?}");
 }
 
 fn fields_of_a_payload() -> FieldDigests {

@@ -1,4 +1,5 @@
 use super::{Asked, Base, Cursor, Extra, Fingerprint, Record, Repeats, State};
+use crate::tally::Tally;
 use proptest::prelude::*;
 
 pub(in crate::codec) fn any_record() -> impl Strategy<Value = Record> {
@@ -14,10 +15,21 @@ pub(in crate::codec) fn any_record() -> impl Strategy<Value = Record> {
     let asked = (any::<u64>(), any::<u8>(), any::<u32>(), any::<u64>())
         .prop_map(|(token, cause, times, at_ms)| Asked { token, cause, times, at_ms });
     let repeats = any::<(u32, u32)>().prop_map(|(replays, mismatches)| Repeats { replays, mismatches });
-    let recovery = (bytes(), prop::option::of(asked), any::<u32>(), repeats);
-    let unknown = prop::collection::vec((9u16.., bytes()), 0..3);
+    let tally = any::<(u32, u32, u32, bool, bool)>().prop_map(
+        |(failures, losses, interrupted, in_doubt, counted)| Tally {
+            failures,
+            losses,
+            interrupted,
+            in_doubt,
+            counted,
+        },
+    );
+    let ends = (prop::option::of(tally), prop::option::of(any::<u8>()), any::<u32>(), bytes());
+    let recovery = (bytes(), prop::option::of(asked), any::<u32>(), repeats, ends);
+    let unknown = prop::collection::vec((13u16.., bytes()), 0..3);
     let extra = (bytes(), prop::option::of(bytes()), [bytes(), bytes()], recovery, unknown).prop_map(
-        |(origin, earlier_progress, [note, fields], (history, asked, granted, repeats), unknown)| {
+        |(origin, earlier_progress, [note, fields], (history, asked, granted, repeats, ends), unknown)| {
+            let (tally, left, granted_losses, calls) = ends;
             Box::new(Extra {
                 origin,
                 earlier_progress,
@@ -27,6 +39,10 @@ pub(in crate::codec) fn any_record() -> impl Strategy<Value = Record> {
                 asked,
                 granted,
                 repeats,
+                tally,
+                left,
+                granted_losses,
+                calls,
                 unknown,
             })
         },
@@ -121,6 +137,8 @@ fn every_byte_a_record_carries_counts_once() {
     let bytes = |bit: u32| vec![0; 1 << bit].into_boxed_slice();
     let asked = Asked { token: u64::MAX, cause: u8::MAX, times: u32::MAX, at_ms: u64::MAX };
     assert!(asked.encode().len() <= Asked::BYTES);
+    let (failures, losses, interrupted) = (u32::MAX, u32::MAX, u32::MAX);
+    let tally = Tally { failures, losses, interrupted, in_doubt: true, counted: true };
     let extra = Extra {
         origin: bytes(7),
         earlier_progress: Some(bytes(8)),
@@ -130,11 +148,15 @@ fn every_byte_a_record_carries_counts_once() {
         asked: Some(asked),
         granted: 3,
         repeats: Repeats { replays: 1, mismatches: 2 },
+        tally: Some(tally),
+        left: Some(1),
+        granted_losses: 4,
+        calls: bytes(15),
         unknown: vec![(77, bytes(12)), (78, bytes(13))],
     };
     let record = Record { body: bytes(14), extra: Some(Box::new(extra)), ..Record::erased(1) };
-    let carried = (7..=14).map(|bit| 1 << bit).sum::<usize>();
-    assert_eq!(record.loose_bytes(), carried + Asked::BYTES);
+    let carried = (7..=15).map(|bit| 1 << bit).sum::<usize>();
+    assert_eq!(record.loose_bytes(), carried + Asked::BYTES + tally.encode().len());
     assert_eq!(Record::erased(1).loose_bytes(), 0);
 }
 

@@ -4,8 +4,10 @@ use claimstore::{OnOrphan, Record, RecordState};
 use std::time::UNIX_EPOCH;
 
 pub(super) const KEYS: [&str; 3] = ["a", "b", "c"];
-/// Attempts that the policy allows.
+/// Failures that the policy allows.
 pub(super) const MOST: u32 = 3;
+/// Losses that the policy allows.
+pub(super) const MOST_LOST: u32 = 4;
 
 /// `Err` says what disagrees.
 pub(super) type Verdict = Result<(), String>;
@@ -24,7 +26,12 @@ pub(super) use same;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) attempt: u32,
-    pub(super) granted: u32,
+    pub(super) failures: u32,
+    pub(super) losses: u32,
+    /// Attempts that ended without a word: back-off goes by them.
+    pub(super) interrupted: u32,
+    /// Failures and losses that a reviewer allowed.
+    pub(super) granted: (u32, u32),
     pub(super) stage: Stage,
 }
 
@@ -52,6 +59,12 @@ pub(super) struct Held {
     pub(super) until_ms: u64,
     pub(super) asks: u32,
     pub(super) asked_at_ms: u64,
+    /// Claimed in this life of the store.
+    pub(super) is_ours: bool,
+    /// Dropped, or alive when its store was closed.
+    pub(super) is_lost: bool,
+    /// Its end is counted: its store was closed.
+    pub(super) counted: bool,
 }
 
 /// What a claim should be answered.
@@ -67,7 +80,25 @@ pub(super) enum Expected {
 
 impl Key {
     pub(super) fn is_used_up(&self) -> bool {
-        self.attempt >= MOST.max(self.granted)
+        self.failures >= MOST.max(self.granted.0) || self.losses >= MOST_LOST.max(self.granted.1)
+    }
+
+    /// Counts the end of an attempt that its holder did not end, once.
+    pub(super) fn count_end(&mut self) {
+        let Stage::Held(held) = &mut self.stage else { return };
+        if std::mem::replace(&mut held.counted, true) {
+            return;
+        }
+        self.interrupted += 1;
+        if held.is_lost { self.losses += 1 } else { self.failures += 1 }
+    }
+
+    /// Counts an orphan whose work did not happen.
+    pub(super) fn count_none(&mut self) {
+        if let Stage::Held(held) = &mut self.stage {
+            held.is_lost = true;
+        }
+        self.count_end();
     }
 
     pub(super) fn orphan(&self, now_ms: u64) -> Option<&Held> {
@@ -86,16 +117,20 @@ impl Key {
             Stage::Done { .. } => Expected::Duplicate,
             Stage::Held(held) if held.until_ms > now_ms => Expected::InProgress(Some(held.until_ms - now_ms)),
             Stage::Held(_) => match rule {
-                OnOrphan::Retry if self.is_used_up() => self.next(),
-                OnOrphan::Retry => match backoff_ms(self.attempt) {
-                    0 => self.next(),
-                    full_ms => Expected::BackOff(full_ms),
-                },
+                OnOrphan::Retry => {
+                    self.count_end();
+                    match backoff_ms(self.interrupted) {
+                        full_ms if full_ms > 0 && !self.is_used_up() => Expected::BackOff(full_ms),
+                        _ => self.next(),
+                    }
+                }
                 OnOrphan::Park => {
+                    self.count_end();
                     self.stage = Stage::Parked;
                     Expected::Parked
                 }
                 OnOrphan::Fail => {
+                    self.count_end();
                     self.stage = Stage::Done { response: Vec::new(), failure: true };
                     Expected::Duplicate
                 }
@@ -120,7 +155,7 @@ impl Key {
         }
         let at = record.retry_at().ok_or_else(|| format!("not waiting: {record:?}"))?;
         let due_ms = at.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
-        in_range(due_ms - now_ms, backoff_ms(self.attempt))?;
+        in_range(due_ms - now_ms, backoff_ms(self.interrupted))?;
         Ok(Stage::Retry { due_ms })
     }
 
@@ -130,6 +165,8 @@ impl Key {
             return Ok(());
         };
         same!(record.attempt(), self.attempt, "attempt");
+        let counts = (record.failures(), record.losses(), record.interrupted());
+        same!(counts, (self.failures, self.losses, self.interrupted), "failures, losses, interrupted");
         match (&self.stage, record.state()) {
             (Stage::Held(held), RecordState::InProgress | RecordState::Orphaned) => {
                 same!(record.token(), held.token, "token");
@@ -145,9 +182,9 @@ impl Key {
     }
 }
 
-/// The full wait before the attempt behind `attempt`.
-fn backoff_ms(attempt: u32) -> u64 {
-    match attempt {
+/// The full wait when so many attempts were interrupted.
+fn backoff_ms(interrupted: u32) -> u64 {
+    match interrupted {
         0 | 1 => 0,
         2 => 1_000,
         3 => 2_000,

@@ -31,7 +31,17 @@ fn a_claim_of_an_earlier_life_or_a_dropped_lease_is_an_orphan_at_once() {
     let entry = entry(State::InProgress, 0, Marks::default());
     assert_eq!(entry.hold(LIFE + 1, NOW_MS, BOOT_MS), Hold::Orphaned);
     let abandoned = Entry { marks: Marks { abandoned: true, ..Marks::default() }, ..entry };
-    assert_eq!(hold(&abandoned), Hold::Orphaned);
+    assert_eq!(hold(&abandoned), Hold::Dropped);
+    let panicked = Entry { marks: Marks { panicked: true, ..abandoned.marks }, ..abandoned };
+    assert_eq!(hold(&panicked), Hold::Panicked);
+}
+
+/// Whose bytes say that nobody holds it is an orphan in the life it was left in, too, and whatever its lease.
+#[test]
+fn a_claim_that_was_left_for_good_is_an_orphan() {
+    let mut entry = entry(State::InProgress, 0, Marks::default());
+    entry.record.extra.get_or_insert_default().left = Some(2);
+    assert_eq!(hold(&entry), Hold::Orphaned);
 }
 
 #[test]
@@ -40,10 +50,10 @@ fn a_detached_claim_is_trusted_by_store_time_across_lives() {
     let detached = entry(State::InProgress, NOW_MS + 2, abandoned);
     assert_eq!(detached.hold(LIFE + 1, NOW_MS, BOOT_MS + 99), Hold::Running { remaining_ms: 2 });
     assert_eq!(detached.hold(LIFE + 1, NOW_MS + 1, BOOT_MS), Hold::Running { remaining_ms: 1 });
-    assert_eq!(detached.hold(LIFE + 1, NOW_MS + 2, BOOT_MS), Hold::Orphaned);
+    assert_eq!(detached.hold(LIFE + 1, NOW_MS + 2, BOOT_MS), Hold::Dropped);
     // Elsewhere the number means something else.
     let retry = entry(State::Retry, NOW_MS + 2, abandoned);
-    assert_eq!(hold(&retry), Hold::Orphaned);
+    assert_eq!(hold(&retry), Hold::Dropped);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a change is judged by, and what can be said of it.
 
 use crate::codec::{Record, Repeats, State};
-use crate::engine::held::{live_claim, reserved};
+use crate::engine::held::{claim_in_progress, live_claim, reserved};
 use crate::engine::live::{Entry, Shard};
 use crate::engine::time::Moment;
 use crate::error::Error;
@@ -73,6 +73,11 @@ impl<'a> Standing<'a> {
     /// Checks that the key is in progress under exactly this token.
     pub(crate) fn check_claim(self, token: u64) -> Result<&'a Record, Error> {
         live_claim(self.entry, token).map(|entry| &entry.record)
+    }
+
+    /// The same of a claim that its holder may have let go of for good.
+    pub(crate) fn check_in_progress(self, token: u64) -> Result<&'a Record, Error> {
+        claim_in_progress(self.entry, token).map(|entry| &entry.record)
     }
 
     /// Checks that no `transact` is running on the key: its record must be the next one.
