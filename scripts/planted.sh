@@ -101,10 +101,10 @@ bugs=(
   "81:import forgets attempts:command pure"
   "82:import remembers from now on:command pure"
   "91:longer segment not synced before it is named:crash"
-  "92:room for settlements that forgets how many:resources"
+  "92:room for settlements that forgets how many:growth"
   "93:poisoned store forgets its file:faults"
 )
-layers=(model midst pure real small large lives streams crash faults resources pace readonly decisions command exec storm lost fork schedules damage kill races)
+layers=(model midst pure real small large lives streams crash faults resources growth pace readonly decisions command exec storm lost fork schedules damage kill races)
 
 echo "planted: a release build must refuse them"
 if RUSTFLAGS="--cfg planted" cargo check --quiet --release -p claimstore 2>"$said/release"; then
