@@ -106,7 +106,7 @@ bugs=(
   "86:clean close taken for a death:model"
   "87:counts lost at a replay:model crash"
   "91:longer segment not synced before it is named:crash"
-  "92:room for settlements that forgets how many:resources"
+  "92:room for settlements that forgets how many:growth"
   "93:poisoned store forgets its file:faults"
   "94:settlement of any backend under the newest token:model"
   "96:crash behind an effect forgotten:handlers"
@@ -114,7 +114,7 @@ bugs=(
   "98:keep-alive renews past its ceiling:pure"
   "99:seal of a lease token not compared:pure model"
 )
-layers=(model midst pure real small large lives streams crash faults resources pace readonly decisions command exec storm lost fork schedules damage kill races handlers)
+layers=(model midst pure real small large lives streams crash faults resources growth pace readonly decisions command exec storm lost fork schedules damage kill races handlers)
 
 echo "planted: a release build must refuse them"
 if RUSTFLAGS="--cfg planted" cargo check --quiet --release -p claimstore 2>"$said/release"; then

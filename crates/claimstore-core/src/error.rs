@@ -9,6 +9,7 @@ pub use status::http_status;
 
 use crate::planted;
 use std::fmt;
+use std::sync::Arc;
 
 /// What a caller can do about an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,7 +70,7 @@ struct Inner {
     message: &'static str,
     pointers: Vec<String>,
     place: Option<Place>,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
@@ -124,7 +125,15 @@ impl Error {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Error {
         let (place, source) = place::taken_from(source.into());
-        Error { inner: Box::new(Inner { kind, message, pointers: Vec::new(), place, source: Some(source) }) }
+        Error {
+            inner: Box::new(Inner {
+                kind,
+                message,
+                pointers: Vec::new(),
+                place,
+                source: Some(source.into()),
+            }),
+        }
     }
 
     /// Names the file, and the offset if it is known. What the error names already stays.
@@ -148,12 +157,12 @@ impl Error {
         self
     }
 
-    /// The same refusal once more, without its source: for another item of a batch.
+    /// The same refusal once more, with the same source: for another item of a batch.
     #[must_use]
     pub fn again(&self) -> Error {
-        let Inner { kind, message, pointers, place, source: _ } = &*self.inner;
-        let (pointers, place) = (pointers.clone(), place.clone());
-        Error { inner: Box::new(Inner { kind: *kind, message, pointers, place, source: None }) }
+        let Inner { kind, message, pointers, place, source } = &*self.inner;
+        let (pointers, place, source) = (pointers.clone(), place.clone(), source.clone());
+        Error { inner: Box::new(Inner { kind: *kind, message, pointers, place, source }) }
     }
 
     /// [`ErrorKind::Corrupt`]; `message` names the part that was missing or wrong.

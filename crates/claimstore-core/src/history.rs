@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 /// Most entries that are kept.
-const MAX_ENTRIES: usize = 16;
+pub const MAX_ENTRIES: usize = 16;
 /// Longest note of an entry in bytes; longer ones are cut.
 pub const MAX_NOTE_BYTES: usize = 256;
 /// Longest name of a person or program in bytes; longer ones are cut.

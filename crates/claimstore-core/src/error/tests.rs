@@ -87,6 +87,7 @@ fn a_file_and_an_offset_go_from_the_operating_system_up_to_whoever_is_told() {
     for error in [&error, &error.again()] {
         assert_eq!((error.file(), error.offset()), (Some("journal/1.seg"), Some(512)));
         assert_eq!(error.to_string(), "it failed: journal/1.seg at byte 512");
+        assert!(std::error::Error::source(error).is_some());
     }
     // Behind it is what the operating system said, not the wrapper.
     let inner = std::error::Error::source(&error).and_then(|inner| inner.downcast_ref::<Error>()).unwrap();

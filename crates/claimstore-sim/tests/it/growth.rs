@@ -3,7 +3,7 @@
 
 use crate::watch::{begun, told};
 use claimstore::io::{OpenMode, Storage};
-use claimstore::{ErrorKind, Lease, Options, Store};
+use claimstore::{ClaimRequest, ErrorKind, Lease, Options, Store};
 use claimstore_sim::script::Recording;
 use claimstore_sim::{Fault, FaultKind, Rng, SimDisk, Target};
 use std::collections::BTreeSet;
@@ -11,11 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
-const FULL: u64 = 1 << 20;
+const FULL: u64 = 2 << 20;
 const FIRST: u64 = 32 << 10;
 const RESPONSE: usize = 1 << 10;
-/// What a settlement takes at most: a response, an origin and a note of 4 KiB each, a key, what is around them.
-const SETTLEMENT: u64 = 12 << 10;
+/// An origin is written anew with each version of the record.
+const ORIGIN: usize = 4 << 10;
+/// More than a settlement takes: response, progress, origin, note, digests of fields, history, key.
+const SETTLEMENT: u64 = 24 << 10;
 
 fn segment_lengths(disk: &SimDisk) -> BTreeSet<u64> {
     let names = disk.list("journal").unwrap();
@@ -42,7 +44,8 @@ fn options() -> Options {
 }
 
 fn claimed(store: &Store, key: &str) -> Result<Lease, claimstore::Error> {
-    store.claim(key, DAY).map(|claim| claim.claimed().unwrap())
+    let request = ClaimRequest::new(key).ttl(DAY).origin(vec![b'o'; ORIGIN]);
+    store.claim_with(&request).map(|claim| claim.claimed().unwrap())
 }
 
 /// P16 does not depend on how far the journal has grown: at whatever moment the disk becomes full, each claim that was

@@ -24,12 +24,19 @@
 use crate::journal::framed_bytes;
 use crate::options::Limits;
 use crate::planted;
+use claimstore_core::history::{ENTRY_BYTES, MAX_BY_BYTES, MAX_ENTRIES, MAX_NOTE_BYTES};
 use claimstore_core::limits::{MAX_KEY_BYTES, MAX_ORIGIN_BYTES};
+use claimstore_hash::FieldDigests;
 
 /// What a segment needs beside the frames that are asked for: its header, a link, a seal.
 const OVERHEAD_BYTES: u64 = 4_096;
-/// What an operation has beside its key, origin and body.
-const AROUND_BYTES: usize = 1_024;
+/// What the settlement of a claim may take beside response and progress: what the record has of its claim (origin, digests
+/// of fields, history), a note for a reviewer, the key, and the operation around them.
+const BESIDE_BYTES: usize = 2 * MAX_ORIGIN_BYTES
+    + FieldDigests::MAX_BYTES
+    + MAX_ENTRIES * (ENTRY_BYTES + MAX_NOTE_BYTES + MAX_BY_BYTES)
+    + MAX_KEY_BYTES
+    + 1_024;
 
 /// The sizes of one store.
 #[expect(clippy::struct_field_names, reason = "units are part of names")]
@@ -46,12 +53,13 @@ pub(crate) struct Growth {
 impl Growth {
     /// Of a store with these limits.
     pub(crate) fn of(limits: &Limits) -> Growth {
-        let largest_bytes = limits.response_bytes.max(limits.progress_bytes);
+        // While room is asked for, the progress that a settlement drops still counts.
+        let largest_bytes = limits.response_bytes.saturating_add(limits.progress_bytes);
         Growth::new(limits.first_segment_bytes, limits.segment_bytes, largest_bytes)
     }
 
     fn new(first_bytes: u64, full_bytes: u64, largest_bytes: usize) -> Growth {
-        let settlement = largest_bytes.saturating_add(2 * MAX_ORIGIN_BYTES + MAX_KEY_BYTES + AROUND_BYTES);
+        let settlement = largest_bytes.saturating_add(BESIDE_BYTES);
         Growth {
             first_bytes: first_bytes.min(full_bytes),
             full_bytes,
@@ -99,13 +107,13 @@ mod tests {
 
     /// The defaults.
     fn growth() -> Growth {
-        Growth::new(2 * MIB, 64 * MIB, MIB as usize)
+        Growth::new(2 * MIB, 64 * MIB, (MIB + (64 << 10)) as usize)
     }
 
     #[test]
     fn a_new_store_takes_its_first_claim_without_a_further_segment() {
         let growth = growth();
-        assert!(growth.settlement_bytes > MIB && growth.settlement_bytes < MIB + (16 << 10));
+        assert!(growth.settlement_bytes > MIB && growth.settlement_bytes < MIB + (128 << 10));
         let room = growth.first_bytes - OVERHEAD_BYTES;
         assert!(growth.kept_for(1) + 8_192 < room && !growth.is_due(growth.first_bytes, room, 0));
         assert!(growth.is_due(growth.first_bytes, room, 1), "the second one is prepared for");

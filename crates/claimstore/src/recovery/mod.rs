@@ -6,5 +6,6 @@
 mod open;
 mod owner;
 mod plan;
+mod replay;
 
 pub(crate) use open::open;

@@ -6,30 +6,29 @@
 
 use super::owner::{not_locked, when_free};
 use super::plan::{self, Evidence};
+use super::replay::{Replay, corrupt};
 use crate::bucket::{
-    BucketId, CATALOG, Catalog, CatalogState, ClockMark, KeyHasher, Run, RunSet, RunSummary, TABLES, Tables,
-    remove_run,
+    CATALOG, Catalog, CatalogState, ClockMark, KeyHasher, Run, RunSet, RunSummary, TABLES, Tables, remove_run,
 };
-use crate::codec::{Base, Cursor, Malformed, Record, State};
+use crate::codec::Cursor;
 use crate::engine::cold::Cold;
-use crate::engine::commit::{Commit, OP_RECORD, OP_SPACE};
+use crate::engine::commit::Commit;
 use crate::engine::home::{Home, clock_mark};
-use crate::engine::live::{Entry, Live, Marks};
+use crate::engine::live::Live;
 use crate::engine::segments::InUse;
 use crate::engine::spaces::Spaces;
 use crate::engine::table_home::TableHome;
 use crate::engine::time::{Mark, StoreClock};
-use crate::engine::transact::read_claim_row;
 use crate::engine::{Engine, Opening, Parts, observe, reserve, spans};
 use crate::error::{Error, ErrorKind};
 use crate::identity::{self, Identity, LOCK, STORE};
 use crate::io::{LockGuard, Named, Overlay, Storage};
-use crate::journal::{self, Frame, Recovered, Start, Writer};
+use crate::journal::{self, Recovered, Start, Writer};
 use crate::options::Options;
 use crate::planted;
 use crate::policy::Policy;
 use crate::sync::Arc;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// Opens or creates the store on `storage`.
 pub(crate) fn open(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<Engine>, Error> {
@@ -231,13 +230,7 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
     }
     let Replay { live, evidence, copied, .. } = replay;
     let outcome = plan::weigh(&evidence).map_err(in_catalogue)?;
-    // Only after the last check, and before anything of this version is written.
-    identity::raise_version(storage)?;
-    if let Some(tables) = &tables {
-        // Only after the last check: a store that is refused stays unchanged.
-        tables.admit()?;
-        tables.remove_claims(&copied)?;
-    }
+    admit(storage, tables.as_ref(), &copied)?;
     let time = resume_clock(options, &state.mark, outcome.mark_ms);
     let mut life = outcome.life;
     if planted::active(6) {
@@ -265,6 +258,20 @@ fn recover(options: &Options, storage: &Arc<dyn Storage>, store_id: [u8; 16]) ->
         spaces,
         hasher: hasher.clone(),
     })
+}
+
+/// The first writes. Only after the last check: a store that is refused stays unchanged. The version comes before anything of
+/// this version is written.
+fn admit(
+    storage: &Arc<dyn Storage>,
+    tables: Option<&Tables>,
+    copied: &[(Vec<u8>, u64)],
+) -> Result<(), Error> {
+    identity::raise_version(storage)?;
+    let Some(tables) = tables else { return Ok(()) };
+    tables.admit()?;
+    tables.remove_claims(copied)?;
+    Ok(())
 }
 
 fn in_catalogue(error: Error) -> Error {
@@ -373,138 +380,4 @@ fn remove_strangers(storage: &Arc<dyn Storage>, state: &CatalogState) {
             drop(remove_run(storage, number));
         }
     }
-}
-
-/// The live table while it is rebuilt.
-struct Replay<'a> {
-    live: Live,
-    hasher: &'a KeyHasher,
-    spaces: &'a Spaces,
-    evidence: Evidence,
-    /// Rows of the tables that are in a run already.
-    copied: Vec<(Vec<u8>, u64)>,
-}
-
-impl Replay<'_> {
-    /// Loads the claims that were still in progress when their journal segments were retired.
-    fn load_open_runs(&mut self, set: &RunSet) -> Result<(), Error> {
-        let mut newest: HashMap<Box<[u8]>, Record> = HashMap::new();
-        for run in set.runs().iter().filter(|run| run.bucket() == BucketId::Open) {
-            for row in run.iter(None) {
-                let (key, record) = row?;
-                if newest.get(&key).is_none_or(|other| other.seq < record.seq) {
-                    newest.insert(key, record);
-                }
-            }
-        }
-        // A tombstone in the open bucket means that the claim has ended, not that the key is unknown. Its record is
-        // in a run of another bucket and must not be hidden.
-        newest.retain(|_, record| record.state == State::InProgress);
-        for (key, record) in newest {
-            let marks = Marks { spilled: true, spill_current: true, may_shadow: true, ..Marks::default() };
-            self.apply(&key, record, marks);
-        }
-        Ok(())
-    }
-
-    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Error> {
-        self.evidence.frame_generation = self.evidence.frame_generation.max(frame.head.generation);
-        self.evidence.frame_mark_ms = self.evidence.frame_mark_ms.max(frame.head.mark_ms);
-        self.evidence.frame_seq = self.evidence.frame_seq.max(frame.head.last_seq);
-        self.operations(frame).map_err(corrupt)
-    }
-
-    fn operations(&mut self, frame: &Frame<'_>) -> Result<(), Malformed> {
-        if frame.payload.is_empty() {
-            return Ok(());
-        }
-        let mut cursor = Cursor::new(frame.payload);
-        let base = Base { seq: frame.head.first_seq, time_ms: cursor.u64("batch time")?, ttl_ms: 0 };
-        for _ in 0..frame.head.ops {
-            match cursor.u8("operation")? {
-                OP_RECORD => {
-                    let key = cursor.bytes("key")?;
-                    let record = Record::decode(&mut cursor, &base)?;
-                    // Operations up to `checkpoint_seq` are in the runs. Applied again, they would bring back records
-                    // that were pruned since.
-                    let mut is_in_runs = record.seq <= self.evidence.checkpoint_seq;
-                    if planted::active(15) {
-                        is_in_runs = false;
-                    }
-                    if !is_in_runs {
-                        self.apply(key, record, Marks { may_shadow: true, ..Marks::default() });
-                    }
-                }
-                OP_SPACE => {
-                    let mut row = Cursor::new(cursor.bytes("namespace")?);
-                    let id = row.u32("namespace id")?;
-                    let rest = row.take(row.remaining(), "namespace")?;
-                    self.spaces.define_row(id, rest)?;
-                }
-                _ => return Err(Malformed("operation")),
-            }
-        }
-        cursor.finish("batch")
-    }
-
-    /// Loads the rows that `transact` wrote. Rows that are in a run already are collected for removal. If they
-    /// stayed, they could come back: after a later `forget` of the key, once a merge has dropped its tombstone.
-    fn load_tables(&mut self, tables: &Tables, cold: &Cold) -> Result<(), Error> {
-        tables.claims(&mut |key, seq, bytes| {
-            let record = read_claim_row(bytes)?;
-            if record.seq != seq {
-                return Err(Error::corrupt("a claim row of the tables has the wrong number"));
-            }
-            self.evidence.row_seq = self.evidence.row_seq.max(seq);
-            self.evidence.row_mark_ms = self.evidence.row_mark_ms.max(record.settled_at_ms);
-            let hash = self.hasher.hash(key);
-            if cold.lookup(key, hash)?.is_some_and(|found| found.record.seq >= seq) {
-                self.copied.push((key.to_vec(), seq));
-                return Ok(());
-            }
-            let mut counts = true;
-            if planted::active(28) {
-                // Any record from the journal is taken for newer.
-                counts = self.live.shard(hash).find(hash, key).is_none();
-            }
-            if counts {
-                self.apply(key, record, Marks { may_shadow: true, ..Marks::default() });
-            }
-            // Also if the journal has a newer version: the row must be removed before the version that hides it is.
-            if let Some(entry) = self.live.shard(hash).find_mut(hash, key) {
-                entry.marks.in_tables = true;
-            }
-            Ok(())
-        })
-    }
-
-    /// Inserts a version if it is newer than the present one.
-    fn apply(&mut self, key: &[u8], record: Record, marks: Marks) {
-        let hash = self.hasher.hash(key);
-        let mut shard = self.live.shard(hash);
-        let old = shard.find(hash, key);
-        let mut is_older = old.is_some_and(|old| old.record.seq >= record.seq);
-        if planted::active(15) {
-            is_older = false;
-        }
-        if is_older {
-            return;
-        }
-        let before = old.map(|old| old.marks).unwrap_or_default();
-        let marks = Marks {
-            spilled: before.spilled || marks.spilled,
-            may_shadow: before.may_shadow || marks.may_shadow,
-            in_tables: before.in_tables || marks.in_tables,
-            ..marks
-        };
-        let mut entry = Entry { marks, ..Entry::new(record, 0, 0) };
-        if planted::active(87) {
-            entry.record.extra = None;
-        }
-        self.live.put(&mut shard, hash, key, entry);
-    }
-}
-
-fn corrupt(what: Malformed) -> Error {
-    Error::corrupt(what.0)
 }
