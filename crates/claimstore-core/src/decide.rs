@@ -206,8 +206,9 @@ pub fn decide(
 /// At `until_ms` a record has expired, before it has not.
 #[inline]
 fn expired(record: &Record, now_ms: u64) -> bool {
-    if planted::active(16) && record.state.expires() {
-        return record.until_ms <= now_ms + 1;
+    let mut now_ms = now_ms;
+    if planted::active(16) {
+        now_ms = now_ms.saturating_add(1);
     }
     record.is_expired(now_ms)
 }

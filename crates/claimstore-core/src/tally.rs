@@ -54,7 +54,11 @@ impl Tally {
     /// After an attempt that ended for this cause.
     #[must_use]
     pub fn ended(self, cause: Orphaned) -> Tally {
-        if self.counted && !planted::active(84) {
+        let mut counted = self.counted;
+        if planted::active(84) {
+            counted = false;
+        }
+        if counted {
             return Tally { counted: false, ..self };
         }
         let mut next = self.interrupted();

@@ -69,7 +69,11 @@ impl Process {
 
     /// Unwinds the thread if the process is dead.
     pub(crate) fn live_on(&self) {
-        if self.is_dead() && !planted::active(97) {
+        let mut is_dead = self.is_dead();
+        if planted::active(97) {
+            is_dead = false;
+        }
+        if is_dead {
             resume_unwind(Box::new(Died));
         }
     }
