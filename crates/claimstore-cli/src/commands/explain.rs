@@ -263,7 +263,7 @@ mod tests {
         let said = explained(retry.clone().max_attempts(1), orphan, meaning);
         assert!(said.contains("or parks the key if the present one ends as a failure"), "{said}");
         let lost = |space: &Namespace| (drop(claim(space)), drop(claim(space)));
-        let said = explained(retry.clone().max_losses(1), lost, meaning);
+        let said = explained(retry.clone().max_losses(2), lost, meaning);
         assert!(said.contains("or parks the key if the present one ends as a loss"), "{said}");
         let said = explained(retry.clone(), claim, meaning);
         assert!(

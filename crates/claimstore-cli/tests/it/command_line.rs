@@ -310,7 +310,7 @@ fn a_state_has_one_word_wherever_it_is_told() {
         let shown = text(sandbox.run(&format!("get {key} --namespace shop")));
         assert!(shown.contains(&format!("\nstate      {word}\n")), "{shown}");
     }
-    assert!(text(sandbox.run("orphans")).contains("  orphaned (earlier-life)  "));
+    assert!(text(sandbox.run("orphans")).contains("  orphaned (abandoned)  "));
     let top = text(sandbox.run("top --once"));
     for word in ["in-progress  1", "orphaned 1", "retry 1", "parked 1"] {
         assert!(top.contains(word), "{word}: {top}");
@@ -352,19 +352,21 @@ fn lines_to_paste_do_what_they_say() {
 }
 
 #[test]
-fn explain_tells_time_rules_and_attempts_left() {
+fn explain_tells_time_rules_and_what_is_left() {
     let sandbox = Sandbox::new();
     sandbox.fill();
     let explained = sandbox.explain("retry");
-    assert_eq!((&explained["attempts_left"], &explained["rules"]["max_attempts"]), (&1.into(), &2.into()));
+    assert_eq!((&explained["failures_left"], &explained["rules"]["max_attempts"]), (&1.into(), &2.into()));
     assert!(explained["store_time_ms"].as_u64() > explained["claimed_at_ms"].as_u64());
     let ran = sandbox.run(&format!("explain {} --namespace shop", key("orphan")));
     let text = String::from_utf8(ran.out).unwrap();
     for part in [
-        "\nattempts   1 of 2, 1 left\n",
-        "\nrules      ttl 7d, lease 1m, attempts 2, on-orphan retry\n",
+        "\nfailures   0 of 2, 2 left\n",
+        "\nlosses     1 of 10, 9 left\n",
+        "\nin doubt   yes\n",
+        "\nrules      ttl 7d, lease 1m, failures 2, losses 10, on-orphan retry, on-drop lost\n",
         "\nstore time 20",
-        "The next claim is granted, as attempt 2 of 2 (on-orphan retry).",
+        "The next claim is granted, as attempt 2 (on-orphan retry).",
         "\n    claimstore release ",
     ] {
         assert!(text.contains(part), "{part}: {text}");

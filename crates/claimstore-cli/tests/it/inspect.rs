@@ -75,13 +75,13 @@ fn orphans_stuck_and_parked_keys_are_found() {
     let sandbox = filled();
     let orphans = sandbox.json("orphans --show-keys");
     assert_eq!(keys(&orphans), set(&["orphan"]));
-    assert_eq!(orphans["records"][0]["orphaned"], "earlier-life");
+    assert_eq!(orphans["records"][0]["orphaned"], "abandoned");
     assert_eq!(keys(&sandbox.json("parked --show-keys")), set(&["parked"]));
     assert_eq!(keys(&sandbox.json("stuck --show-keys --older-than 0s")), set(&["orphan", "held"]));
     assert_eq!(keys(&sandbox.json("stuck --show-keys")), set(&[]));
     let orphans = sandbox.run("orphans");
     let text = String::from_utf8(orphans.out).unwrap();
-    assert!(text.starts_with("AGE ") && text.contains("orphaned (earlier-life)  1"), "{text}");
+    assert!(text.starts_with("AGE ") && text.contains("orphaned (abandoned)  1"), "{text}");
 }
 
 /// Scripts rely on these.
@@ -92,8 +92,8 @@ fn the_names_stay() {
     let names: Vec<_> = record.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(
         names.join(" "),
-        "asked asked_at_ms attempt attempts_granted claimed_at_ms detached_until_ms expires_at_ms has_fingerprint key_bytes key_hash \
-         mismatches namespace note_bytes origin_bytes orphaned progress_bytes replays response_bytes retry_at_ms \
+        "asked asked_at_ms attempt attempts_granted claimed_at_ms detached_until_ms expires_at_ms failures has_fingerprint \
+         in_doubt interrupted key_bytes key_hash losses losses_granted mismatches namespace note_bytes origin_bytes orphaned progress_bytes replays response_bytes retry_at_ms \
          settled_at_ms state token work_token"
     );
     let explained = sandbox.json(&format!("explain {} --namespace shop", key("retry")));

@@ -23,6 +23,8 @@ fn the_rules_are_shown_under_names_that_stay() {
         "lease_ms": 60_000,
         "skew_ms": 300_000,
         "max_attempts": 2,
+        "max_losses": 10,
+        "on_drop": "lost",
         "on_orphan": "retry",
         "time_order": null,
         "quota": null,
@@ -112,6 +114,7 @@ fn a_command_leaves_the_rules_that_it_does_not_name() {
         expected["ttl_ms"] = json!(3 * 86_400_000_u64);
         let (attempts, on_orphan) = if verb == "exec" { (9, "park") } else { (u32::MAX, "retry") };
         (expected["max_attempts"], expected["on_orphan"]) = (json!(attempts), json!(on_orphan));
+        expected["max_losses"] = json!(if verb == "exec" { 10 } else { u32::MAX });
         if verb == "exec" {
             expected["lease_ms"] = json!(120_000);
         }

@@ -123,16 +123,16 @@ fn the_names_stay() {
     let names = |line: &Value| line.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(
         names(of("kind", "namespace")),
-        "kind lease_ms max_attempts namespace on_orphan orphan_backoff quota require_fingerprint skew_ms time_order ttl_ms"
+        "kind lease_ms max_attempts max_losses namespace on_drop on_orphan orphan_backoff quota require_fingerprint skew_ms time_order ttl_ms"
     );
     assert_eq!(lines.last().unwrap(), &json!({ "kind": "end", "records": 7 }));
     assert_eq!(
         names(of("key", &key("done"))),
-        "attempt claimed_at_ms expires_at_ms key kind namespace origin response settled_at_ms state token ttl_ms"
+        "attempt claimed_at_ms expires_at_ms failures in_doubt interrupted key kind losses namespace origin response settled_at_ms state token ttl_ms"
     );
     assert_eq!(
         names(of("key", &key("retry"))),
-        "attempt claimed_at_ms history key kind namespace origin retry_at_ms settled_at_ms state token ttl_ms"
+        "attempt claimed_at_ms failures history in_doubt interrupted key kind losses namespace origin retry_at_ms settled_at_ms state token ttl_ms"
     );
     assert_eq!(names(&of("key", &key("retry"))["history"][0]), "at_ms attempt claimed_at_ms note token what");
     let bytes = of("key_base64", "/wA=");

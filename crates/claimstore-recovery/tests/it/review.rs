@@ -1,6 +1,6 @@
 //! The review queue: reasons, histories, decisions with who and why, and their events.
 
-use crate::common::{Bed, Told, claimed, done_with, duplicate, record, refused, request};
+use crate::common::{Bed, SECOND, Told, claimed, done_with, duplicate, record, refused, request};
 use claimstore::{ErrorKind, Failure, Happened, Note, Orphaned};
 use claimstore_recovery::{Events, OrphanPolicy, Outcome, Reason, Recovery, ReviewQueue};
 
@@ -10,8 +10,8 @@ fn a_parked_key_shows_why_and_what_went_before() {
     let store = bed.open();
     claimed(store.claim_with(&request("k"))).fail(Failure::retry().because("503 from the API")).unwrap();
     claimed(store.claim_with(&request("k"))).fail(Failure::retry().because("504 from the API")).unwrap();
-    let token = claimed(store.claim_with(&request("k"))).into_token().token();
-    let store = bed.reopen(store);
+    let token = claimed(store.claim_with(&request("k").lease(SECOND))).into_token().token();
+    bed.clock.advance(SECOND);
     Recovery::new(&store).policy(OrphanPolicy::retry()).run().unwrap();
     let queue = ReviewQueue::new(&store);
     let parked = queue.list().next().unwrap().unwrap();
@@ -20,8 +20,8 @@ fn a_parked_key_shows_why_and_what_went_before() {
     assert_eq!(parked.last_error().unwrap(), b"504 from the API");
     let history = parked.history();
     let whats: Vec<_> = history.iter().map(|past| (past.attempt(), past.what())).collect();
-    let crash = Happened::Orphaned(Orphaned::EarlierLife);
-    assert_eq!(whats, [(1, Happened::Failed), (2, Happened::Failed), (3, crash)]);
+    let lapse = Happened::Orphaned(Orphaned::Lapsed);
+    assert_eq!(whats, [(1, Happened::Failed), (2, Happened::Failed), (3, lapse)]);
     assert_eq!(history[2].token(), token);
     assert!(history.iter().all(|past| past.claimed_at() <= past.at()));
     assert!(queue.get("", "k").unwrap().is_some());

@@ -9,7 +9,7 @@
 
 use crate::common::{DAY, HOUR, SECOND, claimed, done_with, duplicate, patiently, refused, request};
 use claimstore::{
-    ErrorKind, Failure, ManualClock, Note, Options, Policy, Record, RecordState, Review, Store,
+    ErrorKind, Failure, ManualClock, Note, OnDrop, Options, Policy, Record, RecordState, Review, Store,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -205,6 +205,34 @@ fn p15_a_store_of_version_1_opens_and_becomes_one_of_version_2() {
 }
 
 #[test]
+fn p15_a_store_of_version_2_shows_what_it_held() {
+    use RecordState::{Completed, InProgress, Orphaned, Parked, Retry};
+    // What lived at a clean close was lost there; what died is counted when somebody takes it over.
+    for (name, dies, held) in
+        [("v2-died.txt", (0, 1, true), (0, 0, false)), ("v2-closed.txt", (0, 2, true), (0, 1, true))]
+    {
+        let (_dir, store) = opened(name);
+        for (key, expected) in [
+            ("late", (Completed, 1, 0, 0, false)),
+            ("parked", (Parked, 1, 0, 0, false)),
+            ("fails", (Retry, 2, 2, 0, false)),
+            ("waits", (Retry, 1, 1, 0, false)),
+            ("back", (Retry, 1, 1, 0, false)),
+            ("requeued", (Retry, 1, 0, 0, false)),
+            ("dies", (Orphaned, 2, dies.0, dies.1, dies.2)),
+            ("held", (Orphaned, 1, held.0, held.1, held.2)),
+            ("detached", (InProgress, 1, 0, 0, false)),
+        ] {
+            assert_eq!(shown(&store.get(key).unwrap().unwrap()), expected, "{name}: {key}");
+        }
+        let ns = store.namespace("golden/resolve").unwrap();
+        assert_eq!((ns.policy().losses_allowed(), ns.policy().drop_rule()), (4, OnDrop::KeepTerm));
+        assert_eq!(claimed(store.claim_with(&request("dies"))).progress(), Some(&b"half"[..]));
+        done_with(store);
+    }
+}
+
+#[test]
 fn looking_at_a_store_of_version_1_leaves_it_one() {
     let dir = tempfile::tempdir().unwrap();
     let files = Files::from_text(&fs::read_to_string(golden("v1-died.txt")).unwrap());
@@ -225,6 +253,8 @@ fn make() {
     let clock = ManualClock::new(began());
     let open = || options(&clock).open(dir.path()).unwrap();
     let store = fill(open(), &open);
+    let policy = Policy::daily().lease(HOUR).max_losses(4).on_drop(OnDrop::KeepTerm);
+    store.namespace_with("golden/resolve", policy).unwrap();
     fs::create_dir_all(golden("")).unwrap();
     clock.advance(SECOND);
     fs::write(golden(&format!("{version}-died.txt")), Files::read(dir.path()).to_text()).unwrap();
