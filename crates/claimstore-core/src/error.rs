@@ -21,7 +21,7 @@ pub enum ErrorKind {
     TooOld,
     /// The time-ordered key lies further in the future than the allowed skew.
     FutureKey,
-    /// The key is held for review: its attempts are used up, or somebody parked it.
+    /// The key is held for review: its failures or losses are used up, or somebody parked it.
     Parked,
     /// The token was superseded, parked or settled. The call changed nothing.
     StaleLease,

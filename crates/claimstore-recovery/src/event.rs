@@ -42,7 +42,7 @@ pub enum Reason {
     Policy,
     /// The resolver said so.
     Resolver,
-    /// Its attempts are used up.
+    /// Its failures or losses are used up.
     AttemptsUsedUp,
     /// It was asked about as often as the policy allows.
     AsksUsedUp,

@@ -47,7 +47,7 @@
 //! | the resolver | the orphan |
 //! |---|---|
 //! | [`Resolution::Happened`] | completed |
-//! | [`Resolution::DidNotHappen`] | retried; parked once the attempts are used up |
+//! | [`Resolution::DidNotHappen`] | retried, as one loss; parked once the losses are used up |
 //! | [`Resolution::Failed`] | failed for good |
 //! | [`Resolution::Unknown`] | asked about later, after a back-off; parked once the asks are used up |
 //! | panics, is late, or returns too much | parked with that reason |

@@ -38,7 +38,7 @@ impl Store {
     }
 
     /// Ends orphans that [`unheld`](Store::unheld) showed without asking anybody: to be retried (parked when
-    /// the attempts are used up), parked, or failed for good; in one commit (at most 65,536). Answers a
+    /// failures or losses are used up), parked, or failed for good; in one commit (at most 65,536). Answers a
     /// verdict for each: [`ErrorKind::StaleLease`] for one that is no orphan any more.
     pub fn fail_orphans(&self, orphans: &[(Record, Failure)]) -> Result<Vec<Result<(), Error>>, Error> {
         self.engine().fail_orphans(orphans)
