@@ -38,5 +38,6 @@ mod state_machine;
 mod streams;
 
 mod threads;
+mod upgrade;
 mod watch;
 mod worker;
