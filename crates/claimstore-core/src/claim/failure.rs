@@ -57,7 +57,8 @@ impl Failure {
         Failure { class: FailureClass::Retry { after_ms: 0, because: Box::default() } }
     }
 
-    /// May be tried again after `delay`. One failure; parked instead when the failures are used up.
+    /// May be tried again after `delay`, of at most 10 years: a longer one is refused as
+    /// [`Misuse`](crate::ErrorKind::Misuse), and the lease comes back. One failure; parked instead when the failures are used up.
     pub fn retry_after(delay: Duration) -> Failure {
         Failure { class: FailureClass::Retry { after_ms: millis(delay), because: Box::default() } }
     }

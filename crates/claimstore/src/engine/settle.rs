@@ -18,7 +18,7 @@ use crate::claim::FailureClass;
 use crate::codec::{Record, State};
 use crate::error::{Error, ErrorKind};
 use crate::history;
-use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, millis};
+use crate::options::{MAX_LEASE, MAX_ORIGIN_BYTES, MAX_TTL, millis};
 use crate::planted;
 use crate::policy::{OnDrop, Policy};
 use crate::sync::{Arc, Now};
@@ -121,6 +121,11 @@ impl Engine {
     }
 
     pub(crate) fn check_ending(&self, ending: &Ending<'_>) -> Result<(), Error> {
+        if let Ending::Fail(FailureClass::Retry { after_ms, .. }) = ending
+            && *after_ms > millis(MAX_TTL)
+        {
+            return Err(Error::new(ErrorKind::Misuse, "a retry must be due within 10 years"));
+        }
         let (len, most, message) = match ending {
             Ending::Complete(response) => {
                 (response.len(), self.limits.response_bytes, "the response is too large")

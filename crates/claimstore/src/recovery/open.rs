@@ -29,6 +29,8 @@ use crate::planted;
 use crate::policy::Policy;
 use crate::sync::Arc;
 use std::collections::HashSet;
+use std::io;
+use std::path::Path;
 
 /// Opens or creates the store on `storage`.
 pub(crate) fn open(options: Options, storage: Arc<dyn Storage>) -> Result<Arc<Engine>, Error> {
@@ -120,8 +122,11 @@ fn look(options: &Options, storage: Arc<dyn Storage>) -> Result<Held, Error> {
         shared.extend(storage.lock_shared(name).map_err(|error| not_locked(&storage, error))?);
     }
     let storage: Arc<dyn Storage> = Arc::new(Overlay::over(storage));
-    let Identity::Store(store_id) = identity::identify(&storage)? else {
-        return Err(Error::new(ErrorKind::Misuse, "there is no store to look at in the directory"));
+    let is_absent = storage.list("").is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let identity = if is_absent { Identity::Unborn } else { identity::identify(&storage)? };
+    let Identity::Store(store_id) = identity else {
+        let directory = storage.directory().unwrap_or_else(|| Path::new(".")).to_string_lossy().into_owned();
+        return Err(Error::new(ErrorKind::Misuse, "there is no store to look at").in_file(directory, None));
     };
     let opened = recover_told(options, &storage, store_id)?;
     Ok((storage, shared, opened))

@@ -238,3 +238,20 @@ fn an_orphan_that_nobody_knows_of_wakes_the_watch() {
     watch.sleep(10 * HOUR);
     done_with(store);
 }
+
+/// Milliseconds taken for seconds must not put a key away for ever.
+#[test]
+fn a_retry_is_due_within_ten_years() {
+    let (rig, clock) = (Rig::default(), clock());
+    let store = rig.open(quiet(&clock));
+    let most = 3_652 * DAY + 12 * HOUR;
+    for delay in [most + SECOND, std::time::Duration::MAX] {
+        let (error, lease) = claim(&store).fail(Failure::retry_after(delay)).unwrap_err().into_parts();
+        assert_eq!(error.kind(), ErrorKind::Misuse);
+        lease.unwrap().release().unwrap();
+        assert!(store.get("k").unwrap().is_none());
+    }
+    claim(&store).fail(Failure::retry_after(most)).unwrap();
+    assert_eq!(record(&store).state(), RecordState::Retry);
+    done_with(store);
+}
