@@ -38,7 +38,8 @@ const LONGEST_NAP_MS: u64 = 60_000;
 ///
 /// It belongs to the claim, not to the lease object. [`Lease::into_token`] and [`Store::resume`](crate::Store::resume) do
 /// not end it, nor does [`Lease::detach`]: renewals of a detached claim are durable, and begin when less than the lease's
-/// length is left of its term. While `complete_in` runs on the claim, nobody can take it over, and it is not renewed.
+/// length is left of its term. While `complete_in` runs on the claim, nobody can take
+/// it over; a detached claim is renewed when that has ended.
 ///
 /// It does not keep the store open. Polled or not, renewals go on.
 ///

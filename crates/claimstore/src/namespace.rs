@@ -221,6 +221,10 @@ impl Namespace {
 
     /// Runs `work` once per key: claims, runs it, stores what it returns; a later call replays that. An `Err`
     /// of `work` puts the claim up for a retry; a panic abandons it.
+    ///
+    /// An `Err` is one failure, said by the work itself, and leaves no [doubt](Lease::in_doubt). If `work` can fail although it
+    /// may have had its effect (a request timed out), claim the key yourself and end that with
+    /// [`Failure::unknown`](crate::Failure::unknown).
     pub fn once<E>(
         &self,
         key: impl AsRef<[u8]>,

@@ -4,7 +4,6 @@
 
 use crate::claim::ClaimRequest;
 use crate::engine::Engine;
-use crate::engine::held::Held;
 use crate::engine::spaces::Space;
 use crate::engine::transact::Ran;
 use crate::error::{Error, ErrorKind};
@@ -145,29 +144,12 @@ impl CompleteInFuture {
                 lease.disarm();
                 let held = lease.held().clone();
                 let ran = engine.run_elsewhere(move |engine| {
-                    Ok(guarded(|| {
-                        let _abandoned = AbandonedByPanic { engine, held: &held };
-                        engine.complete_in(&held, |write| work(&Transaction::new(write)))
-                    }))
+                    Ok(guarded(|| engine.complete_in(&held, |write| work(&Transaction::new(write)))))
                 });
                 Completing::Queued { ran, lease }
             }
         };
         CompleteInFuture { state }
-    }
-}
-
-/// A panic unwinds through the claim as it would through a lease.
-struct AbandonedByPanic<'a> {
-    engine: &'a Engine,
-    held: &'a Held,
-}
-
-impl Drop for AbandonedByPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.engine.abandon(self.held);
-        }
     }
 }
 

@@ -125,7 +125,7 @@ fn poison_one() {
 fn fail_some() {
     let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let store = Rig::default().open(rig::quiet(&clock));
-    let policy = Policy::daily().max_attempts(1).metrics_name("once");
+    let policy = Policy::daily().max_losses(1).metrics_name("once");
     let once = store.namespace_with("canary-once", policy).unwrap();
     drop(claimed(once.claim_default("canary-lost")));
     for _ in 0..2 {

@@ -76,8 +76,8 @@ impl Claims for StoreClaims {
 
 fn answer_of(claim: Claim) -> Answer<Lease> {
     match claim {
-        // A release takes its attempt back, so a second attempt means that the first one's run did not get to the end.
-        Claim::Claimed(lease) => Answer::Claimed { in_doubt: lease.attempt() > 1, lease },
+        // A release takes its attempt back, so a doubt means that an earlier run did not get to the end.
+        Claim::Claimed(lease) => Answer::Claimed { in_doubt: lease.in_doubt(), lease },
         Claim::Duplicate(_) => Answer::Duplicate,
         Claim::InProgress(_) => Answer::Refused("its event is in progress elsewhere".into()),
     }

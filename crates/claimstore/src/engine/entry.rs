@@ -34,6 +34,8 @@ pub(crate) struct Entry {
 pub(crate) struct Marks {
     /// The lease was dropped without a settlement: the claim has no holder.
     pub(crate) abandoned: bool,
+    /// The lease was dropped without a settlement, whether the claim keeps its term or not: nobody renews it.
+    pub(crate) dropped: bool,
     /// A panic dropped the lease, or would have lost the claim if it did not keep its term.
     pub(crate) panicked: bool,
     /// Granted, but the answer has not been returned to the caller yet.

@@ -34,11 +34,14 @@ struct Left {
 }
 
 impl Engine {
-    /// Leaves the claims of this life behind. To be called when nothing new is admitted. A disk without room leaves them to
-    /// count as deaths.
+    /// Leaves the claims of this life behind. To be called when nothing new is admitted. Where there is no room for it, or no
+    /// segment can be made, they count as deaths, and the journal is sealed all the same. What fails in a commit poisons the
+    /// store, and is told by the seal.
     pub(super) fn leave_claims(&self) -> Result<(), Error> {
         match self.try_leave_claims() {
-            Err(error) if error.kind() == ErrorKind::Full => Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::Overloaded | ErrorKind::Io) => {
+                Ok(())
+            }
             other => other,
         }
     }
@@ -52,7 +55,7 @@ impl Engine {
             let mut keys = Vec::new();
             self.live.one_shard(shard, |key, entry| {
                 if self.ends_with_us(entry).is_some() {
-                    keys.push((KeyBytes::from(key), entry.record.loose_bytes()));
+                    keys.push((KeyBytes::from(key), super::write::carried_bytes(Some(entry), None)));
                 }
             });
             for left in keys.iter().filter_map(|(key, known)| self.left(key, *known)) {

@@ -25,6 +25,9 @@ use crate::sync::{Arc, Now};
 use std::thread::panicking;
 use std::time::Duration;
 
+/// The lease by which a claim is renewed that cannot be renewed just now.
+const SOON_MS: u64 = 300;
+
 impl Held {
     /// A change of the claim that adds bytes, and carries over those it has so many times.
     pub(crate) fn change(&self, added: usize, carries: usize) -> Change<'_> {
@@ -180,7 +183,7 @@ impl Engine {
         let (lease_ms, term_ms, detached_until_ms) = {
             let mut shard = self.live.shard(held.keyed.hash);
             let entry = live_claim_mut(shard.find_mut(held.keyed.hash, &held.keyed.full), held.token)?;
-            if entry.marks.abandoned {
+            if entry.marks.abandoned || entry.marks.dropped {
                 return Err(Error::new(ErrorKind::StaleLease, "the lease was dropped"));
             }
             let lease_ms = entry.record.lease_ms;
@@ -188,13 +191,14 @@ impl Engine {
             if planted::active(98) {
                 term_ms = lease_ms;
             }
-            // Nobody takes over what is reserved.
-            if entry.marks.reserved {
-                return Ok(lease_ms);
-            }
             if entry.record.until_ms == 0 {
                 entry.lease_until_ms = entry.lease_until_ms.max(boot_ms.saturating_add(term_ms));
                 self.lapses.note(entry.lease_until_ms);
+            }
+            // Nobody takes over what is reserved. A detached claim gets no version meanwhile: it is tried again soon.
+            if entry.marks.reserved {
+                let detached = entry.record.until_ms != 0;
+                return Ok(if detached { lease_ms.min(SOON_MS) } else { lease_ms });
             }
             (lease_ms, term_ms, entry.record.until_ms)
         };
@@ -265,6 +269,7 @@ impl Engine {
             entry.marks.leased = false;
             entry.marks.undelivered = false;
             entry.marks.panicked = panicking();
+            entry.marks.dropped = true;
             // A detached claim is trusted until its time is over, whoever lets go of it. Whoever took an orphan over has none
             // of its term.
             let trusted = entry.record.until_ms != 0 || (keeps_term && entry.record.asked().is_none());
@@ -307,6 +312,7 @@ impl Engine {
         entry.marks.leased = true;
         entry.marks.abandoned = false;
         entry.marks.panicked = false;
+        entry.marks.dropped = false;
         let granted = Self::granted(keyed.clone(), &entry.record);
         Ok((Held { space: space.clone(), keyed, token }, granted))
     }

@@ -19,6 +19,20 @@ use crate::codec::{Base, Cursor, Record};
 use crate::error::{Error, ErrorKind};
 use crate::sync::Arc;
 
+/// A panic unwinds through the claim as it would through a lease.
+struct AbandonedByPanic<'a> {
+    engine: &'a Engine,
+    held: &'a Held,
+}
+
+impl Drop for AbandonedByPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.engine.abandon(self.held);
+        }
+    }
+}
+
 /// Closes the store after a closure that dropped its last handle. Declared first, so that it comes last.
 struct OwedClose<'a>(&'a Engine);
 
@@ -115,6 +129,8 @@ impl Engine {
         self.check_changes()?;
         self.tables.start_writing()?;
         let _owed = OwedClose(self);
+        // Dropped before the store may close: the close must find that it was a panic.
+        let _abandoned = AbandonedByPanic { engine: self, held };
         let tables = self.tables()?;
         let Held { space, keyed, .. } = held;
         let (before, batch) = self.reserve_held(held)?;

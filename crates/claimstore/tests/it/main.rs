@@ -18,6 +18,7 @@ mod contract;
 mod fingerprints;
 mod golden;
 mod import;
+mod kept;
 mod life;
 mod lost;
 mod measures;

@@ -178,7 +178,7 @@ fn a_failure_and_a_key_that_is_parked_count_whoever_caused_them() {
         assert_eq!(failed(&holders), (3, 1, 2));
 
         // Claims that find an orphan they may not go on with.
-        let used_up = space("used-up", Policy::daily().max_attempts(1));
+        let used_up = space("used-up", Policy::daily().max_losses(1));
         lost(&used_up, "k");
         for _ in 0..3 {
             assert_eq!(used_up.claim_default("k").unwrap_err().kind(), ErrorKind::Parked);

@@ -1,7 +1,8 @@
 //! What is counted of a key's attempts: failures, losses, doubt.
 
 use crate::common::{
-    Bed, DAY, HOUR, MINUTE, SECOND, claimed, clock, done_with, in_progress, on_both, refused, request,
+    Bed, DAY, HOUR, MINUTE, SECOND, claimed, clock, done_with, in_progress, on_both, patiently, refused,
+    request,
 };
 use crate::rig::{Rig, quiet};
 use claimstore::{
@@ -254,4 +255,49 @@ fn a_retry_is_due_within_ten_years() {
     claim(&store).fail(Failure::retry_after(most)).unwrap();
     assert_eq!(record(&store).state(), RecordState::Retry);
     done_with(store);
+}
+
+/// The closure had the last handle: the store closes when it ends, and knows by then that it was a panic.
+#[test]
+fn a_panic_that_takes_the_last_handle_along_is_a_failure() {
+    let bed = Bed::disk();
+    let (store, own) = (bed.open(), bed.options());
+    let lease = claim(&store);
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        lease.complete_in(move |_| {
+            let _last = store;
+            resume_unwind(Box::new("the work's own bug"))
+        })
+    }));
+    assert!(panicked.is_err());
+    let store = patiently(|| own.clone().open(bed.path())).unwrap();
+    assert_eq!((record(&store).failures(), record(&store).losses()), (1, 0));
+    done_with(store);
+}
+
+/// Near the end of a segment, where a record is longer than a sector, a close finds room or goes without.
+#[test]
+fn a_close_at_the_end_of_a_segment_seals_the_journal() {
+    let fills = |progress: usize, most: usize| {
+        let clock = clock();
+        let store = quiet(&clock).in_memory().unwrap();
+        let mut open = claim(&store);
+        open.save_progress(vec![1; progress]).unwrap();
+        let mut filler = claimed(store.claim_with(&request("filler")));
+        let first = store.stats().unwrap().journal_bytes;
+        let mut fills = 0;
+        while fills < most && store.stats().unwrap().journal_bytes == first {
+            filler.save_progress([0; 4]).unwrap();
+            fills += 1;
+        }
+        filler.complete("").unwrap();
+        store.close().unwrap();
+        fills
+    };
+    let most = fills(300, usize::MAX);
+    for progress in (300..812).step_by(48) {
+        for back in 0..6 {
+            fills(progress, most - back);
+        }
+    }
 }

@@ -173,7 +173,8 @@ fn where_there_is_no_store_none_is_made() {
     assert_eq!(refused(read_only().open(home.path())), ErrorKind::Misuse);
     assert!(fs::read_dir(home.path()).unwrap().next().is_none());
     let missing = home.path().join("missing");
-    assert_eq!(refused(read_only().open(&missing)), ErrorKind::Io);
+    let absent = read_only().open(&missing).unwrap_err();
+    assert_eq!((absent.kind(), absent.file()), (ErrorKind::Misuse, missing.to_str()));
     assert!(!missing.exists());
     assert_eq!(refused(read_only().in_memory()), ErrorKind::Misuse);
     let bed = Bed::disk();
