@@ -90,7 +90,7 @@ pub use wire::{
     Answer, BackoffView, BucketView, CensusView, Decision, Dir, ExportView, FingerprintView, Key, Listing,
     Live, MAX_TARGETS, Numbers, OrphanRule, OutcomesView, Page, PastView, PolicyChange, PolicyView,
     QuantilesView, QuotaView, RecordView, Refusal, RefusalKind, Request, Response, RulesView, Seen, Show,
-    State, Target, Verb, Verdict, Which, cause_name, happened_name,
+    State, TallyView, Target, Verb, Verdict, Which, cause_name, happened_name,
 };
 
 /// The program in the README compiles.

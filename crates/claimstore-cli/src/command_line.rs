@@ -177,10 +177,30 @@ fn withheld(error: &clap::Error) -> Option<clap::Error> {
     } else {
         ""
     };
-    let message = "an argument is one too many. It is not shown here, as it may be part of a key: put a key with blanks \
-                   in it in quotes, 'like this', and keep from a command what it does not take";
+    let message = no_argument(&usage).unwrap_or_else(|| {
+        "an argument is one too many. It is not shown here, as it may be part of a key: put a key with blanks in it in \
+         quotes, 'like this', and keep from a command what it does not take"
+            .to_owned()
+    });
     let more = "For more information, try '--help'.";
     Some(clap::Error::raw(ErrorKind::UnknownArgument, format!("{message}{redirect}\n\n{usage}\n\n{more}\n")))
+}
+
+/// What is said where the subcommand of this usage takes no argument at all: there is no key to be put in quotes.
+fn no_argument(usage: &str) -> Option<String> {
+    let name = usage.split_whitespace().skip_while(|word| *word != "claimstore").nth(1)?;
+    let command = Cli::command();
+    let subcommand = command.find_subcommand(name)?;
+    if subcommand.get_positionals().next().is_some() {
+        return None;
+    }
+    let has = |id: &str| subcommand.get_arguments().any(|arg| arg.get_id() == id);
+    let named = match (has("store"), has("namespace")) {
+        (true, true) => "; the store is named with --store, a namespace with --namespace",
+        (true, false) => "; the store is named with --store",
+        (false, _) => "",
+    };
+    Some(format!("`{name}` takes no argument{named}"))
 }
 
 /// What was typed is shown again, and may come from a script that had it from elsewhere.
@@ -247,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_may_be_a_key_is_withheld_and_the_text_says_why() {
-        for line in [&["--store", "s", "get", "one", "two"][..], &["--store", "s", "export", "two"]] {
+        for line in [&["--store", "s", "get", "one", "two"][..], &["--store", "s", "backup", "one", "two"]] {
             let text = refusal(line);
             assert!(
                 !text.contains("two") && text.contains("part of a key") && text.contains("quotes"),
@@ -256,6 +276,22 @@ mod tests {
             assert!(text.contains(&format!("Usage: claimstore {}", line[2])), "{text}");
         }
         assert!(refusal(&["--store", "s", "get", "--two"]).contains("'--two'"));
+    }
+
+    #[test]
+    fn a_subcommand_without_arguments_says_how_store_and_namespace_are_named() {
+        for (line, said) in [
+            (&["list", "two"][..], "`list` takes no argument; the store is named with --store, a namespace"),
+            (&["--store", "s", "ls", "two"], "`list` takes no argument; the store is named with --store, a"),
+            (
+                &["export", "two", "--store", "s"],
+                "`export` takes no argument; the store is named with --store, a",
+            ),
+            (&["top", "two"], "`top` takes no argument; the store is named with --store\n"),
+        ] {
+            let text = refusal(line);
+            assert!(text.contains(said) && !text.contains("two") && !text.contains("quotes"), "{text}");
+        }
     }
 
     #[test]

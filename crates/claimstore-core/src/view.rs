@@ -37,6 +37,8 @@ pub struct Record {
     key: Box<[u8]>,
     state: RecordState,
     orphaned: Option<Orphaned>,
+    /// For what cause the attempt will be counted as ended; of a claim that nobody stands behind.
+    ends: Option<Orphaned>,
     /// Without the counts.
     version: codec::Record,
     repeats: Repeats,
@@ -66,9 +68,11 @@ impl Record {
             State::Parked => RecordState::Parked,
             State::Erased => return None,
         };
+        let found = hold.orphaned().filter(|_| record.state == State::InProgress);
+        let ends = found.map(|cause| first_cause(&record, cause));
         let repeats = record.take_repeats();
         let (namespace, key) = (namespace.into(), key.into());
-        Some(Record { namespace, key, state, orphaned: None, version: record, repeats })
+        Some(Record { namespace, key, state, orphaned: None, ends, version: record, repeats })
     }
 
     /// The same of an orphan: a claim in progress that is one for this cause.
@@ -77,7 +81,7 @@ impl Record {
         // Who was asked about it holds it no more than the holder before; what counts is the first cause.
         let cause = first_cause(&record, cause);
         let record = Record::new(namespace, key, record, hold)?;
-        Some(Record { orphaned: Some(cause), ..record })
+        Some(Record { orphaned: Some(cause), ends: Some(cause), ..record })
     }
 
     /// The namespace; empty for the default one.
@@ -129,7 +133,8 @@ impl Record {
     }
 
     /// Whether an earlier attempt may have had an effect that nobody knows of: it died, lapsed, was dropped or panicked, or its
-    /// holder said so, and nobody has found out since. An orphan's own end is not counted before somebody ends it.
+    /// holder said so, and nobody has found out since. An orphan's own end is not counted before somebody ends it:
+    /// [`tally_once_ended`](Record::tally_once_ended) tells what holds then.
     pub fn in_doubt(&self) -> bool {
         self.tally().in_doubt
     }
@@ -138,6 +143,13 @@ impl Record {
     #[inline]
     pub fn tally(&self) -> Tally {
         self.version.tally()
+    }
+
+    /// The same once the end of the present attempt is counted: what the next claim goes by. `None` where somebody holds the
+    /// claim, and where it has ended.
+    #[inline]
+    pub fn tally_once_ended(&self) -> Option<Tally> {
+        self.ends.map(|cause| self.tally().ended(cause))
     }
 
     /// When the last claim was made, in store time.

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// What happens to the orphans of a namespace, from safe to eager: [`park`](OrphanPolicy::park),
 /// [`fail`](OrphanPolicy::fail), [`resolve`](OrphanPolicy::resolve), [`retry`](OrphanPolicy::retry).
 ///
-/// A [`Recovery`](crate::Recovery) first writes the rule, the attempts and the back-off into the stored policy of the
+/// A [`Recovery`](crate::Recovery) first writes the rule, the bound of failures and the back-off into the stored policy of the
 /// namespace, so that a claim that comes before recovery follows the same rule.
 #[derive(Clone, PartialEq, Eq)]
 #[must_use]
@@ -56,7 +56,7 @@ impl OrphanPolicy {
     }
 
     /// Claimable again, with attempt + 1: the second attempt at once, later ones after 1, 2, 4, 8 s, less up
-    /// to a quarter, unless [`backoff`](OrphanPolicy::backoff) says otherwise. Parked once the attempts
+    /// to a quarter, unless [`backoff`](OrphanPolicy::backoff) says otherwise. Parked once the failures or the losses
     /// are used up.
     pub fn retry() -> OrphanPolicy {
         OrphanPolicy::new(OnOrphan::Retry)
@@ -78,7 +78,8 @@ impl OrphanPolicy {
         OrphanPolicy::new(OnOrphan::Resolve)
     }
 
-    /// How many claims may be made of a key before it is parked; crashes count. Default: the namespace's (3).
+    /// At how many failures a key is parked: attempts that failed, panicked, died, or lapsed and were taken over. Losses have a
+    /// bound of their own, [`Policy::max_losses`]. Default: the namespace's (3).
     pub fn max_attempts(mut self, attempts: u32) -> OrphanPolicy {
         self.max_attempts = Some(attempts);
         self
@@ -111,7 +112,7 @@ impl OrphanPolicy {
         self
     }
 
-    /// The namespace's policy with this one's rule, attempts and back-off.
+    /// The namespace's policy with this one's rule, bound of failures and back-off.
     pub(crate) fn onto(&self, policy: Policy) -> Policy {
         let policy = policy.on_orphan(self.rule);
         let policy = match self.max_attempts {

@@ -20,7 +20,7 @@ pub use key::Key;
 pub use listing::{Listing, Which};
 pub use numbers::{BucketView, CensusView, Live, Numbers, OutcomesView, QuantilesView};
 pub use policy::{BackoffView, OrphanRule, PolicyChange, PolicyView, QuotaView};
-pub use record::{PastView, RecordView, Show, cause_name, happened_name};
+pub use record::{PastView, RecordView, Show, TallyView, cause_name, happened_name};
 pub use refusal::{Refusal, RefusalKind};
 pub(crate) use request::VERSION;
 pub use request::{Dir, Request};

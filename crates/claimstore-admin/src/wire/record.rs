@@ -42,6 +42,9 @@ pub struct RecordView {
     pub in_doubt: bool,
     #[serde(default)]
     pub losses_granted: u32,
+    /// What holds once the end of the present attempt is counted; of a claim in progress that nobody stands behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once_ended: Option<TallyView>,
     pub asked: u32,
     #[serde(default)]
     pub replays: u32,
@@ -82,6 +85,28 @@ pub struct RecordView {
     /// How earlier attempts ended and what reviewers decided, oldest first; only where asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<Vec<PastView>>,
+}
+
+/// What is counted of a key's attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each member is that of claimstore::Record")]
+pub struct TallyView {
+    pub failures: u32,
+    pub losses: u32,
+    pub interrupted: u32,
+    pub in_doubt: bool,
+}
+
+impl TallyView {
+    /// That of a record, once the present attempt has ended.
+    fn once_ended(record: &Record) -> Option<TallyView> {
+        record.tally_once_ended().map(|tally| TallyView {
+            failures: tally.failures,
+            losses: tally.losses,
+            interrupted: tally.interrupted,
+            in_doubt: tally.in_doubt,
+        })
+    }
 }
 
 /// Shows state and numbers, never key or payload.
@@ -133,6 +158,7 @@ impl RecordView {
             interrupted: record.interrupted(),
             in_doubt: record.in_doubt(),
             losses_granted: record.losses_granted(),
+            once_ended: TallyView::once_ended(record),
             asked: record.asked(),
             replays: record.replays(),
             mismatches: record.mismatches(),
@@ -206,7 +232,8 @@ impl RecordView {
             &self.note,
             &self.note_hex,
         ];
-        700 + self.namespace.len() + shown.into_iter().map(of).sum::<usize>()
+        let counts = if self.once_ended.is_some() { 120 } else { 0 };
+        700 + counts + self.namespace.len() + shown.into_iter().map(of).sum::<usize>()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 
-use claimstore_admin::{Answer, PolicyView, RecordView, Request, State};
+use claimstore_admin::{Answer, PolicyView, RecordView, Request, State, TallyView};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -54,9 +54,9 @@ impl Explained<'_> {
     fn text(&self) -> String {
         let mut text = show::lines(self.record, self.now);
         text += &print::fields(&[
-            ("failures", counted(self.record.failures, self.most_failures())),
-            ("losses", counted(self.record.losses, self.most_losses())),
-            ("in doubt", if self.record.in_doubt { "yes" } else { "no" }.to_owned()),
+            ("failures", self.failures()),
+            ("losses", self.losses()),
+            ("in doubt", self.in_doubt().to_owned()),
             ("rules", self.rules()),
             ("store time", utc(self.now)),
         ]);
@@ -67,6 +67,9 @@ impl Explained<'_> {
             history.iter().for_each(|past| text.push_str(&print::wrapped(&show::past_line(past), 4)));
         }
         for (why, verb) in next(self.record.state) {
+            if let Some(warning) = self.warning(verb) {
+                text = text + "\n" + &print::wrapped(&format!("Warning: {warning}."), 0);
+            }
             // Not wrapped: it is to be pasted.
             let _ = write!(text, "\n{why}:\n    {}\n", self.command(verb));
         }
@@ -76,9 +79,11 @@ impl Explained<'_> {
     fn json(&self) -> serde_json::Result<Value> {
         let mut object = serde_json::to_value(self.record)?;
         if let Some(members) = object.as_object_mut() {
-            let next = next(self.record.state).iter();
-            let next: Vec<_> =
-                next.map(|(why, verb)| json!({ "why": why, "command": self.command(verb) })).collect();
+            let step = |(why, verb): &(&str, &str)| {
+                let (command, warning) = (self.command(verb), self.warning(verb));
+                json!({ "why": why, "command": command, "warning": warning })
+            };
+            let next: Vec<_> = next(self.record.state).iter().map(step).collect();
             members.insert("meaning".into(), self.meaning().into());
             members.insert("store_time_ms".into(), self.now.into());
             members.insert("failures_left".into(), self.failures_left().into());
@@ -87,6 +92,45 @@ impl Explained<'_> {
             members.insert("next".into(), next.into());
         }
         Ok(object)
+    }
+
+    /// What is counted of the attempts: with the present one, where nobody stands behind it.
+    fn tally(&self) -> TallyView {
+        let RecordView { failures, losses, interrupted, in_doubt, once_ended, .. } = *self.record;
+        // A program of an earlier version does not tell what an orphan's end will count as; and whoever took a claim over
+        // is only finding out.
+        let in_doubt = in_doubt || self.record.state == State::Orphaned || self.is_asked_about();
+        once_ended.unwrap_or(TallyView { failures, losses, interrupted, in_doubt })
+    }
+
+    /// Whether somebody holds the claim to find out what became of it.
+    fn is_asked_about(&self) -> bool {
+        self.record.state == State::InProgress && self.record.asked > 0
+    }
+
+    fn failures(&self) -> String {
+        let (count, before) = (self.tally().failures, self.record.failures);
+        counted(count, self.most_failures()) + with_this(count, before)
+    }
+
+    fn losses(&self) -> String {
+        let (count, before) = (self.tally().losses, self.record.losses);
+        counted(count, self.most_losses()) + with_this(count, before)
+    }
+
+    fn in_doubt(&self) -> &'static str {
+        match (self.record.in_doubt, self.tally().in_doubt) {
+            (true, _) => "yes",
+            (false, true) => "yes (this attempt)",
+            (false, false) => "no",
+        }
+    }
+
+    /// What is to be said before this subcommand is offered.
+    fn warning(&self, verb: &str) -> Option<&'static str> {
+        let again = matches!(verb, "requeue" | "release");
+        (again && self.tally().in_doubt)
+            .then_some("the work may have been done: find out before it is done again")
     }
 
     /// At how many failures the key is parked: what the policy allows, or a reviewer beyond it.
@@ -100,11 +144,11 @@ impl Explained<'_> {
     }
 
     fn failures_left(&self) -> u32 {
-        self.most_failures().saturating_sub(self.record.failures)
+        self.most_failures().saturating_sub(self.tally().failures)
     }
 
     fn losses_left(&self) -> u32 {
-        self.most_losses().saturating_sub(self.record.losses)
+        self.most_losses().saturating_sub(self.tally().losses)
     }
 
     fn rules(&self) -> String {
@@ -132,6 +176,9 @@ impl Explained<'_> {
                 None => format!("The next claim {}", self.next_attempt(false)),
             },
             State::Orphaned => format!("The next claim {}", self.by_rule()),
+            State::InProgress if self.record.once_ended.is_some() => {
+                format!("Its lease is over, and the next claim {}", self.by_rule())
+            }
             State::InProgress => format!(
                 "Claims are answered InProgress {}. After that the next claim {}",
                 match self.record.detached_until_ms {
@@ -164,16 +211,27 @@ impl Explained<'_> {
         }
     }
 
+    /// Whether the next claim of an orphan makes it wait first: not after its first interruption, and not where it is parked.
+    fn waits(&self) -> bool {
+        let interrupted = match self.record.once_ended {
+            Some(tally) => tally.interrupted,
+            None => self.record.interrupted.saturating_add(1),
+        };
+        self.rules.orphan_backoff.is_some()
+            && interrupted > 1
+            && self.failures_left() > 0
+            && self.losses_left() > 0
+    }
+
     /// What the rule for orphans makes of the next claim.
     fn by_rule(&self) -> String {
+        let ends = self.record.once_ended.is_none();
         let effect = match self.rules.on_orphan.as_str() {
             "park" => "parks the key".to_owned(),
             "fail" => "makes the key failed".to_owned(),
             "resolve" => "is answered InProgress until a resolver ends it".to_owned(),
-            _ if self.rules.orphan_backoff.is_some() && self.record.interrupted > 0 => {
-                format!("makes the key wait, and a later one {}", self.next_attempt(true))
-            }
-            _ => self.next_attempt(true),
+            _ if self.waits() => format!("makes the key wait, and a later one {}", self.next_attempt(ends)),
+            _ => self.next_attempt(ends),
         };
         format!("{effect} (on-orphan {})", self.rules.on_orphan)
     }
@@ -191,6 +249,11 @@ fn counted(count: u32, most: u32) -> String {
         u32::MAX => format!("{count}, no limit"),
         most => format!("{count} of {most}, {} left", most.saturating_sub(count)),
     }
+}
+
+/// Said of a count that has the present attempt in it, which was not counted `before`.
+fn with_this(count: u32, before: u32) -> &'static str {
+    if count > before { ", this attempt counted" } else { "" }
 }
 
 /// What can be done about a key in this state: when, and the subcommand.
@@ -216,6 +279,8 @@ fn next(state: State) -> &'static [(&'static str, &'static str)] {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use claimstore::{ClaimRequest, Failure, Namespace, OnOrphan, Policy, Store};
     use claimstore_admin::{Key, Served, Show, answer};
 
@@ -260,10 +325,18 @@ mod tests {
         assert!(said.ends_with("The next claim is granted, as attempt 2 (on-orphan retry)."), "{said}");
         let said = explained(park, orphan, meaning);
         assert!(said.ends_with("The next claim parks the key (on-orphan park)."), "{said}");
+        // A dropped lease is a loss, and no failure.
         let said = explained(retry.clone().max_attempts(1), orphan, meaning);
-        assert!(said.contains("or parks the key if the present one ends as a failure"), "{said}");
+        assert!(said.ends_with("The next claim is granted, as attempt 2 (on-orphan retry)."), "{said}");
         let lost = |space: &Namespace| (drop(claim(space)), drop(claim(space)));
         let said = explained(retry.clone().max_losses(2), lost, meaning);
+        let parks = "The next claim parks the key, as its losses are used up (on-orphan retry).";
+        assert!(said.ends_with(parks), "{said}");
+        // Of a holder that is trusted, nobody knows.
+        let said = explained(retry.clone().max_attempts(1), claim, meaning);
+        assert!(said.contains("or parks the key if the present one ends as a failure"), "{said}");
+        let held = |space: &Namespace| (drop(claim(space)), claim(space));
+        let said = explained(retry.clone().max_losses(2), held, meaning);
         assert!(said.contains("or parks the key if the present one ends as a loss"), "{said}");
         let said = explained(retry.clone(), claim, meaning);
         assert!(
@@ -277,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_is_left_counts_what_a_reviewer_granted() {
-        let failures = |of: &Explained<'_>| counted(of.record.failures, of.most_failures());
+        let failures = |of: &Explained<'_>| of.failures();
         let work = |space: &Namespace| claim(space).fail(Failure::retry()).unwrap();
         assert_eq!(explained(Policy::daily().max_attempts(3), work, failures), "1 of 3, 2 left");
         let granted = |of: &Explained<'_>| {
@@ -287,8 +360,40 @@ mod tests {
         assert_eq!(explained(Policy::daily().max_attempts(3), work, granted), "4 of 7, 3 left");
         assert_eq!(explained(Policy::daily().max_attempts(u32::MAX), work, failures), "1, no limit");
         let lost = |space: &Namespace| (drop(claim(space)), claim(space));
-        let losses = |of: &Explained<'_>| counted(of.record.losses, of.most_losses());
+        let losses = |of: &Explained<'_>| of.losses();
         assert_eq!(explained(Policy::daily(), lost, losses), "1 of 10, 9 left");
+    }
+
+    /// The next lease of each of these is in doubt.
+    #[test]
+    fn an_orphan_is_told_as_it_stands_once_its_end_is_counted() {
+        let policy = Policy::daily().max_attempts(1);
+        let text = |of: &Explained<'_>| of.text();
+        let dropped = explained(policy.clone(), |space| drop(claim(space)), text);
+        assert!(dropped.contains("losses     1 of 10, 9 left, this attempt counted\n"), "{dropped}");
+        let lapse = |space: &Namespace| {
+            let lease = space.claim_with(&ClaimRequest::new("k").lease(Duration::from_millis(1)));
+            #[expect(clippy::disallowed_methods, reason = "the lease is to lapse")]
+            std::thread::sleep(Duration::from_millis(20));
+            lease
+        };
+        let lapsed = explained(policy, lapse, text);
+        assert!(lapsed.contains("failures   1 of 1, 0 left, this attempt counted\n"), "{lapsed}");
+        assert!(lapsed.contains("next claim parks the key, as its failures are used up"), "{lapsed}");
+        for said in [&dropped, &lapsed] {
+            assert!(said.contains("in doubt   yes (this attempt)\n"), "{said}");
+        }
+        let warning =
+            "\nWarning: the work may have been done: find out before it is done again.\n\nto let the work";
+        assert!(dropped.contains(warning), "{dropped}");
+        let json = |of: &Explained<'_>| of.json().unwrap().to_string();
+        let said = explained(Policy::daily(), |space| drop(claim(space)), json);
+        let said: Value = serde_json::from_str(&said).unwrap();
+        let expected = json!({ "failures": 0, "losses": 1, "interrupted": 1, "in_doubt": true });
+        assert_eq!((&said["once_ended"], &said["losses_left"]), (&expected, &json!(9)));
+        assert!(said["next"][0]["warning"].is_string() && said["next"][1]["warning"].is_null(), "{said}");
+        let parked = |space: &Namespace| claim(space).fail(Failure::park("")).unwrap();
+        assert!(!explained(Policy::daily(), parked, text).contains("Warning"));
     }
 
     #[test]

@@ -102,6 +102,24 @@ fn a_live_store_answers_as_a_closed_one_does() {
     store.close().unwrap();
 }
 
+/// The lease was dropped in the program that has the store open: nobody has counted that yet, and the next lease is in doubt.
+#[test]
+fn an_orphan_of_a_live_store_is_in_doubt() {
+    let (sandbox, store) = served();
+    drop(store.namespace("shop").unwrap().claim(key("dropped"), DAY).unwrap().claimed().unwrap());
+    let explained = sandbox.explain("dropped");
+    assert_eq!((&explained["state"], &explained["in_doubt"]), (&"orphaned".into(), &false.into()));
+    let expected = serde_json::json!({ "failures": 0, "losses": 1, "interrupted": 1, "in_doubt": true });
+    assert_eq!(explained["once_ended"], expected);
+    let ran = sandbox.run(&format!("explain {} --namespace shop", key("dropped")));
+    let text = String::from_utf8(ran.out).unwrap();
+    assert!(text.contains("in doubt   yes (this attempt)\n") && text.contains("\nWarning: "), "{text}");
+    let lease = store.namespace("shop").unwrap().claim(key("dropped"), DAY).unwrap().claimed().unwrap();
+    assert!(lease.in_doubt());
+    lease.complete("").unwrap();
+    store.close().unwrap();
+}
+
 #[test]
 fn numbers_of_a_live_store_tell_what_it_is_doing() {
     let (sandbox, store) = served();

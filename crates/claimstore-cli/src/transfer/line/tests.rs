@@ -120,6 +120,7 @@ fn assert_same(before: &Record, after: &Record) {
         interrupted,
         in_doubt,
         losses_granted,
+        once_ended,
         asked,
         replays,
         mismatches,
@@ -154,6 +155,7 @@ fn assert_same(before: &Record, after: &Record) {
         (is.failures, is.losses, is.interrupted, is.in_doubt, is.losses_granted),
         (failures, losses, interrupted, in_doubt, losses_granted)
     );
+    assert_eq!(is.once_ended, once_ended);
     assert_eq!((is.replays, is.mismatches), (replays, mismatches));
     assert_eq!((is.claimed_at_ms, is.settled_at_ms), (claimed_at_ms, settled_at_ms));
     assert_eq!((is.expires_at_ms, is.retry_at_ms), (expires_at_ms, retry_at_ms));
