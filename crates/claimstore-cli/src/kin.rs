@@ -18,6 +18,9 @@ impl Kin {
     #[cfg(target_os = "linux")]
     pub(crate) fn of(pid: Pid) -> Option<Kin> {
         // `getpgid` of the library that wraps it takes the answer for a process id, which is never 0.
+        if !Kin::can_be_seen() {
+            return None;
+        }
         let stat = std::fs::read(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
         Kin::in_stat(&String::from_utf8_lossy(&stat))
     }
@@ -28,6 +31,14 @@ impl Kin {
         use rustix::process::{getpgid, getsid};
         let (group, session) = (getpgid(Some(pid)).ok()?, getsid(Some(pid)).ok()?);
         Some(Kin { parent: 0, group: group.as_raw_pid(), session: session.as_raw_pid() })
+    }
+
+    /// Whether `/proc` has the processes by the numbers that they have here. One that was mounted outside of our PID namespace
+    /// has other processes by them.
+    #[cfg(target_os = "linux")]
+    fn can_be_seen() -> bool {
+        let own = rustix::process::getpid().as_raw_pid().to_string();
+        std::fs::read_link("/proc/self").is_ok_and(|seen| seen == std::path::Path::new(&own))
     }
 
     /// Reads a `/proc/PID/stat`. The name in it is in parentheses, and may hold some.
@@ -64,7 +75,7 @@ mod tests {
     #[test]
     fn our_own_are_as_the_system_says() {
         let Some(own) = Kin::of(getpid()) else {
-            println!("SKIPPED: there is no /proc here");
+            println!("SKIPPED: there is no /proc of this PID namespace here");
             return;
         };
         assert_eq!(own.parent, getppid().map_or(0, Pid::as_raw_pid));

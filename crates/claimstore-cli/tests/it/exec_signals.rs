@@ -32,6 +32,13 @@ fn on_a_terminal(command: &Command) -> Option<(Child, File)> {
         println!("SKIPPED: there is no setsid here");
         return None;
     }
+    let own = std::process::id().to_string();
+    if !std::fs::read_link("/proc/self").is_ok_and(|seen| seen == std::path::Path::new(&own)) {
+        println!(
+            "SKIPPED: without a /proc of this PID namespace the wrapper cannot tell whom a terminal reaches"
+        );
+        return None;
+    }
     Some(terminal::start_session(command))
 }
 
@@ -104,9 +111,11 @@ fn what_the_command_sends_to_its_group_does_not_come_back() {
     assert_eq!(runs(&sandbox), ["TERM"]);
 }
 
-/// Makes a PID namespace, as root or as somebody who may make namespaces of users.
-fn namespace() -> Option<Command> {
-    for words in [&["--fork", "--pid"][..], &["--user", "--map-root-user", "--fork", "--pid"]] {
+/// Makes a PID namespace, as root or as somebody who may make namespaces of users; with a `/proc` of its own or not.
+fn namespace(mounts: bool) -> Option<Command> {
+    let users = ["--user", "--map-root-user", "--fork", "--pid", "--mount-proc"];
+    for first in [2, 0] {
+        let words = &users[first..users.len() - usize::from(!mounts)];
         let made = Command::new("unshare").args(words).arg("true").output();
         if made.is_ok_and(|made| made.status.success()) {
             let mut command = Command::new("unshare");
@@ -121,9 +130,9 @@ fn namespace() -> Option<Command> {
 /// In a container our process group and our session can be those of somebody outside, and have no number: `docker exec`.
 #[test]
 fn in_a_namespace_of_processes_each_signal_is_passed_on() {
-    for signal in ["HUP", "TERM"] {
+    for (signal, mounts) in [("HUP", true), ("TERM", true), ("HUP", false), ("TERM", false)] {
         let sandbox = Sandbox::new();
-        let Some(mut command) = namespace() else { return };
+        let Some(mut command) = namespace(mounts) else { return };
         let of_command = format!(
             "trap 'echo {signal} >> $RUNS; exit 7' {signal}; while :; do echo ready; sleep 0.1; done"
         );
@@ -261,7 +270,7 @@ fn dedupe_and_import_ignore_what_they_were_told_to() {
 #[test]
 fn a_process_left_behind_does_not_hold_the_store() {
     let sandbox = Sandbox::new();
-    let script = "sleep 60 > /dev/null 2>&1 & echo $! > $RUNS.left; ls -l /proc/$$/fd";
+    let script = "sleep 60 > /dev/null 2>&1 & echo $! > $RUNS.left; ls -l /proc/self/fd";
     let first = ran(&sandbox, "--key k", script);
     assert_eq!(first.code, 0, "{}", first.err);
     assert!(

@@ -58,6 +58,8 @@ struct Run {
     /// Of a detached claim. Once it is over, the lease counts.
     detached_until_ms: Option<u64>,
     abandoned: bool,
+    /// Nobody has the lease any more, whether the claim keeps its term or not.
+    dropped: bool,
     completed: bool,
     /// Somebody else claimed the key, until then.
     taken_until_ms: Option<u64>,
@@ -79,6 +81,7 @@ impl Run {
             until_ms: LEASE_MS,
             detached_until_ms: None,
             abandoned: false,
+            dropped: false,
             completed: false,
             taken_until_ms: None,
             taken: None,
@@ -114,6 +117,7 @@ impl Run {
             Step::DropLease => {
                 let is_detached = self.detached_until_ms.is_some();
                 self.abandoned |= self.lease.is_some() && !is_detached && self.taken.is_none();
+                self.dropped |= self.lease.is_some();
                 self.lease = None;
             }
             Step::Complete => {
@@ -148,7 +152,7 @@ impl Run {
         // The thread of the store may have been first: the second one finds nothing due.
         alive.pulse.beat();
         if guard.ended.is_none() {
-            let is_held = !self.abandoned && !self.completed && self.taken.is_none();
+            let is_held = !self.dropped && !self.completed && self.taken.is_none();
             if self.now_ms >= guard.ends_ms {
                 guard.ended = Some(Ok(()));
             } else if self.now_ms >= guard.due_ms && is_held {
