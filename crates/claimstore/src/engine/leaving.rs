@@ -59,7 +59,13 @@ impl Engine {
                 }
             });
             for left in keys.iter().filter_map(|(key, known)| self.left(key, *known)) {
-                last_batch = self.leave(&left)?.max(last_batch);
+                let batch = self.leave(&left, last_batch)?;
+                // A leader that puts the baton down wakes who waits for the first batch of the queue. So no thread may
+                // sleep on a later batch while one that it is counted in is still queued.
+                if batch > last_batch {
+                    self.wait(last_batch)?;
+                    last_batch = batch;
+                }
             }
         }
         self.wait(last_batch)
@@ -88,10 +94,10 @@ impl Engine {
         Some(Left { space, keyed, known })
     }
 
-    /// Writes one of them; returns the batch.
-    fn leave(&self, left: &Left) -> Result<u64, Error> {
+    /// Writes one of them; returns the batch. `queued`: the batch of the one before.
+    fn leave(&self, left: &Left, queued: u64) -> Result<u64, Error> {
         let change = Change { space: &left.space, keyed: &left.keyed, added: ADDED, carries: 1 };
-        let mut order = self.admit_last(change.bytes(left.known))?;
+        let mut order = self.admit_last(change.bytes(left.known), queued)?;
         let mut turn = Turn { order: &mut order, at: self.time.moment(), waits: Waits::Here };
         let done = self.write_in_turn(&mut turn, &change, Seen::of_live(), |standing| {
             let Some(cause) = standing.entry.and_then(|entry| self.ends_with_us(entry)) else {
@@ -106,12 +112,13 @@ impl Engine {
     }
 
     /// As [`admit`](Engine::admit), in a store that is closing.
-    fn admit_last(&self, bytes: usize) -> Result<MutexGuard<'_, Order>, Error> {
+    fn admit_last(&self, bytes: usize, queued: u64) -> Result<MutexGuard<'_, Order>, Error> {
         loop {
             let (largest, now_ms) = (self.limits.segment_bytes / 2, self.time.now_ms());
             if let Some(order) = self.commit.admit(bytes, || 0, largest, now_ms)? {
                 return Ok(order);
             }
+            self.wait(queued)?;
             self.make_room(Class::Settlement, framed_bytes(bytes) as u64)?;
         }
     }
