@@ -101,7 +101,9 @@ impl Future for ClaimFuture {
         committed?;
         match begun {
             Some(Begun { answer, .. }) => {
-                if !(this.looks && is_held(&answer)) {
+                if this.looks && is_held(&answer) {
+                    this.engine.waiters.looked();
+                } else {
                     this.engine.deliver(&this.space, &answer);
                 }
                 let key = this.request.key();

@@ -295,7 +295,7 @@ fn a_waiter_sleeps_while_other_keys_change_hands() {
     let _watchdog = Watchdog::new("a_waiter_sleeps_while_other_keys_change_hands", 120);
     let store = restless().in_memory().unwrap();
     let holder = claimed(&store, "waited for");
-    let looks = || store.stats().unwrap().in_progress_answers;
+    let looks = || store.looks_of_waiters();
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(wakes.clone());
     let mut future = pin!(store.claim_or_wait_async(&request("waited for"), HOUR));

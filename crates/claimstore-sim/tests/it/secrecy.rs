@@ -120,6 +120,7 @@ const HOLD_NOTHING: [(&str, &[&str], &str); 11] = [
             "RefusalKind",
             "Seen",
             "Served",
+            "TallyView",
             "Show",
             "State",
             "Verb",

@@ -6,3 +6,4 @@ mod asynchronous;
 mod disk;
 mod handlers;
 mod helper;
+mod secrecy;

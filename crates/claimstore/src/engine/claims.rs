@@ -50,7 +50,9 @@ impl Engine {
         spans::claim().run(|span| {
             let Begun { batch, answer } = self.begin(space, request, Waits::Here)?;
             self.wait(batch)?;
-            if !waits(&answer) {
+            if waits(&answer) {
+                self.waiters.looked();
+            } else {
                 self.deliver(space, &answer);
             }
             if let Ok(answer) = &answer {

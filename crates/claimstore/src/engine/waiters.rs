@@ -4,7 +4,7 @@
 //! changed. So a change either is before the question, which sees it, or is after the registration, and rings.
 
 use crate::planted;
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Event, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Event, Mutex, Ordering};
 use std::collections::HashMap;
 use std::task::Waker;
 use std::time::Duration;
@@ -14,6 +14,8 @@ use std::time::Duration;
 pub(crate) struct Waiters {
     count: AtomicUsize,
     by_hash: Mutex<HashMap<u64, Vec<Arc<Bell>>>>,
+    /// How often one of them asked, and went on waiting.
+    looks: AtomicU64,
 }
 
 /// One waiter's bell.
@@ -47,6 +49,15 @@ impl Waiters {
             }
         }
         self.count.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Counts a question after which its asker goes on waiting.
+    pub(crate) fn looked(&self) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
     }
 
     /// How many wait.

@@ -30,6 +30,12 @@ impl Store {
         Ok(self.engine().stats())
     }
 
+    /// How often calls that wait for a holder asked and went on waiting. For the tests of this repository.
+    #[doc(hidden)]
+    pub fn looks_of_waiters(&self) -> u64 {
+        self.engine().waiters.looks()
+    }
+
     /// How much the store holds on to in memory, by name. For the tests of this repository: neither the names nor that
     /// there is such a call is part of the API.
     #[doc(hidden)]
